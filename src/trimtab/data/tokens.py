@@ -1,0 +1,72 @@
+"""Examples -> token ids and a label mask, by the model's own chat template. Takes any fast tokenizer, gives plain lists.
+
+Everything but the assistant's answers is masked; the answer keeps its end-of-turn token. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.data.formats import Example, Message
+from trimtab.errors import DataError
+
+# For base models without a template of their own; said in the data table.
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
+)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """`ids[i]` is a token, `labelled[i]` says whether it is learned. `cut` counts tokens lost to max_length."""
+
+    ids: list[int]
+    labelled: list[bool]
+    cut: int = 0
+
+    @property
+    def labels(self) -> int:
+        """Tokens that give a loss: the first token of a sequence has nothing before it."""
+        return sum(self.labelled[1:])
+
+
+def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> list[Tokens]:
+    """Longer sequences are cut at `max_length`, from the answer's end."""
+    if not tokenizer.is_fast:
+        raise DataError("this model has only a slow tokenizer, which cannot say where the answer begins; "
+                        "convert it with transformers' fast tokenizer first")
+    texts, spans = zip(*(_text_and_answers(e.messages, tokenizer) for e in examples), strict=True)
+    batch = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
+    return [_mask(ids, offsets, answers, max_length)
+            for ids, offsets, answers in zip(batch["input_ids"], batch["offset_mapping"], spans, strict=True)]
+
+
+def prompt_ids(messages: Sequence[Message], tokenizer: Any) -> list[int]:
+    """A prompt that is ready to be answered."""
+    return tokenizer(_render(messages, tokenizer, True), add_special_tokens=False)["input_ids"]
+
+
+def _text_and_answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str, list[tuple[int, int]]]:
+    """The whole conversation as text, and the character spans of the assistant's turns in it."""
+    text = _render(messages, tokenizer, False)
+    spans = []
+    for i, message in enumerate(messages):
+        if message["role"] == "assistant":
+            before = _render(messages[:i], tokenizer, True)
+            upto = _render(messages[: i + 1], tokenizer, False)
+            # Templates that rewrite earlier turns (dropped thinking) have no fixed span for them: only the last is learned.
+            if text.startswith(before) and text.startswith(upto):
+                spans.append((len(before), len(upto.rstrip())))
+    return text, spans
+
+
+def _mask(ids: list[int], offsets: list[tuple[int, int]], answers: list[tuple[int, int]], max_length: int) -> Tokens:
+    labelled = [any(a <= start and end <= b and end > start for a, b in answers) for start, end in offsets]
+    return Tokens(ids[:max_length], labelled[:max_length], max(0, len(ids) - max_length))
+
+
+def _render(messages: Sequence[Message], tokenizer: Any, for_answer: bool) -> str:
+    template = None if tokenizer.chat_template else PLAIN_TEMPLATE
+    return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=for_answer, chat_template=template)

@@ -1,0 +1,64 @@
+"""Everything that can go wrong, as one tree. Takes nothing, imports nothing.
+
+TrimtabError                 anything trimtab says on purpose
+├── InputError               the person can mend it: one sentence, exit code 2
+│   ├── SpecError            a recipe, budget or override (all problems at once)
+│   ├── DataError            a data set that cannot be read or learned from
+│   ├── ModelError           a model that cannot be found or used
+│   ├── AssetError           a bundled asset that could not be fetched or does not match its hash
+│   ├── SpaceError           not enough disk space for what is asked
+│   └── StoreError           a run, study or store that is not there or is busy
+└── RunError                 a run that cannot go on; exit code 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class TrimtabError(Exception):
+    exit_code = 1
+
+
+class InputError(TrimtabError):
+    exit_code = 2
+
+
+class SpecError(InputError):
+    """All problems of one spec: `problems` is a list of sentences."""
+
+    def __init__(self, where: str, problems: Sequence[str]):
+        self.where, self.problems = where, list(problems)
+        head = f"{where}: " if len(self.problems) == 1 else f"{where} has {len(self.problems)} problems:\n  - "
+        super().__init__(head + "\n  - ".join(self.problems))
+
+
+class DataError(InputError):
+    pass
+
+
+class ModelError(InputError):
+    pass
+
+
+class AssetError(InputError):
+    pass
+
+
+class SpaceError(InputError):
+    pass
+
+
+class StoreError(InputError):
+    pass
+
+
+class RunError(TrimtabError):
+    pass
+
+
+def did_you_mean(given: str, allowed: Sequence[str]) -> str:
+    """', did you mean "x"?' or '' — the tail of an error sentence."""
+    near = get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    return f'; did you mean "{near[0]}"?' if near else ""

@@ -1,0 +1,1 @@
+"""DOING IT: build the model and its batches, train a cohort, guard it, checkpoint it. The room where torch lives."""

@@ -1,0 +1,159 @@
+"""Many LoRA adapters over one frozen base. Takes a model and adapters, gives a model whose rows can belong to different members.
+
+Each target linear computes its base product once for the whole batch; every member adds its low-rank product to its
+own rows. Equal row counts are multiplied batched (ranks padded with zeros stay exactly zero). Names, initialisation
+and the order of operations follow PEFT, so that a saved adapter gives the same logits there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trimtab.errors import ModelError, RunError
+
+
+class Adapter:
+    """One member's A and B for every target: float32, seeded by name, dropout from a generator of its own."""
+
+    def __init__(self, targets: dict[str, nn.Linear], r: int, alpha: float, dropout: float, seed: int, device: str):
+        self.r, self.scale, self.dropout = r, alpha / r, dropout
+        self.A: dict[str, nn.Parameter] = {}
+        self.B: dict[str, nn.Parameter] = {}
+        self.generator = torch.Generator(device=device).manual_seed(seed)
+        self.training = True
+        for name, linear in targets.items():
+            start = torch.Generator().manual_seed(_seed_of(name, seed))
+            bound = 1 / math.sqrt(linear.in_features)  # kaiming_uniform(a=√5), as PEFT
+            a = (torch.rand(r, linear.in_features, generator=start) * 2 - 1) * bound
+            self.A[name] = nn.Parameter(a.to(device))
+            self.B[name] = nn.Parameter(torch.zeros(linear.out_features, r, device=device))
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [p for name in self.A for p in (self.A[name], self.B[name])]
+
+    def dropped(self, x: torch.Tensor, length: int) -> torch.Tensor:
+        """`x` after dropout. The mask is drawn at the member's own length, so it does not depend on its neighbours' padding."""
+        if not (self.training and self.dropout):
+            return x
+        keep = torch.rand(x.shape[0], length, x.shape[2], generator=self.generator, device=x.device) >= self.dropout
+        keep = F.pad(keep, (0, 0, 0, x.shape[1] - length))
+        return x * keep / (1 - self.dropout)
+
+    def delta(self, name: str, x: torch.Tensor, length: int) -> torch.Tensor:
+        x = self.dropped(x, length)
+        return F.linear(F.linear(x, self.A[name].to(x.dtype)), self.B[name].to(x.dtype)) * self.scale
+
+
+@dataclass(frozen=True)
+class Slice:
+    """`rows` consecutive rows of the batch that belong to `adapter` (None: the untouched base), `length` tokens long at most."""
+
+    adapter: Adapter | None
+    rows: int
+    length: int
+
+
+class Router:
+    """Says whose rows are whose, to every adapted linear of one model."""
+
+    def __init__(self) -> None:
+        self.slices: list[Slice] = []
+
+    @contextmanager
+    def route(self, slices: Sequence[Slice]) -> Iterator[None]:
+        self.slices = list(slices)
+        try:
+            yield
+        finally:
+            self.slices = []
+
+    @property
+    def adapted(self) -> bool:
+        return any(s.adapter for s in self.slices)
+
+    @property
+    def equal(self) -> bool:
+        return len({s.rows for s in self.slices}) == 1 and all(s.adapter for s in self.slices)
+
+
+class RoutedLinear(nn.Module):
+    def __init__(self, base: nn.Linear, name: str, router: Router):
+        super().__init__()
+        self.base, self.name, self.router = base, name, router
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.base(x)
+        if not self.router.adapted:
+            return y
+        slices = self.router.slices
+        if len(slices) == 1:
+            adapter = slices[0].adapter
+            assert adapter is not None
+            return y + adapter.delta(self.name, x, slices[0].length)
+        if x.dim() != 3 or x.shape[0] != sum(s.rows for s in slices):
+            raise RunError(f"{self.name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share "
+                           "a pass in this architecture; train them with --mode certify")
+        return y + (self._batched(x, slices) if self.router.equal else self._one_by_one(x, slices))
+
+    def _one_by_one(self, x: torch.Tensor, slices: list[Slice]) -> torch.Tensor:
+        parts = [
+            s.adapter.delta(self.name, part, s.length) if s.adapter else part.new_zeros(*part.shape[:-1], self.base.out_features)
+            for s, part in zip(slices, x.split([s.rows for s in slices]), strict=True)
+        ]
+        return torch.cat(parts)
+
+    def _batched(self, x: torch.Tensor, slices: list[Slice]) -> torch.Tensor:
+        """One bmm each for all A and all B; x is [K·rows, length, in]."""
+        adapters = [s.adapter for s in slices if s.adapter]
+        k, r = len(adapters), max(a.r for a in adapters)
+        if any(a.dropout for a in adapters):
+            pieces = x.split([s.rows for s in slices])
+            x = torch.cat([a.dropped(p, s.length) for a, p, s in zip(adapters, pieces, slices, strict=True)])
+        down = torch.stack([F.pad(a.A[self.name], (0, 0, 0, r - a.r)) for a in adapters]).to(x.dtype)
+        up = torch.stack([F.pad(a.B[self.name] * a.scale, (0, r - a.r)) for a in adapters]).to(x.dtype)
+        low = torch.bmm(x.reshape(k, -1, x.shape[-1]), down.transpose(1, 2))
+        return torch.bmm(low, up.transpose(1, 2)).view(*x.shape[:-1], self.base.out_features)
+
+
+def find_targets(model: nn.Module, target_modules: str | Sequence[str]) -> dict[str, nn.Linear]:
+    """name -> linear. "all-linear" is every linear but the output head (PEFT's meaning); else names or name endings."""
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    linears = {n: _bare(m) for n, m in model.named_modules()
+               if isinstance(m, nn.Linear | RoutedLinear) and m is not head and not n.endswith(".base")}
+    if target_modules == "all-linear":
+        chosen = linears
+    else:
+        wanted = [target_modules] if isinstance(target_modules, str) else list(target_modules)
+        chosen = {n: m for n, m in linears.items() if any(n == w or n.endswith(f".{w}") for w in wanted)}
+    if not chosen:
+        endings = sorted({n.rsplit(".", 1)[-1] for n in linears})
+        raise ModelError(f"target_modules {target_modules!r} names no linear layer of this model; "
+                         f"it has {', '.join(endings) or 'none that LoRA can attach to'}")
+    return chosen
+
+
+def attach(model: nn.Module, targets: dict[str, nn.Linear], router: Router) -> None:
+    """Wrap the targets once; adapters come and go through the router."""
+    for name, linear in targets.items():
+        parent, _, leaf = name.rpartition(".")
+        owner = model.get_submodule(parent)
+        if not isinstance(getattr(owner, leaf), RoutedLinear):
+            setattr(owner, leaf, RoutedLinear(linear, name, router))
+
+
+def _bare(module: nn.Module) -> nn.Linear:
+    linear = module.base if isinstance(module, RoutedLinear) else module
+    assert isinstance(linear, nn.Linear)
+    return linear
+
+
+def _seed_of(name: str, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")

@@ -1,0 +1,137 @@
+"""Saving and continuing. Takes a cohort and a folder, gives files that are whole or not there.
+
+  runs/RUN/best, runs/RUN/last    adapter in PEFT format (or the full model), safetensors only
+  runs/RUN/state-TAG.safetensors  weights, moments, random state
+  cohorts/COHORT.json             which TAG is valid and every scalar; replaced last, so it never points at half a file
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from trimtab.errors import ModelError
+from trimtab.run.adapters import Adapter, attach, find_targets
+from trimtab.run.cohort import Base, Cohort
+from trimtab.run.member import Member
+
+_PREFIX = "base_model.model."
+
+
+class Checkpoints:
+    def __init__(self, folder: Path, cohort: str):
+        self.folder, self.manifest = folder, folder / "cohorts" / f"{cohort}.json"
+
+    def save(self, cohort: Cohort) -> None:
+        tag = (self._read()["tag"] + 1) if self.manifest.exists() else 0
+        members: dict[str, Any] = {}
+        for m in cohort.members:
+            m.progress.recent, m.progress.high = list(m.guard.recent), m.guard.high
+            members[m.id] = asdict(m.progress)
+            tensors = {k: v.detach().contiguous() for k, v in m.tensors().items()}
+            path = self._state(m.id, tag)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, path)
+        self.manifest.parent.mkdir(parents=True, exist_ok=True)
+        _replace_file(self.manifest, json.dumps({"tag": tag, "members": members}))
+        for m in cohort.members:
+            for old in self._state(m.id, tag).parent.glob("state-*.safetensors"):
+                if old != self._state(m.id, tag):
+                    old.unlink(missing_ok=True)
+
+    def restore(self, cohort: Cohort) -> bool:
+        """Continue where the last save was; False when there is none."""
+        if not self.manifest.exists():
+            return False
+        saved = self._read()
+        for m in cohort.members:
+            m.load(load_file(self._state(m.id, saved["tag"])), saved["members"][m.id])
+        return True
+
+    def drop_state(self, member: Member) -> None:
+        """A completed run needs only its weights; stopped ones keep their state and can go on."""
+        for old in (self.folder / "runs" / member.id).glob("state-*.safetensors"):
+            old.unlink(missing_ok=True)
+
+    def _state(self, run: str, tag: int) -> Path:
+        return self.folder / "runs" / run / f"state-{tag}.safetensors"
+
+    def _read(self) -> dict[str, Any]:
+        return json.loads(self.manifest.read_text())
+
+
+def export(member: Member, base: Base, folder: Path) -> None:
+    """The member's weights as anybody loads them: `PeftModel.from_pretrained(base, folder)` or `from_pretrained(folder)`."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+    if member.adapter is None:
+        base.model.save_pretrained(scratch)  # type: ignore[operator]
+        base.tokenizer.save_pretrained(scratch)
+    else:
+        _export_adapter(member, member.adapter, scratch)
+    scratch.chmod(0o755)
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    scratch.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _export_adapter(member: Member, adapter: Adapter, folder: Path) -> None:
+    tensors = {}
+    for name in adapter.A:
+        tensors[f"{_PREFIX}{name}.lora_A.weight"] = adapter.A[name].detach().contiguous().cpu()
+        tensors[f"{_PREFIX}{name}.lora_B.weight"] = adapter.B[name].detach().contiguous().cpu()
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    from peft import LoraConfig
+
+    recipe = member.recipe
+    LoraConfig(
+        r=recipe.r, lora_alpha=recipe.lora_alpha, lora_dropout=recipe.lora_dropout, task_type="CAUSAL_LM",  # type: ignore[arg-type]
+        target_modules=sorted(adapter.A), base_model_name_or_path=recipe.model, inference_mode=True,
+    ).save_pretrained(str(folder))  # fmt: skip
+
+
+def load_adapter(folder: Path, base: Base) -> Adapter:
+    """An adapter in PEFT format onto the routed base: what `export` wrote, or what anybody's PEFT wrote."""
+    config = json.loads((folder / "adapter_config.json").read_text())
+    tensors = load_file(folder / "adapter_model.safetensors")
+    names = sorted({k.removeprefix(_PREFIX).removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")})
+    targets = find_targets(base.model, names)
+    missing = set(names) - set(targets)
+    if missing:
+        raise ModelError(f"the adapter in {folder} is for another base model: it has no layer {sorted(missing)[0]}")
+    attach(base.model, targets, base.router)
+    adapter = Adapter(targets, config["r"], config["lora_alpha"], 0.0, 0, str(base.device))
+    for name in names:
+        for side, own in (("A", adapter.A[name]), ("B", adapter.B[name])):
+            loaded = tensors[f"{_PREFIX}{name}.lora_{side}.weight"]
+            if loaded.shape != own.shape:
+                raise ModelError(f"the adapter in {folder} is for another base model: {name} has shape {tuple(loaded.shape)}, "
+                                 f"this base needs {tuple(own.shape)}")
+            own.data.copy_(loaded)
+    adapter.training = False
+    for p in adapter.parameters():
+        p.requires_grad_(False)
+    return adapter
+
+
+def _replace_file(path: Path, text: str) -> None:
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(text)
+    os.replace(scratch, path)
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    """Whether two exported adapters are equal bit for bit."""
+    x, y = load_file(a / "adapter_model.safetensors"), load_file(b / "adapter_model.safetensors")
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)

@@ -1,0 +1,72 @@
+"""The training loop: one to many runs, on one screen. Takes a cohort and hooks, leaves trained weights and told hooks.
+
+Between two evaluations every running member steps through its own batches; at an evaluation they are measured on the
+same items, and whoever the hooks, patience or a guard name is stopped and frees its slice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from trimtab.run.checkpoint import Checkpoints, export
+from trimtab.run.cohort import Cohort
+from trimtab.run.member import Member
+from trimtab.spec.status import Status
+
+
+class Hooks(Protocol):
+    """What the loop tells, and what it asks. `evaluated` answers with the members to stop and why."""
+
+    def stepped(self, member: Member, numbers: dict[str, Any]) -> None: ...
+    def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, str]: ...
+    def stopped(self, member: Member) -> None: ...
+
+
+def train(cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: float = 60.0) -> None:
+    """Train `cohort` (called `name` on disk) to its end, continuing from its last checkpoint if there is one."""
+    checkpoints = Checkpoints(folder, name)
+    checkpoints.restore(cohort)
+    saved = cohort.clock()
+    for place, share in enumerate(cohort.shares):
+        while members := [m for m in cohort.running if m.progress.step < m.steps_at(share)]:
+            began = cohort.clock()
+            for member, (loss, tokens) in zip(members, cohort.forward_backward(members), strict=True):
+                if member.accumulate(loss, tokens):
+                    numbers = member.update()
+                    member.progress.seconds += (cohort.clock() - began) / len(members)
+                    hooks.stepped(member, {**numbers, "seconds": member.progress.seconds})
+            if cohort.clock() - saved > save_every:
+                checkpoints.save(cohort)
+                saved = cohort.clock()
+        if due := [m for m in cohort.running if m.progress.evaluated <= place]:
+            _evaluate(cohort, due, share, folder, hooks)
+        _finish(cohort, folder, hooks)
+        checkpoints.save(cohort)
+        saved = cohort.clock()
+    for member in cohort.members:
+        if member.progress.status == Status.COMPLETE:
+            checkpoints.drop_state(member)
+
+
+def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path, hooks: Hooks) -> None:
+    """Paired validation loss of every member; keep the best weights; stop whom the hooks name."""
+    items = dict(zip(members, cohort.nll(members, cohort.data.tokens["validation"]), strict=True))
+    for member, values in items.items():
+        if member.judge_evaluation(sum(values) / len(values)):
+            export(member, cohort.base, folder / "runs" / member.id / "best")
+    for member, reason in hooks.evaluated(share, items).items():
+        if member.running:
+            member.stop(Status.STOPPED, reason)
+    for member in members:
+        if member.running and member.progress.step >= member.total_steps:
+            member.stop(Status.COMPLETE, None)
+
+
+def _finish(cohort: Cohort, folder: Path, hooks: Hooks) -> None:
+    """Members that have just come to their end: last weights to disk, word to the hooks."""
+    for member in cohort.members:
+        last = folder / "runs" / member.id / "last"
+        if not member.running and not last.exists():
+            export(member, cohort.base, last)
+            hooks.stopped(member)

@@ -1,0 +1,72 @@
+"""What this machine is good at: device, threads by free cores, whether bfloat16 is fast. Takes nothing, gives facts."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# Idle OpenMP threads spin by default: with other load, two threads were measured up to ten times slower than one.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import psutil
+import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    device: str
+    name: str
+    cores: int
+    threads: int
+    memory_gb: float
+    bf16: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def look(threads: int | None = None) -> Machine:
+    """`threads` overrides the choice: a resumed study computes with the number that it began with."""
+    cuda = torch.cuda.is_available()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(
+        device="cuda" if cuda else "cpu",
+        name=torch.cuda.get_device_name() if cuda else _cpu_name(),
+        cores=cores,
+        threads=threads or free_cores(cores),
+        memory_gb=round((torch.cuda.get_device_properties(0).total_memory if cuda else psutil.virtual_memory().total) / 1e9, 1),
+        bf16=torch.cuda.is_bf16_supported() if cuda else cpu_has_bf16(),
+    )
+
+
+def free_cores(cores: int) -> int:
+    busy = psutil.cpu_percent(interval=0.3) / 100
+    return max(1, round(cores * (1 - busy)))
+
+
+def cpu_has_bf16() -> bool:
+    """bfloat16 in hardware (AVX512-BF16 or AMX); without it bfloat16 is slower than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def versions() -> dict[str, str]:
+    """What decides the numbers: the report prints them."""
+    packages = ("trimtab", "torch", "transformers", "peft", "accelerate")
+    return {"python": platform.python_version(), **{p: version(p) for p in packages}}
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "CPU"

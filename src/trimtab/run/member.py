@@ -1,0 +1,131 @@
+"""One run inside a cohort: its weights, optimizer, batches and position. Takes a recipe, gives what the loop steps.
+
+A run alone is a cohort of one; nothing here knows about the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from trimtab.data.tokens import Tokens
+from trimtab.run.adapters import Adapter
+from trimtab.run.batches import BatchPlan
+from trimtab.run.guards import Guard, Limits
+from trimtab.run.optim import Optimizer
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Status
+
+
+@dataclass
+class Progress:
+    """Every scalar a resume needs; plain JSON values."""
+
+    step: int = 0  # optimizer steps done
+    micro: int = 0  # micro-batches of the next step already accumulated
+    loss: float = 0.0  # accumulated loss of the next step
+    tokens: int = 0  # tokens seen, masked ones included
+    seconds: float = 0.0
+    evaluated: int = 0  # evaluations done
+    best_loss: float | None = None
+    best_step: int = 0
+    bad_evaluations: int = 0
+    breaches: int = 0  # budget breaches in a row
+    status: Status = Status.RUNNING
+    reason: str | None = None
+    recent: list[float] = field(default_factory=list)  # the guard's rolling window
+    high: int = 0
+
+
+class Member:
+    """`adapter` is None for full fine-tuning, where `parameters` are the model's own."""
+
+    def __init__(self, recipe: Recipe, train: Sequence[Tokens], parameters: Sequence[torch.nn.Parameter],
+                 adapter: Adapter | None, limits: Limits, clock: Callable[[], float]):
+        self.recipe, self.adapter, self.train = recipe, adapter, train
+        self.total_steps = recipe.steps(len(train))
+        self.plan = BatchPlan(tuple(len(t.ids) for t in train), recipe.effective_batch,
+                              recipe.per_device_train_batch_size, recipe.seed)
+        self.optimizer = Optimizer(recipe, parameters, self.total_steps)
+        self.guard = Guard(self.total_steps, limits, clock)
+        self.progress = Progress()
+
+    @property
+    def id(self) -> str:
+        return self.recipe.run_id
+
+    @property
+    def running(self) -> bool:
+        return self.progress.status == Status.RUNNING
+
+    def steps_at(self, share: float) -> int:
+        """Optimizer steps after which `share` of the run is done; at least one."""
+        return max(1, round(share * self.total_steps))
+
+    def micro_batch(self) -> tuple[list[Tokens], int]:
+        """The next micro-batch and the number of labels in the whole effective batch that it belongs to."""
+        pieces = self.plan.micro_batches(self.progress.step)
+        labels = sum(self.train[i].labels for piece in pieces for i in piece)
+        return [self.train[i] for i in pieces[self.progress.micro]], labels
+
+    def accumulate(self, loss: float, tokens: int) -> bool:
+        """Book one micro-batch; True when the effective batch is complete."""
+        self.progress.loss += loss
+        self.progress.tokens += tokens
+        self.progress.micro += 1
+        return self.progress.micro == len(self.plan.micro_batches(self.progress.step))
+
+    def update(self) -> dict[str, Any]:
+        """One optimizer step, or a stop with a reason and the weights left as they were. Gives the step's numbers."""
+        p = self.progress
+        loss, norm = p.loss, self.optimizer.grad_norm()
+        reason = self.guard.before_update(p.step + 1, loss, norm, p.tokens)
+        p.micro, p.loss = 0, 0.0
+        rate = None
+        if reason is None:
+            rate = self.optimizer.step(p.step, norm)
+            p.step += 1
+        else:
+            self.optimizer.clear()
+            self.stop(Status.STOPPED, reason)
+        return {"step": p.step + (reason is not None), "loss": loss, "grad_norm": norm, "learning_rate": rate, "tokens": p.tokens}
+
+    def stop(self, status: Status, reason: str | None) -> None:
+        self.progress.status, self.progress.reason = status, reason
+        self.optimizer.clear()
+
+    def judge_evaluation(self, loss: float) -> bool:
+        """Book an evaluation; True when it is the best so far. Patience that runs out completes the run."""
+        p = self.progress
+        p.evaluated += 1
+        if p.best_loss is None or loss < p.best_loss:
+            p.best_loss, p.best_step, p.bad_evaluations = loss, p.step, 0
+            return True
+        p.bad_evaluations += 1
+        patience = self.recipe.early_stopping_patience
+        if self.running and patience and p.bad_evaluations >= patience:
+            self.stop(Status.COMPLETE, f"early stopping: no gain for {patience} evaluations; best at step {p.best_step}")
+        return False
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Weights, moments, unfinished gradients and random state."""
+        found = self.optimizer.tensors()
+        if self.progress.micro:
+            found |= {f"gradient.{i}": f.grad for i, f in enumerate(self.optimizer.flats)}
+        found["random"] = self.adapter.generator.get_state() if self.adapter else torch.get_rng_state()
+        return found
+
+    def load(self, tensors: dict[str, torch.Tensor], progress: dict[str, Any]) -> None:
+        self.progress = Progress(**{**progress, "status": Status(progress["status"])})
+        random = tensors.pop("random").cpu()
+        self.adapter.generator.set_state(random) if self.adapter else torch.set_rng_state(random)
+        gradients = [tensors.pop(f"gradient.{i}", None) for i in range(len(self.optimizer.flats))]
+        self.optimizer.load(tensors)
+        for flat, gradient in zip(self.optimizer.flats, gradients, strict=True):
+            if gradient is not None:
+                flat.grad.copy_(gradient)
+        self.guard.recent.extend(self.progress.recent)
+        self.guard.high = self.progress.high

@@ -1,0 +1,157 @@
+"""MODEL -> a tokenizer and a model with frozen or trainable weights. Takes a hub id, folder, GGUF file or bundled:NAME.
+
+A GGUF file is converted to safetensors once and cached: transformers can load one, but neither train nor save it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from trimtab.data.assets import cache_folder, fetch, need_space
+from trimtab.errors import ModelError, did_you_mean
+
+Say = Callable[[str], None]
+BUNDLED = ("smollm2", "tiny")
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+logging.getLogger("accelerate").setLevel(logging.ERROR)
+
+
+def resolve(model: str, say: Say = print) -> str:
+    """What transformers can load: a local folder or a hub id."""
+    if model.startswith("bundled:"):
+        return str(_bundled(model.removeprefix("bundled:"), say))
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        if not path.exists():
+            raise ModelError(f"{model} does not exist")
+        return str(_from_gguf(path, say))
+    if path.is_dir() and not (path / "config.json").exists():
+        raise ModelError(f"{model} is a folder without config.json; give the folder that save_pretrained wrote")
+    if not path.exists() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
+        raise ModelError(f"{model} does not exist; give a hub id, a local folder, a GGUF file or bundled:smollm2")
+    return str(path) if path.exists() else model
+
+
+def load_tokenizer(model: str, say: Say = print) -> Any:
+    with _clear_errors(model):
+        tokenizer = AutoTokenizer.from_pretrained(resolve(model, say))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(model: str, dtype: torch.dtype, device: str, say: Say = print) -> torch.nn.Module:
+    """The causal LM in evaluation mode with every weight frozen."""
+    with _clear_errors(model):
+        loaded = AutoModelForCausalLM.from_pretrained(resolve(model, say), dtype=dtype)
+    loaded.config.use_cache = False
+    loaded.requires_grad_(False)
+    return loaded.to(device).eval()
+
+
+def facts(model: str, say: Say = print) -> dict[str, Any]:
+    """Architecture facts from config.json alone; no weights are read. Unknown is None."""
+    with _clear_errors(model):
+        config = AutoConfig.from_pretrained(resolve(model, say))
+    text = config.get_text_config()
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config)
+    return {
+        "model": model,
+        "family": config.model_type,
+        "parameters": sum(p.numel() for p in {id(p): p for p in skeleton.parameters()}.values()),
+        "hidden_size": getattr(text, "hidden_size", None),
+        "layers": getattr(text, "num_hidden_layers", None),
+        "positions": getattr(text, "max_position_embeddings", None),
+    }
+
+
+def _bundled(name: str, say: Say) -> Path:
+    if name not in BUNDLED:
+        raise ModelError(f'there is no bundled model "{name}"{did_you_mean(name, BUNDLED)} (there are: '
+                         + ", ".join(f"bundled:{b}" for b in BUNDLED) + ")")
+    gguf = next(fetch("smollm2", say).glob("*.gguf"))
+    smollm2 = _from_gguf(gguf, say)
+    return smollm2 if name == "smollm2" else _tiny(smollm2)
+
+
+def _from_gguf(path: Path, say: Say) -> Path:
+    """A safetensors folder in bfloat16 (what a 4-bit file holds fits in it), made once."""
+    key = hashlib.sha256(f"{path.resolve()}:{path.stat().st_size}".encode()).hexdigest()[:10]
+    folder = cache_folder() / "models" / f"{path.stem}-{key}"
+    if folder.exists():
+        return folder
+    need_space(cache_folder(), 8 * path.stat().st_size / 1e6, f"converting {path.name}")
+    say(f"Converting {path.name} to safetensors (once; about {path.stat().st_size / 4e6:.0f} s)")
+
+    def write(target: Path) -> None:
+        config = transformers.GgufConfig(dequantize=True)
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, quantization_config=config)
+        # The loader leaves its quantiser on the model, and save_pretrained then refuses.
+        model.hf_quantizer, model.is_quantized = None, False  # type: ignore[assignment]
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.to(torch.bfloat16).save_pretrained(target)
+        tokenizer.save_pretrained(target)
+
+    with contextlib.redirect_stderr(io.StringIO()):  # two progress bars that say nothing about us
+        return _make_once(folder, write)
+
+
+def _tiny(smollm2: Path) -> Path:
+    """Two random layers with SmolLM2's tokenizer and template: for tests that need seconds."""
+
+    def write(target: Path) -> None:
+        config = AutoConfig.from_pretrained(smollm2)
+        config.update({"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+                       "num_key_value_heads": 2, "head_dim": 16})
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(target)
+        AutoTokenizer.from_pretrained(smollm2).save_pretrained(target)
+
+    return _make_once(cache_folder() / "models" / "tiny-1", write)
+
+
+def _make_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Atomic: what is made half never carries the final name."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+        try:
+            write(scratch)
+            scratch.chmod(0o755)
+            with contextlib.suppress(OSError):
+                scratch.rename(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _clear_errors(model: str) -> Any:
+    """Whatever transformers and the hub client raise becomes one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        if os.path.isdir(model):
+            raise ModelError(f"{model} cannot be loaded as a causal language model: {reason[:200]}") from None
+        raise ModelError(f'"{model}" is no local folder or file, and the hub did not give it ({reason[:160]}); '
+                         "check the name and the network, or give a local folder, a GGUF file or bundled:smollm2") from None

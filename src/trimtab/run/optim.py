@@ -1,0 +1,106 @@
+"""Learning-rate schedule and optimizer over flat memory. Takes a recipe and parameters, gives one vector to clip, check and step.
+
+A member's parameters and gradients are views of one buffer each: the step is one kernel instead of hundreds, the
+gradient norm is one reduction, and saving is three tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from trimtab.spec.recipe import Recipe
+
+
+def learning_rate(recipe: Recipe, step: int, total: int) -> float:
+    """Rate of step `step` (0-based) of `total`: linear warm-up, then the schedule down to zero."""
+    warm = recipe.warmup_steps
+    warmup = int(warm) if warm >= 1 else math.ceil(warm * total)
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    shape = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    return recipe.learning_rate * shape[recipe.lr_scheduler_type]
+
+
+class Flat:
+    """float32 tensors moved into one vector; the tensors stay usable as views of it."""
+
+    def __init__(self, tensors: Sequence[nn.Parameter]):
+        first = tensors[0]
+        self.vector = nn.Parameter(torch.empty(sum(t.numel() for t in tensors), device=first.device, dtype=first.dtype))
+        self.vector.grad = torch.zeros_like(self.vector)
+        offset = 0
+        for tensor in tensors:
+            place = slice(offset, offset + tensor.numel())
+            self.vector.data[place].copy_(tensor.data.reshape(-1))
+            tensor.data = self.vector.data[place].view_as(tensor)
+            tensor.grad = self.vector.grad[place].view_as(tensor)
+            offset += tensor.numel()
+
+    @property
+    def grad(self) -> torch.Tensor:
+        assert self.vector.grad is not None
+        return self.vector.grad
+
+
+class Optimizer:
+    """AdamW, Adam or SGD over matrices (decayed) and, apart, norms and biases (not decayed, as is customary)."""
+
+    def __init__(self, recipe: Recipe, parameters: Sequence[nn.Parameter], total_steps: int):
+        self.recipe, self.total_steps = recipe, total_steps
+        decayed = [p for p in parameters if p.dim() >= 2]
+        plain = [p for p in parameters if p.dim() < 2]
+        self.flats = [Flat(group) for group in (decayed, plain) if group]
+        groups = [{"params": [flat.vector], "weight_decay": recipe.weight_decay if i == 0 and decayed else 0.0}
+                  for i, flat in enumerate(self.flats)]
+        self.inner = _build(recipe, groups)
+
+    def grad_norm(self) -> float:
+        return math.sqrt(sum(float(f.grad.norm()) ** 2 for f in self.flats))
+
+    def step(self, step: int, norm: float) -> float:
+        """Clip, update, clear; gives the learning rate that was used."""
+        limit = self.recipe.max_grad_norm
+        if limit and norm > limit:
+            for flat in self.flats:
+                flat.grad.mul_(limit / norm)
+        rate = learning_rate(self.recipe, step, self.total_steps)
+        for group in self.inner.param_groups:
+            group["lr"] = rate
+        self.inner.step()
+        self.clear()
+        return rate
+
+    def clear(self) -> None:
+        for flat in self.flats:
+            flat.grad.zero_()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Weights and moments, by name: all that a resume needs."""
+        found = {}
+        for i, flat in enumerate(self.flats):
+            found[f"weights.{i}"] = flat.vector.data
+            for key, value in self.inner.state.get(flat.vector, {}).items():
+                if torch.is_tensor(value):
+                    found[f"{key}.{i}"] = value
+        return found
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        for i, flat in enumerate(self.flats):
+            flat.vector.data.copy_(tensors[f"weights.{i}"])
+            names = [n for n in tensors if n.endswith(f".{i}") and not n.startswith("weights")]
+            if names:
+                device = flat.vector.device
+                self.inner.state[flat.vector] = {
+                    n.rsplit(".", 1)[0]: tensors[n].clone().to(device if tensors[n].dim() else "cpu") for n in names}
+
+
+def _build(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
+    if recipe.optim == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate)
+    kind = torch.optim.AdamW if recipe.optim == "adamw_torch" else torch.optim.Adam
+    return kind(groups, lr=recipe.learning_rate, betas=(recipe.adam_beta1, recipe.adam_beta2), eps=recipe.adam_epsilon)

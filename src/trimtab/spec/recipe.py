@@ -1,0 +1,87 @@
+"""A recipe: every setting of one training run, named letter for letter as in transformers and PEFT.
+
+Takes keyword values, gives a frozen object with a content hash. Knows nothing of files, stores or torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Recipe(BaseModel):
+    """One training run. Two recipes that differ only in `seed` share their `hash`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: str = Field(min_length=1, description="hub id, local folder, GGUF file or bundled:NAME")
+    data: str = Field(min_length=1, description="file, folder, hub id or bundled:NAME")
+    method: Literal["lora", "full"] = "lora"
+
+    learning_rate: float = Field(2e-4, gt=0, le=1)
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: float = Field(0.05, ge=0, description="steps, or a share of all steps when below 1")
+    num_train_epochs: float = Field(1.0, gt=0, le=1000)
+    max_steps: int = Field(-1, ge=-1, description="-1: by num_train_epochs")
+    per_device_train_batch_size: int = Field(8, ge=1)
+    gradient_accumulation_steps: int = Field(1, ge=1)
+
+    optim: Literal["adamw_torch", "adam", "sgd"] = "adamw_torch"
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.999, ge=0, lt=1)
+    adam_epsilon: float = Field(1e-8, gt=0)
+    max_grad_norm: float = Field(1.0, ge=0, description="0 switches clipping off")
+
+    r: int = Field(16, ge=1, le=1024)
+    lora_alpha: float = Field(32, gt=0)
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+
+    max_length: int = Field(512, ge=8, description="tokens; longer examples are cut (from the answer's end)")
+    eval_steps: float = Field(0.25, gt=0, le=1, description="share of all steps between two evaluations")
+    early_stopping_patience: int = Field(0, ge=0, description="evaluations without a gain; 0 switches it off")
+    bf16: bool | None = Field(None, description="null: where this machine computes it fast")
+    seed: int = Field(1, ge=0, lt=2**31)
+
+    @property
+    def effective_batch(self) -> int:
+        """Examples per optimizer step."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits over every setting but the seed."""
+        content = self.model_dump(mode="json", exclude={"seed"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.hash[:8]}-s{self.seed}"
+
+    def but(self, **changes: Any) -> Recipe:
+        """The same recipe with some settings changed, checked again."""
+        return Recipe.model_validate({**self.model_dump(), **changes})
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps over `examples` training examples."""
+        if self.max_steps > 0:
+            return self.max_steps
+        return max(1, round(self.num_train_epochs * math.ceil(examples / self.effective_batch)))
+
+    def evaluations(self) -> list[float]:
+        """The shares of the run at which it is evaluated, ending in 1.0."""
+        n = max(1, round(1 / self.eval_steps))
+        return [i / n for i in range(1, n + 1)]
+
+
+# What every member of a cohort must have in common: the frozen base, what it reads, and when it is compared.
+SHARED_IN_COHORT = ("model", "data", "method", "max_length", "bf16", "eval_steps")
+
+
+def can_share_base(a: Recipe, b: Recipe) -> bool:
+    return a.method == "lora" and all(getattr(a, k) == getattr(b, k) for k in SHARED_IN_COHORT)

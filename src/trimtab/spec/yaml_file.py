@@ -1,0 +1,140 @@
+"""YAML <-> spec. Takes text or a path and dotted overrides, gives a Recipe or Budget, or one SpecError with every problem.
+
+Must not touch models or data; only checks what is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from trimtab.errors import SpecError, did_you_mean
+from trimtab.spec.budget import NUMBERS, Budget, Limit, preset
+from trimtab.spec.recipe import Recipe
+
+Spec = TypeVar("Spec", bound=BaseModel)
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    raw = {**_read(Path(path)), **parse_overrides(overrides)}
+    return check(Recipe, raw, str(path))
+
+
+def load_budget(source: str | Path | None) -> Budget:
+    """A preset's name (tight, standard, loose), a YAML file, or None for the standard preset."""
+    if source is None or str(source) in ("tight", "standard", "loose"):
+        return preset(str(source or "standard"))  # type: ignore[arg-type]
+    path = Path(source)
+    if not path.exists():
+        raise SpecError(str(source), ["is neither a preset (tight, standard, loose) nor a file"])
+    raw = _read(path)
+    start = raw.pop("preset", "standard")
+    problems = []
+    if start not in ("tight", "standard", "loose"):
+        problems.append(f"preset: got {start!r}; allowed are tight, standard, loose")
+        start = "standard"
+    limits = raw.pop("limits", raw if not ({"name"} & raw.keys()) else {})
+    if not isinstance(limits, dict):
+        raise SpecError(str(path), ["limits must be a mapping from number to {max: …} or {min: …}"])
+    problems += _problems_of_limits(limits)
+    if problems:
+        raise SpecError(str(path), problems)
+    base = preset(start).limits
+    merged = {**{k: v.model_dump() for k, v in base.items()}, **limits}
+    return check(Budget, {"name": raw.get("name", path.stem), "limits": merged}, str(path))
+
+
+def _problems_of_limits(limits: dict[str, Any]) -> list[str]:
+    problems = [
+        f'limits: unknown number "{key}"{did_you_mean(key, list(NUMBERS))} (known: {", ".join(NUMBERS)})'
+        for key in limits
+        if key not in NUMBERS
+    ]
+    for key, value in limits.items():
+        if key in NUMBERS:
+            problems += [f"limits.{key}.{p}" for p in _problems(Limit, value)]
+    return problems
+
+
+def dump(spec: BaseModel, comments: dict[str, str] | None = None) -> str:
+    """YAML with an optional comment behind each key; reading it back gives the same spec."""
+    lines = []
+    for key, value in spec.model_dump(mode="json").items():
+        text = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=1000).rstrip()
+        note = (comments or {}).get(key)
+        lines.append(f"{text}  # {note}" if note and "\n" not in text else text)
+    return "\n".join(lines) + "\n"
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """`learning_rate=1e-4` pairs as typed on a command line, read as YAML values."""
+    result: dict[str, Any] = {}
+    problems = []
+    for item in overrides:
+        key, sep, value = item.partition("=")
+        if not sep or not key:
+            problems.append(f'"{item}" is not of the form setting=value')
+        else:
+            result[key.strip()] = _number_or_yaml(value)
+    if problems:
+        raise SpecError("overrides", problems)
+    return result
+
+
+def check(kind: type[Spec], raw: Any, where: str) -> Spec:
+    try:
+        return kind.model_validate(raw)
+    except ValidationError:
+        raise SpecError(where, _problems(kind, raw)) from None
+
+
+def _problems(kind: type[BaseModel], raw: Any) -> list[str]:
+    """Every problem as a sentence: what was given, what is allowed."""
+    if not isinstance(raw, dict):
+        return [f"must be a mapping of setting: value, got {type(raw).__name__}"]
+    try:
+        kind.model_validate(raw)
+    except ValidationError as error:
+        return [_sentence(kind, e) for e in error.errors()]
+    return []
+
+
+def _sentence(kind: type[BaseModel], error: Any) -> str:
+    path = ".".join(str(p) for p in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = list(kind.model_fields)
+        return f'unknown setting "{path}"{did_you_mean(path, known)}' + ("" if len(known) > 8 else f" (known: {', '.join(known)})")
+    if error["type"] == "missing":
+        return f'"{path}" is missing'
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{path}: got {error['input']!r}, {message}" if path and "must" in message else f"{path} {message}".strip()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(str(path), ["the file does not exist"]) from None
+    except IsADirectoryError:
+        raise SpecError(str(path), ["is a folder, a YAML file is needed"]) from None
+    except UnicodeDecodeError:
+        raise SpecError(str(path), ["is not UTF-8 text; save it as UTF-8"]) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1})" if mark else ""
+        raise SpecError(str(path), [f"is not valid YAML{line}: {getattr(error, 'problem', error)}"]) from None
+    if not isinstance(raw, dict):
+        raise SpecError(str(path), [f"must be a mapping of setting: value, got {type(raw).__name__}"])
+    return {str(k): _number_or_yaml(v) if isinstance(v, str) else v for k, v in raw.items()}
+
+
+def _number_or_yaml(text: str) -> Any:
+    """YAML 1.1 reads 1e-4 as text; everybody who types it means the number."""
+    try:
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return text

@@ -1,0 +1,241 @@
+"""The store: small verbs over the tables. Takes and gives plain values; every verb is one committed transaction.
+
+Must not know how anything is computed. SQLite in WAL mode by default; any SQLAlchemy URL works.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, create_engine, delete, event, insert, select, update
+from sqlalchemy.exc import OperationalError
+
+from trimtab.errors import StoreError, did_you_mean
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Status
+from trimtab.store import tables as t
+
+
+@dataclass(frozen=True)
+class RunRow:
+    id: str
+    study: str | None
+    created: float
+    recipe: Recipe
+    status: Status
+    reason: str | None
+    cohort: str | None
+    total_steps: int | None
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    id: str
+    created: float
+    status: Status
+    seconds: float
+    asked: dict[str, Any]
+    facts: dict[str, Any]
+
+
+class Store:
+    """`Store(folder)` opens or makes FOLDER/trimtab.db; `Store(url=…)` opens any SQLAlchemy URL."""
+
+    def __init__(self, folder: str | Path | None = None, url: str | None = None, create: bool = True):
+        if folder is not None:
+            path = Path(folder)
+            if not create and not (path / "trimtab.db").exists():
+                raise StoreError(f"{path} holds no trimtab store; name the folder of an earlier run with --out")
+            path.mkdir(parents=True, exist_ok=True)
+            url = f"sqlite:///{path / 'trimtab.db'}"
+        assert url, "a folder or a URL is needed"
+        self.folder = Path(folder) if folder is not None else Path()
+        self._engine = create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+        if url.startswith("sqlite"):
+            event.listen(self._engine, "connect", _use_wal)
+        try:
+            t.metadata.create_all(self._engine)
+        except OperationalError as error:
+            raise StoreError(f"the store {url} cannot be opened: {error.orig}; is the disk full or the file locked?") from None
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise StoreError(f"the store cannot be written: {error.orig}; free disk space or wait for the other writer, "
+                             "then start again: nothing is lost") from None
+
+    # studies
+
+    def open_study(self, study: str, asked: dict[str, Any]) -> StudyRow:
+        """The study of this id, made if it is not there."""
+        with self._write() as c:
+            if c.execute(select(t.studies.c.id).where(t.studies.c.id == study)).first() is None:
+                row = dict(id=study, created=time.time(), status=Status.RUNNING, seconds=0.0, asked=asked, facts={})
+                c.execute(insert(t.studies).values(row))
+        return self.study(study)
+
+    def study(self, study: str) -> StudyRow:
+        return _study(self._one(t.studies, study, "study"))
+
+    def studies(self) -> list[StudyRow]:
+        return [_study(r) for r in self._rows(select(t.studies).order_by(t.studies.c.created))]
+
+    def update_study(self, study: str, *, status: Status | None = None, seconds: float | None = None,
+                     facts: dict[str, Any] | None = None) -> None:
+        """Set status or seconds; `facts` are merged into those stored."""
+        changes: dict[str, Any] = {}
+        if status is not None:
+            changes["status"] = status
+        if seconds is not None:
+            changes["seconds"] = seconds
+        if facts is not None:
+            changes["facts"] = {**self.study(study).facts, **facts}
+        with self._write() as c:
+            c.execute(update(t.studies).where(t.studies.c.id == study).values(changes))
+
+    # runs
+
+    def add_run(self, recipe: Recipe, study: str | None = None) -> RunRow:
+        """WAITING, or the row already there: the same recipe and seed is the same run."""
+        with self._write() as c:
+            if c.execute(select(t.runs.c.id).where(t.runs.c.id == recipe.run_id)).first() is None:
+                row = dict(id=recipe.run_id, study=study, created=time.time(), recipe=recipe.model_dump(mode="json"),
+                           status=Status.WAITING, result={})
+                c.execute(insert(t.runs).values(row))
+        return self.run(recipe.run_id)
+
+    def run(self, run: str) -> RunRow:
+        return _run(self._one(t.runs, run, "run"))
+
+    def find_run(self, name: str) -> RunRow:
+        """By id or by a beginning of it that only one run has."""
+        ids = [r.id for r in self._rows(select(t.runs.c.id))]
+        hits = [i for i in ids if i == name] or [i for i in ids if i.startswith(name)]
+        if len(hits) == 1:
+            return self.run(hits[0])
+        if hits:
+            raise StoreError(f'"{name}" names {len(hits)} runs ({", ".join(hits[:4])} …); type more of the id')
+        raise StoreError(f'no run "{name}" in this store{did_you_mean(name, ids)} (see: trimtab runs)')
+
+    def runs(self, study: str | None = None, status: Status | None = None) -> list[RunRow]:
+        query = select(t.runs).order_by(t.runs.c.created)
+        if study is not None:
+            query = query.where(t.runs.c.study == study)
+        if status is not None:
+            query = query.where(t.runs.c.status == status)
+        return [_run(r) for r in self._rows(query)]
+
+    def update_run(self, run: str, *, result: dict[str, Any] | None = None, **changes: Any) -> None:
+        """Set columns; `result` is merged into what is stored."""
+        if result is not None:
+            changes["result"] = {**self.run(run).result, **result}
+        with self._write() as c:
+            c.execute(update(t.runs).where(t.runs.c.id == run).values(changes))
+
+    # what a run leaves behind
+
+    def log_steps(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Rows of (run, step, loss, learning_rate, grad_norm, tokens, seconds); a repeated step is replaced."""
+        self._replace(t.steps, rows, ("run", "step"))
+
+    def steps(self, run: str) -> list[dict[str, Any]]:
+        return self._dicts(select(t.steps).where(t.steps.c.run == run).order_by(t.steps.c.step))
+
+    def log_evaluation(self, **row: Any) -> None:
+        self._replace(t.evaluations, [row], ("run", "step"))
+
+    def evaluations(self, run: str) -> list[dict[str, Any]]:
+        return self._dicts(select(t.evaluations).where(t.evaluations.c.run == run).order_by(t.evaluations.c.step))
+
+    def log_event(self, kind: str, text: str, *, study: str | None = None, run: str | None = None, step: int | None = None) -> None:
+        with self._write() as c:
+            c.execute(insert(t.events).values(time=time.time(), study=study, run=run, step=step, kind=kind, text=text))
+
+    def events(self, *, study: str | None = None, run: str | None = None) -> list[dict[str, Any]]:
+        query = select(t.events).order_by(t.events.c.id)
+        if study is not None:
+            query = query.where(t.events.c.study == study)
+        if run is not None:
+            query = query.where(t.events.c.run == run)
+        return self._dicts(query)
+
+    def save_card(self, run: str, measured: dict[str, Any], judged: dict[str, Any]) -> None:
+        self._replace(t.cards, [dict(run=run, created=time.time(), measured=measured, judged=judged)], ("run",))
+
+    def card(self, run: str) -> dict[str, Any] | None:
+        rows = self._dicts(select(t.cards).where(t.cards.c.run == run))
+        return rows[0] if rows else None
+
+    def save_samples(self, run: str, rows: Sequence[dict[str, Any]]) -> None:
+        with self._write() as c:
+            c.execute(delete(t.samples).where(t.samples.c.run == run))
+            if rows:
+                c.execute(insert(t.samples), [dict(row, run=run, place=i) for i, row in enumerate(rows)])
+
+    def samples(self, run: str) -> list[dict[str, Any]]:
+        return self._dicts(select(t.samples).where(t.samples.c.run == run).order_by(t.samples.c.place))
+
+    # decisions
+
+    def decide(self, study: str, place: str, sentence: str, evidence: dict[str, Any]) -> dict[str, Any]:
+        """Store the answer to one question; a question already answered keeps its first answer."""
+        with self._write() as c:
+            where = (t.decisions.c.study == study) & (t.decisions.c.place == place)
+            if c.execute(select(t.decisions.c.id).where(where)).first() is None:
+                c.execute(insert(t.decisions).values(study=study, place=place, sentence=sentence, evidence=evidence))
+        return next(d for d in self.decisions(study) if d["place"] == place)
+
+    def decisions(self, study: str) -> list[dict[str, Any]]:
+        return self._dicts(select(t.decisions).where(t.decisions.c.study == study).order_by(t.decisions.c.id))
+
+    # helpers
+
+    def _rows(self, query: Any) -> list[Any]:
+        with self._engine.connect() as c:
+            return list(c.execute(query))
+
+    def _dicts(self, query: Any) -> list[dict[str, Any]]:
+        return [dict(r._mapping) for r in self._rows(query)]
+
+    def _one(self, table: Table, key: str, word: str) -> Any:
+        rows = self._rows(select(table).where(table.c.id == key))
+        if not rows:
+            ids = [r.id for r in self._rows(select(table.c.id))]
+            raise StoreError(f'no {word} "{key}" in this store{did_you_mean(key, ids)}')
+        return rows[0]
+
+    def _replace(self, table: Table, rows: Sequence[dict[str, Any]], key: tuple[str, ...]) -> None:
+        """Delete and insert in one transaction: works on every database."""
+        with self._write() as c:
+            for row in rows:
+                condition = [table.c[k] == row[k] for k in key]
+                c.execute(delete(table).where(*condition))
+            if rows:
+                c.execute(insert(table), list(rows))
+
+
+def _use_wal(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")  # a killed process loses nothing; only a power cut may
+
+
+def _run(row: Any) -> RunRow:
+    fields = dict(row._mapping)
+    return RunRow(**{**fields, "recipe": Recipe.model_validate(fields["recipe"]), "status": Status(fields["status"])})
+
+
+def _study(row: Any) -> StudyRow:
+    fields = dict(row._mapping)
+    return StudyRow(**{**fields, "status": Status(fields["status"])})

@@ -1,0 +1,101 @@
+"""The tables, and nothing else. JSON columns hold what is only ever read whole."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("status", String, nullable=False),
+    Column("seconds", Float, nullable=False, default=0.0),  # work time so far, over all starts
+    Column("asked", JSON, nullable=False),  # model, data, budget, time, machine
+    Column("facts", JSON, nullable=False, default=dict),  # data table, plan, base numbers, recommendation
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("study", String, index=True),
+    Column("created", Float, nullable=False),
+    Column("recipe", JSON, nullable=False),
+    Column("status", String, nullable=False),
+    Column("reason", Text),
+    Column("cohort", String),
+    Column("total_steps", Integer),
+    Column("result", JSON, nullable=False, default=dict),  # best_step, val_loss, tokens, seconds, task numbers
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("loss", Float),
+    Column("learning_rate", Float),
+    Column("grad_norm", Float),
+    Column("tokens", Integer),
+    Column("seconds", Float),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("share", Float, nullable=False),  # of the run's steps
+    Column("loss", Float, nullable=False),
+    Column("items", JSON, nullable=False),  # nats/token of each validation example, in order
+    Column("pulse", JSON, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("study", String, index=True),
+    Column("run", String, index=True),
+    Column("step", Integer),
+    Column("kind", String, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+cards = Table(
+    "cards",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("measured", JSON, nullable=False),  # raw numbers per item, base and tuned
+    Column("judged", JSON, nullable=False),  # rows with intervals and verdicts
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("probe", String, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("reference", Text),
+    Column("base", Text, nullable=False),
+    Column("tuned", Text, nullable=False),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study", String, nullable=False),
+    Column("place", String, nullable=False),  # the question this answers; asked once per study
+    Column("sentence", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    UniqueConstraint("study", "place"),
+)
+
+Index("events_by_run", events.c.run, events.c.step)
