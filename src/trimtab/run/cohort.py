@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional as F
 
 from trimtab.data.prepare import Tokenised
@@ -41,10 +42,15 @@ class Base:
         """[labels, vocabulary] float32, only where the next token is learned: the head is the widest layer of a small model."""
         self._selected = batch.predicts
         try:
-            with self.router.route(slices), self.accelerator.autocast():
+            with self.router.route(slices), self.accelerator.autocast(), self._attention(batch):
                 return self.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
         finally:
             self._selected = None
+
+    def _attention(self, batch: Padded) -> AbstractContextManager[None]:
+        """torch's fused CPU attention is half as fast as plain matmuls on short bfloat16 rows (7.6 against 3.6 ms at 62 tokens)."""
+        short = self.device.type == "cpu" and batch.ids.shape[1] <= 256 and next(self.model.parameters()).dtype == torch.bfloat16
+        return sdpa_kernel(SDPBackend.MATH) if short else nullcontext()
 
     def _select(self, _module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         if self._selected is None:

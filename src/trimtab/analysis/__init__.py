@@ -1,0 +1,1 @@
+"""WHAT IT MEANS: statistics, verdicts and comparisons. Pure functions over stored numbers; no torch, no store."""

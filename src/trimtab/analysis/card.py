@@ -1,0 +1,130 @@
+"""Raw card numbers -> rows with an interval and a verdict against a budget. Pure; missing is UNDECIDED, never a pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.analysis import stats
+from trimtab.analysis.stats import Interval
+from trimtab.spec.budget import NUMBERS, Budget
+from trimtab.spec.status import Verdict
+
+Raw = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Number:
+    """How one number of the card is made from raw values; `base` gives the base model's own value where it has one."""
+
+    title: str
+    unit: str
+    interval: Callable[[Raw], Interval | None]
+    base: Callable[[Raw], float | None] = lambda _raw: None
+
+
+def _mean_of(key: str) -> Callable[[Raw], float | None]:
+    return lambda raw: sum(raw[key]) / len(raw[key]) if raw.get(key) else None
+
+
+def _share_of(key: str) -> Callable[[Raw], Interval | None]:
+    return lambda raw: stats.share(int(sum(raw[key])), len(raw[key])) if raw.get(key) else None
+
+
+def _paired_of(after: str, before: str) -> Callable[[Raw], Interval | None]:
+    return lambda raw: stats.paired(raw[after], raw[before]) if raw.get(after) and raw.get(before) else None
+
+
+def _items_of(key: str) -> Callable[[Raw], Interval | None]:
+    return lambda raw: stats.mean(raw[key]) if raw.get(key) else None
+
+
+def _ratio(raw: Raw) -> Interval | None:
+    log = stats.mean(raw["log_length_ratio"]) if raw.get("log_length_ratio") else None
+    return log and Interval(*(math.exp(min(v, 50)) for v in (log.value, log.low, log.high, log.below, log.above)), log.n)
+
+
+CARD: dict[str, Number] = {
+    "kl_generic": Number("Drift on generic prompts, KL(base‖tuned)", "nats/token", _items_of("kl_generic")),
+    "kl_first_token": Number("… of the first answer token", "nats/token", _items_of("kl_first_token")),
+    "nll_change": Number("Forgetting, ΔNLL on human text", "nats/token", _paired_of("nll_tuned", "nll_base"), _mean_of("nll_base")),
+    "length_ratio": Number("Answer length on generic prompts", "tuned/base", _ratio),
+    "degeneration": Number("Degenerate answers", "share", _share_of("degenerate_tuned"), _mean_of("degenerate_base")),
+    "format_validity": Number("Valid JSON on the task", "share", _share_of("format_validity"), _mean_of("base_format_validity")),
+    "exact_match": Number("Task: exact match", "share", _share_of("exact_match"), _mean_of("base_exact_match")),
+    "exact_match_gain": Number("Task: gain over the base", "share", _paired_of("exact_match", "base_exact_match")),
+    "overlap": Number("Task: overlap with the reference", "F1", _items_of("overlap"), _mean_of("base_overlap")),
+}
+
+
+def judge(raw: Raw, budget: Budget) -> dict[str, Any]:
+    """{"verdict", "rows": [...]}: one row a number, in the card's order, as JSON values."""
+    rows = [_row(key, number, raw, budget) for key, number in CARD.items() if _wanted(key, raw, budget)]
+    return {"budget": budget.model_dump(mode="json"), "rows": rows, "verdict": overall(rows)}
+
+
+def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
+    """FAIL when a hard limit fails; PASS when every limit passes; else UNDECIDED. Soft failures do not pass either."""
+    limited = [r for r in rows if r["verdict"]]
+    if any(r["verdict"] == Verdict.FAIL and r["hard"] for r in limited):
+        return Verdict.FAIL
+    return Verdict.PASS if limited and all(r["verdict"] == Verdict.PASS for r in limited) else Verdict.UNDECIDED
+
+
+def breach(pulse: Raw, budget: Budget) -> str | None:
+    """Why this pulse FAILs a hard limit, as a sentence; None while it does not."""
+    for key, limit in budget.limits.items():
+        interval = CARD[key].interval(pulse) if limit.hard and key in CARD else None
+        if interval and limit.judge(interval.below, interval.above) == Verdict.FAIL:
+            return (f"{key} is {interval.value:.3g} {NUMBERS[key]} (at least {interval.below:.3g} with 95 % confidence), "
+                    f"outside the budget's {_limit_text(limit)}")
+    return None
+
+
+def _wanted(key: str, raw: Raw, budget: Budget) -> bool:
+    """Numbers that were measured or are limited; a JSON limit means nothing where the task has no JSON."""
+    if key == "format_validity":
+        return bool(raw.get("format_validity"))
+    return CARD[key].interval(raw) is not None or key in budget.limits
+
+
+def _row(key: str, number: Number, raw: Raw, budget: Budget) -> dict[str, Any]:
+    interval, limit = number.interval(raw), budget.limits.get(key)
+    verdict = limit and limit.judge(interval and interval.below, interval and interval.above)
+    return {
+        "number": key, "title": number.title, "unit": number.unit, "base": number.base(raw),
+        "value": interval and _finite(interval.value), "low": interval and _finite(interval.low),
+        "high": interval and _finite(interval.high), "n": interval.n if interval else 0,
+        "limit": limit and limit.model_dump(mode="json"), "hard": bool(limit and limit.hard), "verdict": verdict,
+        "to_decide": _to_decide(key, interval, limit) if verdict == Verdict.UNDECIDED else None,
+    }  # fmt: skip
+
+
+def _to_decide(key: str, interval: Interval | None, limit: Any) -> str:
+    """What would turn UNDECIDED into an answer."""
+    if interval is None:
+        return "not measured"
+    if key in ("degeneration", "format_validity") and limit:
+        allowed = limit.max if limit.max is not None else 1 - (limit.min or 0)
+        bad = interval.value if limit.max is not None else 1 - interval.value
+        if bad < allowed:
+            need = next((n for n in (50, 100, 200, 300, 500, 1000, 3000)
+                         if (s := stats.share(round(bad * n), n)) and s.above <= allowed), None)
+            return f"about {need} prompts at this rate" if need else "more prompts"
+    edges = [e for e in (limit.max, limit.min) if e is not None]
+    gap = min(abs(interval.value - e) for e in edges) if edges else 0
+    half = max(interval.above - interval.value, interval.value - interval.below)
+    if gap <= 0 or not math.isfinite(half):
+        return "more prompts"
+    return f"about {max(interval.n + 1, math.ceil(interval.n * (half / gap) ** 2)):,} prompts"
+
+
+def _limit_text(limit: Any) -> str:
+    parts = [f"{name} {getattr(limit, name):g}" for name in ("min", "max") if getattr(limit, name) is not None]
+    return " and ".join(parts)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""HOW IT CHANGED: probes and paired measurement of a tuned model against its base. Gives raw numbers per item; no verdicts."""

@@ -1,0 +1,70 @@
+"""The card's raw numbers: a tuned model beside its base, item by item. Takes two subjects and a data set, gives plain lists.
+
+Intervals and verdicts are analysis/card.py's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.behaviour.drift import Reference, full_drift
+from trimtab.behaviour.probes import CARD_TOKENS
+from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json
+from trimtab.behaviour.subject import Answer, Subject, answers
+from trimtab.data.formats import Example
+from trimtab.data.tokens import prompt_ids
+
+
+@dataclass(frozen=True)
+class Task:
+    """The held-out examples a model is asked, and how its answers are scored."""
+
+    examples: tuple[Example, ...]
+    as_json: bool
+    max_new_tokens: int
+
+
+def task_of(examples: Sequence[Example], as_json: bool, tokenizer: Any, most: int = 60) -> Task:
+    """At most `most` examples, evenly drawn; room for 1.5 times the longest reference (up to 256 tokens)."""
+    step = max(1, len(examples) // most)
+    chosen = tuple(examples[::step][:most])
+    longest = max(len(tokenizer(e.answer, add_special_tokens=False)["input_ids"]) for e in chosen)
+    return Task(chosen, as_json, min(256, math.ceil(1.5 * longest) + 2))
+
+
+def task_numbers(said: Sequence[Answer], task: Task) -> dict[str, list[float]]:
+    """Per item: exact match, overlap with the reference, and (JSON tasks) whether the answer parses."""
+    numbers = {
+        "exact_match": [exact(a.text, e.answer, task.as_json) for a, e in zip(said, task.examples, strict=True)],
+        "overlap": [overlap(a.text, e.answer, task.as_json) for a, e in zip(said, task.examples, strict=True)],
+    }
+    if task.as_json:
+        numbers["format_validity"] = [float(parse_json(a.text) is not None) for a in said]
+    return numbers
+
+
+def ask_task(subjects: Sequence[Subject], task: Task) -> list[list[Answer]]:
+    return answers(subjects, [e.prompt for e in task.examples], task.max_new_tokens)
+
+
+def generic_numbers(base: Subject, tuned: Subject, ref: Reference) -> tuple[dict[str, list[float]], list[Answer]]:
+    """Drift, length and degeneration on the generic prompts, and the tuned model's answers to them."""
+    said = answers([tuned], [({"role": "user", "content": p},) for p in ref.prompts], CARD_TOKENS)[0]
+    length = [math.log(max(1, len(t.tokens)) / max(1, len(b.tokens))) for b, t in zip(ref.answers, said, strict=True)]
+    numbers = {
+        **full_drift(base, tuned, ref),
+        "log_length_ratio": length,
+        "degenerate_base": [float(degenerate(a.text)) for a in ref.answers],
+        "degenerate_tuned": [float(degenerate(a.text)) for a in said],
+        "cut_base": [float(not a.ended) for a in ref.answers],
+        "cut_tuned": [float(not a.ended) for a in said],
+    }
+    return numbers, said
+
+
+def prompt_text(example: Example, tokenizer: Any) -> str:
+    """The prompt as the model sees it, special tokens left in: what a stranger needs to check an answer."""
+    return tokenizer.decode(prompt_ids(example.prompt, tokenizer))

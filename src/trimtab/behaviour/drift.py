@@ -1,0 +1,99 @@
+"""How far the tuned model has moved from its base. Takes two subjects (or a base reference), gives per-item numbers.
+
+Forward KL(base‖tuned) per token on chat-templated generic prompts, teacher-forced on the base model's own greedy
+answers, the first answer token apart: raw text alone misses a total collapse. ΔNLL on generic human text: forgetting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trimtab.behaviour.probes import CARD_PROMPTS, CARD_TOKENS, PULSE_PROMPTS, PULSE_TOKENS, TEXT_TOKENS, generic_prompts, generic_texts
+from trimtab.behaviour.subject import Answer, Subject, answers, log_probabilities, nll
+from trimtab.data.tokens import Tokens, prompt_ids
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the base model says and thinks: computed once for a model, shared by every pulse and card."""
+
+    prompts: tuple[str, ...]
+    answers: tuple[Answer, ...]
+    kl_rows: tuple[Tokens, ...]  # prompt + base answer, the answer labelled
+    pulse_rows: tuple[Tokens, ...]
+    pulse_base: tuple[torch.Tensor, ...]  # base log-probabilities at the pulse rows
+    text_rows: tuple[Tokens, ...]
+    text_nll: tuple[float, ...]
+
+
+def reference(base: Subject, cache: Path | None = None, language: str = "en") -> Reference:
+    """`cache` keeps the base's answers between processes; log-probabilities are recomputed (about a second)."""
+    prompts = generic_prompts(language)[:CARD_PROMPTS]
+    messages = [({"role": "user", "content": p},) for p in prompts]
+    said = _cached_answers(base, messages, cache, prompts)
+    asked = [prompt_ids(m, base.base.tokenizer) for m in messages]
+    kl_rows = tuple(_row(p, a.tokens) for p, a in zip(asked, said, strict=True) if a.tokens)
+    pulse_rows = tuple(_row(p, a.tokens[:PULSE_TOKENS]) for p, a in zip(asked, said, strict=True) if a.tokens)[:PULSE_PROMPTS]
+    text_rows = tuple(_text_row(ids) for ids in base.base.tokenizer(list(generic_texts()), add_special_tokens=False)["input_ids"])
+    return Reference(prompts, tuple(said), kl_rows, pulse_rows, tuple(log_probabilities(base, pulse_rows)),
+                     text_rows, tuple(nll(base, text_rows)))
+
+
+def pulse(subject: Subject, ref: Reference) -> dict[str, list[float]]:
+    """The cheap part, no generation: KL of each pulse prompt, first token apart."""
+    per_token = [kl(b, t) for b, t in zip(ref.pulse_base, log_probabilities(subject, ref.pulse_rows), strict=True)]
+    return {"kl_generic": [float(k.mean()) for k in per_token], "kl_first_token": [float(k[0]) for k in per_token]}
+
+
+def full_drift(base: Subject, tuned: Subject, ref: Reference) -> dict[str, list[float]]:
+    """All prompts, streamed: two models' log-probabilities of one row at a time."""
+    pairs = zip(log_probabilities(base, ref.kl_rows), log_probabilities(tuned, ref.kl_rows), strict=True)
+    per_token = [kl(b, t) for b, t in pairs]
+    every = torch.cat(per_token)
+    return {
+        "kl_generic": [float(k.mean()) for k in per_token],
+        "kl_first_token": [float(k[0]) for k in per_token],
+        "kl_p99": [float(torch.quantile(every, 0.99))],
+        "nll_base": list(ref.text_nll),
+        "nll_tuned": nll(tuned, ref.text_rows),
+    }
+
+
+def kl(base: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:
+    """KL(base‖tuned) of each row of two [tokens, vocabulary] log-probability tensors, in nats; never below 0."""
+    return (base.exp() * (base - tuned)).sum(-1).clamp(min=0)
+
+
+def _row(prompt: Sequence[int], answer: Sequence[int]) -> Tokens:
+    return Tokens([*prompt, *answer], [False] * len(prompt) + [True] * len(answer))
+
+
+def _text_row(ids: list[int]) -> Tokens:
+    ids = ids[:TEXT_TOKENS]
+    return Tokens(ids, [False] + [True] * (len(ids) - 1))
+
+
+def _cached_answers(base: Subject, messages: Sequence[Any], cache: Path | None, prompts: tuple[str, ...]) -> list[Answer]:
+    """Keyed by weights, template and prompts: a changed model never meets another's answers."""
+    if cache is None:
+        return answers([base], messages, CARD_TOKENS)[0]
+    model, tokenizer = base.base.model, base.base.tokenizer
+    weights = next(model.parameters()).detach().flatten()[:4096].float().cpu().numpy().tobytes()
+    size = sum(p.numel() for p in model.parameters())
+    key = hashlib.sha256(weights + repr((size, str(model.dtype), tokenizer.chat_template, prompts, CARD_TOKENS)).encode())
+    path = cache / f"base-answers-{key.hexdigest()[:16]}.json"
+    if path.exists():
+        return [Answer(a["text"], tuple(a["tokens"]), a["ended"]) for a in json.loads(path.read_text(encoding="utf-8"))]
+    said = answers([base], messages, CARD_TOKENS)[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps([a.__dict__ for a in said]), encoding="utf-8")
+    scratch.replace(path)
+    return said

@@ -1,0 +1,94 @@
+"""A model as it answers: a base, with one adapter or none. Takes prompts and rows, gives answers and log-probabilities.
+
+Greedy and paired: the same prompts, template and decoding for whoever is asked. Left-padded, so that the batch size
+does not change an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from trimtab.data.formats import Message
+from trimtab.data.tokens import Tokens, prompt_ids
+from trimtab.run.adapters import Adapter, Slice
+from trimtab.run.cohort import Base, row_nll
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`tokens` without the end token; `ended` is False when the length limit cut it."""
+
+    text: str
+    tokens: tuple[int, ...]
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Subject:
+    base: Base
+    adapter: Adapter | None = None
+
+
+def answers(subjects: Sequence[Subject], prompts: Sequence[Sequence[Message]], max_new_tokens: int,
+            batch_size: int = 32) -> list[list[Answer]]:
+    """Greedy answers of each subject to each prompt; subjects that share a base share its passes."""
+    base = subjects[0].base
+    ids = [prompt_ids(p, base.tokenizer) for p in prompts]
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    found: list[list[Answer | None]] = [[None] * len(ids) for _ in subjects]
+    for start in range(0, len(order), batch_size):
+        chunk = order[start : start + batch_size]
+        for row, texts in zip(found, _generate(subjects, [ids[i] for i in chunk], max_new_tokens), strict=True):
+            for i, answer in zip(chunk, texts, strict=True):
+                row[i] = answer
+    return [[a for a in row if a is not None] for row in found]
+
+
+@torch.no_grad()
+def _generate(subjects: Sequence[Subject], ids: list[list[int]], max_new_tokens: int) -> list[list[Answer]]:
+    base, length = subjects[0].base, max(map(len, ids))
+    pad = base.tokenizer.pad_token_id
+    batch = torch.tensor([[pad] * (length - len(row)) + row for row in ids], device=base.device)
+    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in ids], device=base.device)
+    stops = stop_tokens(base)
+    slices = [Slice(s.adapter, len(ids), length) for s in subjects]
+    with base.router.route(slices), base.accelerator.autocast():
+        out = base.model.generate(  # type: ignore[operator]
+            input_ids=batch.repeat(len(subjects), 1), attention_mask=mask.repeat(len(subjects), 1),
+            max_new_tokens=max_new_tokens, do_sample=False, temperature=None, top_p=None, top_k=None, num_beams=1,
+            pad_token_id=pad, eos_token_id=sorted(stops), use_cache=True)  # fmt: skip
+    rows = [_answer(row, stops, base) for row in out[:, length:].tolist()]
+    return [rows[i : i + len(ids)] for i in range(0, len(rows), len(ids))]
+
+
+def stop_tokens(base: Base) -> set[int]:
+    configured = getattr(base.model.generation_config, "eos_token_id", None)
+    several = configured if isinstance(configured, list) else [configured]
+    return {t for t in [*several, base.tokenizer.eos_token_id] if t is not None}
+
+
+def _answer(row: list[int], stops: set[int], base: Base) -> Answer:
+    end = next((i for i, t in enumerate(row) if t in stops), None)
+    tokens = row if end is None else row[:end]
+    return Answer(base.tokenizer.decode(tokens, skip_special_tokens=True).strip(), tuple(tokens), end is not None)
+
+
+@torch.no_grad()
+def log_probabilities(subject: Subject, rows: Sequence[Tokens], batch_size: int = 8) -> Iterator[torch.Tensor]:
+    """For each row in order: [label tokens, vocabulary] float32 log-probabilities, teacher-forced."""
+    for start in range(0, len(rows), batch_size):
+        batch = subject.base.pad(rows[start : start + batch_size])
+        logits = subject.base.logits(batch, [Slice(subject.adapter, batch.rows, batch.ids.shape[1])])
+        yield from torch.log_softmax(logits, -1).split(batch.predicts.sum(1).tolist())
+
+
+@torch.no_grad()
+def nll(subject: Subject, rows: Sequence[Tokens], batch_size: int = 8) -> list[float]:
+    """Mean nats per label token of each row."""
+    found: list[float] = []
+    for start in range(0, len(rows), batch_size):
+        found += row_nll(subject.base, subject.base.pad(rows[start : start + batch_size]), subject.adapter)
+    return found

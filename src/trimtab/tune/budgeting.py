@@ -1,0 +1,29 @@
+"""What still fits into --time. Takes measured seconds per token, gives estimates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trimtab.spec.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Measured on this machine with this model: training seconds per token (evaluations included), tokens of one epoch."""
+
+    seconds_per_token: float
+    epoch_tokens: int
+
+    def seconds(self, recipes: Sequence[Recipe]) -> float:
+        return sum(self.epoch_tokens * r.num_train_epochs * self.seconds_per_token for r in recipes)
+
+
+# A whole study costs about this many times its starting recipe: rates 2, batch 1, epochs 2, two more seeds at double length 4.
+STUDY_COST = 9.0
+
+
+def affordable_epochs(wanted: float, seconds: float, pace: Pace) -> float:
+    """The starting epochs that leave room for the whole study, in halves, at least 0.5."""
+    one_epoch = pace.epoch_tokens * pace.seconds_per_token
+    return min(wanted, max(0.5, int(2 * seconds / (STUDY_COST * one_epoch)) / 2))

@@ -1,0 +1,89 @@
+"""Which of several finished runs to go on with, and a sentence that says why. Pure; takes outcomes, gives a choice.
+
+The lowest paired validation loss wins, unless another cannot be told apart from it and has moved the model less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.analysis import stats
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Status
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run at its best evaluation. `kl` is the pulse's generic drift there, `breach` why it left the budget."""
+
+    recipe: Recipe
+    status: Status
+    loss: float
+    items: tuple[float, ...]
+    kl: float | None
+    breach: str | None = None
+
+    @property
+    def eligible(self) -> bool:
+        """Trained to its end and not stopped by the budget or a guard."""
+        return self.status == Status.COMPLETE and self.breach is None
+
+
+@dataclass(frozen=True)
+class Choice:
+    winner: Outcome
+    sentence: str
+    evidence: list[dict[str, Any]]
+
+
+def choose(outcomes: Sequence[Outcome], setting: str) -> Choice:
+    """`setting` names what differs, e.g. learning_rate. With nobody eligible, the least drifted is taken and that is said."""
+    able = [o for o in outcomes if o.eligible]
+    if not able:
+        least = min(outcomes, key=lambda o: (o.kl if o.kl is not None else float("inf"), o.loss))
+        return Choice(least, f"No {setting} stayed inside the budget; {_value(least, setting)} moved the model least and is carried on.",
+                      _evidence(outcomes, least, setting))
+    best = min(able, key=lambda o: o.loss)
+    calmer = [o for o in able if o is not best and _as_good(o, best) and (o.kl or 0) < 0.8 * (best.kl or 0)]
+    winner = min(calmer, key=lambda o: o.kl or 0) if calmer else best
+    return Choice(winner, _sentence(winner, best, outcomes, setting), _evidence(outcomes, winner, setting))
+
+
+def _sentence(winner: Outcome, best: Outcome, outcomes: Sequence[Outcome], setting: str) -> str:
+    head = f"{setting} {_value(winner, setting)} is kept: validation loss {winner.loss:.3f}"
+    if winner is not best:
+        return (f"{head} cannot be told apart from {_value(best, setting)}'s {best.loss:.3f}, and it moved the model less "
+                f"(KL {winner.kl or 0:.3f} against {best.kl or 0:.3f} nats/token).")
+    others = [o for o in outcomes if o is not winner]
+    if not others:
+        return head + "."
+    parts = []
+    for other in sorted(others, key=lambda o: o.loss):
+        gap = stats.paired(other.items, winner.items)
+        note = f" [{gap.low:+.3f}, {gap.high:+.3f}]" if gap else ""
+        state = "" if other.eligible else " (outside the budget)" if other.breach else " (stopped early)"
+        parts.append(f"{_value(other, setting)} is {other.loss - winner.loss:+.3f}{note}{state}")
+    return f"{head}; {', '.join(parts)} on the same items."
+
+
+def _as_good(other: Outcome, best: Outcome) -> bool:
+    gap = stats.paired(other.items, best.items)
+    return gap is not None and gap.low <= 0
+
+
+def _evidence(outcomes: Sequence[Outcome], winner: Outcome, setting: str) -> list[dict[str, Any]]:
+    rows = []
+    for o in outcomes:
+        gap = stats.paired(o.items, winner.items) if o is not winner else None
+        rows.append({
+            "run": o.recipe.run_id, setting: _value(o, setting), "status": o.status, "loss": o.loss, "kl": o.kl,
+            "kept": o is winner, "note": o.breach, "gap": gap and gap.value, "low": gap and gap.low, "high": gap and gap.high,
+        })  # fmt: skip
+    return rows
+
+
+def _value(o: Outcome, setting: str) -> str:
+    value = o.recipe.effective_batch if setting == "effective batch" else getattr(o.recipe, setting)
+    return f"{value:g}" if isinstance(value, float) else str(value)

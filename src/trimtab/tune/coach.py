@@ -1,0 +1,291 @@
+"""The coach: plan -> learning rate -> batch -> epochs -> seeds -> card -> recommendation. Decides, and never trains.
+
+Takes a Lab (who trains), a Store and what was asked; every decision is stored once with its evidence and said in one
+sentence. Started again, it finds its decisions and runs in the store and goes on where it was. No torch here.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from trimtab.analysis import stats
+from trimtab.plan.plan import make_plan
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Status
+from trimtab.store import Store
+from trimtab.tune.budgeting import Pace, affordable_epochs
+from trimtab.tune.choice import Outcome, choose
+from trimtab.tune.lab import Lab, StopRule
+from trimtab.tune.race import clearly_worse
+
+FACTOR = 3.0  # between two rates of the scan: the optimum is flat, a wrong scale is not
+EXTENSIONS = 2
+SEEDS = 3
+
+
+class Coach:
+    def __init__(self, lab: Lab, store: Store, study: str, seconds: float | None, own: Mapping[str, Any],
+                 say: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
+        self.lab, self.store, self.study, self.own, self.say, self.clock = lab, store, study, dict(own), say, clock
+        self.limit = seconds
+        self._before = store.study(study).seconds
+        self._began = clock()
+
+    def run(self) -> dict[str, Any]:
+        """The recommendation, as stored: recipe, runs, gain, verdict."""
+        recipe = self._plan()
+        if "learning_rate" not in self.own:
+            recipe = self._learning_rates(recipe)
+        if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & self.own.keys():
+            recipe = self._batches(recipe)
+        if not {"num_train_epochs", "max_steps"} & self.own.keys():
+            recipe = self._epochs(recipe)
+        return self._recommend(recipe, self._confirm(recipe))
+
+    # the steps
+
+    def _plan(self) -> Recipe:
+        facts = self._facts_once("facts", lambda: vars(self.lab.facts()))
+        plan = make_plan(_facts(facts), self.own)
+        recipe = plan.recipe
+        self._facts_once("plan", plan.as_rows)
+        self._facts_once("warnings", lambda: list(plan.warnings))
+        self._facts_once("data", lambda: self.lab.describe_data(recipe.max_length))
+        self._facts_once("base", self.lab.measure_base)
+        self._facts_once("seconds_per_token", lambda: self.lab.seconds_per_token(recipe) * 1.15)  # and evaluations
+        self._tick()
+        if done := self._decided("plan"):
+            return done
+        sentence = f"Start: {_short(recipe)}."
+        if self.limit is not None and "num_train_epochs" not in self.own:
+            epochs = affordable_epochs(recipe.num_train_epochs, self._left() - self._card_seconds(), self._pace())
+            if epochs < recipe.num_train_epochs:
+                sentence = (f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
+                            f"{self.limit / 60:.0f} minutes, so it starts from {epochs:g}. ")
+                recipe = self._with_epochs(recipe, epochs)
+                sentence += f"Start: {_short(recipe)}."
+        return self._decide("plan", sentence, recipe, [])
+
+    def _learning_rates(self, start: Recipe) -> Recipe:
+        if done := self._decided("learning_rate"):
+            return done
+        rates = [_round(start.learning_rate * f) for f in (1 / FACTOR, 1, FACTOR)]
+        outcomes = self._race([start.but(learning_rate=r) for r in rates])
+        for _ in range(EXTENSIONS):
+            choice = choose(outcomes, "learning_rate")
+            further = _edge(choice.winner.recipe.learning_rate, rates)
+            if further is None or not choice.winner.eligible:
+                break
+            candidate = start.but(learning_rate=further)
+            if not self._fits([candidate], self._confirm_cost(choice.winner.recipe)):
+                self._skip("learning_rate, one step further", f"the best rate {choice.winner.recipe.learning_rate:g} lies at the edge of "
+                           f"the scan and {further:g} was not tried")
+                break
+            self.say(f"The best rate {choice.winner.recipe.learning_rate:g} lies at the edge of the scan: trying {further:g}")
+            rates.append(further)
+            outcomes += self._race([candidate], outcomes)
+        choice = choose(outcomes, "learning_rate")
+        return self._decide("learning_rate", choice.sentence, choice.winner.recipe, choice.evidence)
+
+    def _batches(self, best: Recipe) -> Recipe:
+        """Half and double the effective batch; the rate follows with the square root."""
+        if done := self._decided("batch"):
+            return done
+        sizes = [b for b in (best.effective_batch // 2, best.effective_batch * 2) if b >= 1]
+        candidates = [_with_batch(best, b) for b in sizes]
+        if not self._fits(candidates, self._confirm_cost(best)):
+            return self._skip_to("batch", f"effective batch {' and '.join(map(str, sizes))} were not tried", best)
+        reference = self.lab.train([best])
+        choice = choose(reference + self._race(candidates, reference), "effective batch")
+        return self._decide("batch", choice.sentence, choice.winner.recipe, choice.evidence)
+
+    def _epochs(self, best: Recipe) -> Recipe:
+        """Twice the length with patience; or, where the best evaluation came early, just that length."""
+        if done := self._decided("epochs"):
+            return done
+        evaluations = self.store.evaluations(best.run_id)
+        place = min(evaluations, key=lambda e: e["loss"])["share"] if evaluations else 1.0
+        factor = 2.0 if place == 1.0 else place
+        other = best.but(num_train_epochs=best.num_train_epochs * factor, early_stopping_patience=2)
+        if not self._fits([other], self._confirm_cost(other)):
+            hint = "; the loss was still falling at the end, so more epochs are likely to help" if factor > 1 else ""
+            return self._skip_to("epochs", f"{other.num_train_epochs:g} epochs were not tried{hint}", best)
+        choice = choose(self.lab.train([best]) + self.lab.train([other]), "num_train_epochs")
+        return self._decide("epochs", choice.sentence, choice.winner.recipe, choice.evidence)
+
+    def _confirm(self, best: Recipe) -> list[Recipe]:
+        """The same recipe with other seeds, as many of three as fit; the first seed is already there."""
+        wanted = [best.but(seed=best.seed + i) for i in range(SEEDS)]
+        if decided := self._stored("seeds"):
+            recipes = wanted[: decided["evidence"]["seeds"]]
+        else:
+            recipes = wanted
+            while len(recipes) > 1 and not self._fits(recipes[1:], 0):
+                recipes = recipes[:-1]
+            note = "" if len(recipes) == SEEDS else f"; {SEEDS - len(recipes)} more did not fit into the time, so the gain is not confirmed"
+            self._write("seeds", f"Confirm with {len(recipes)} seed{'s' if len(recipes) > 1 else ''}{note}.", {"seeds": len(recipes)})
+        self.lab.train(recipes)
+        self._tick()
+        return recipes
+
+    def _recommend(self, best: Recipe, recipes: Sequence[Recipe]) -> dict[str, Any]:
+        outcomes = self.lab.train(recipes)  # finished: only looked up
+        numbers = self.lab.measure_task(recipes)
+        base = self.store.study(self.study).facts["base"]["numbers"]
+        metric = "exact_match"
+        gains = [[a - b for a, b in zip(numbers[r.run_id][metric], base[metric], strict=True)] for r in recipes]
+        gain = stats.recipe_gain(gains)
+        able = [o for o in outcomes if o.eligible] or outcomes
+        # The median seed by validation loss: the best one would promise more than the recipe holds.
+        chosen = sorted(able, key=lambda o: o.loss)[(len(able) - 1) // 2].recipe
+        card = self.lab.card(chosen)
+        self._tick()
+        seeds = [_seed_row(o, numbers[o.recipe.run_id], base) for o in outcomes]
+        result = {
+            "recipe": chosen.model_dump(mode="json"), "run": chosen.run_id, "runs": [r.run_id for r in recipes], "seeds": seeds,
+            "metric": metric, "base": _mean(base[metric]), "tuned": _mean([_mean(numbers[r.run_id][metric]) for r in recipes]),
+            "gain": gain and _interval(gain), "confirmed": len(recipes) >= SEEDS, "verdict": card["verdict"],
+        }  # fmt: skip
+        sentence = _verdict_sentence(result, card)
+        self._write("recommendation", sentence, result)
+        self.store.update_study(self.study, status=Status.COMPLETE, facts={"recommendation": result})
+        return result
+
+    # running and deciding
+
+    def _race(self, recipes: Sequence[Recipe], finished: Sequence[Outcome] = ()) -> list[Outcome]:
+        outcomes = self.lab.train(recipes, self._stop_rule([o.recipe.run_id for o in finished if o.eligible]))
+        self._tick()
+        return outcomes
+
+    def _stop_rule(self, finished: Sequence[str]) -> StopRule:
+        """Running members against each other and against finished runs at the same share."""
+        stored = {run: {e["share"]: e["items"] for e in self.store.evaluations(run)} for run in finished}
+
+        def rule(share: float, running: Mapping[str, Sequence[float]]) -> Mapping[str, str]:
+            self._tick()
+            return clearly_worse(share, running, {run: by[share] for run, by in stored.items() if share in by})
+
+        return rule
+
+    def _decide(self, place: str, sentence: str, recipe: Recipe, table: list[dict[str, Any]]) -> Recipe:
+        self._write(place, sentence, {"recipe": recipe.model_dump(mode="json"), "table": table})
+        return recipe
+
+    def _skip_to(self, place: str, what: str, recipe: Recipe) -> Recipe:
+        return self._decide(place, f"Skipped for lack of time: {what}.", recipe, [])
+
+    def _skip(self, place: str, what: str) -> None:
+        self._write(place, f"Skipped for lack of time: {what}.", {})
+
+    def _write(self, place: str, sentence: str, evidence: dict[str, Any]) -> None:
+        if self._stored(place) is None:
+            self.store.decide(self.study, place, sentence, evidence)
+            self.say(sentence)
+        self._tick()
+
+    def _stored(self, place: str) -> dict[str, Any] | None:
+        return next((d for d in self.store.decisions(self.study) if d["place"] == place), None)
+
+    def _decided(self, place: str) -> Recipe | None:
+        found = self._stored(place)
+        return Recipe.model_validate(found["evidence"]["recipe"]) if found else None
+
+    def _facts_once(self, key: str, make: Callable[[], Any]) -> Any:
+        facts = self.store.study(self.study).facts
+        if key not in facts:
+            self.store.update_study(self.study, facts={key: make()})
+        return self.store.study(self.study).facts[key]
+
+    # time
+
+    def _tick(self) -> None:
+        self.store.update_study(self.study, seconds=self._before + self.clock() - self._began)
+
+    def _left(self) -> float:
+        return math.inf if self.limit is None else self.limit - (self._before + self.clock() - self._began)
+
+    def _pace(self) -> Pace:
+        """Timed at the start; as soon as there are runs, by what they took (evaluations and checkpoints included)."""
+        facts = self.store.study(self.study).facts
+        done = [r.result for r in self.store.runs(self.study) if r.result.get("tokens")]
+        tokens, seconds = sum(r["tokens"] for r in done), sum(r["seconds"] for r in done)
+        pace = 1.15 * seconds / tokens if tokens > 5000 else facts["seconds_per_token"]
+        return Pace(pace, facts["facts"]["tokens"])
+
+    def _fits(self, recipes: Sequence[Recipe], reserve: float) -> bool:
+        return self._pace().seconds(recipes) + reserve + self._card_seconds() <= self._left()
+
+    def _confirm_cost(self, recipe: Recipe) -> float:
+        return self._pace().seconds([recipe] * (SEEDS - 1))
+
+    def _card_seconds(self) -> float:
+        """Task answers of three seeds and one card; about 60 times a validation-sized pass, measured on the bundled model."""
+        facts = self.store.study(self.study).facts
+        return 3000 * facts["seconds_per_token"] * 4
+
+    def _with_epochs(self, recipe: Recipe, epochs: float) -> Recipe:
+        """Fewer epochs, and a smaller batch where that would leave fewer than 100 steps (down to 4)."""
+        shorter = recipe.but(num_train_epochs=epochs)
+        examples = self.store.study(self.study).facts["facts"]["examples"]
+        while shorter.steps(examples) < 100 and shorter.effective_batch > 8:
+            shorter = _with_batch(shorter, shorter.effective_batch // 2)
+        return shorter
+
+
+def _with_batch(recipe: Recipe, size: int) -> Recipe:
+    """Another effective batch at the same memory where possible; Adam's rate follows with √, SGD's linearly."""
+    micro = math.gcd(recipe.per_device_train_batch_size, size)
+    factor = size / recipe.effective_batch
+    scale = factor if recipe.optim == "sgd" else math.sqrt(factor)
+    return recipe.but(per_device_train_batch_size=micro, gradient_accumulation_steps=size // micro,
+                      learning_rate=_round(recipe.learning_rate * min(2.83, max(1 / 2.83, scale))))
+
+
+def _edge(best: float, rates: Sequence[float]) -> float | None:
+    """The next rate beyond the scan, when the best is its lowest or highest."""
+    if best == max(rates):
+        return _round(best * FACTOR)
+    return _round(best / FACTOR) if best == min(rates) else None
+
+
+def _facts(stored: Mapping[str, Any]) -> Any:
+    from trimtab.plan.facts import Facts
+
+    return Facts(**stored)
+
+
+def _seed_row(o: Outcome, numbers: Mapping[str, Sequence[float]], base: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    return {"seed": o.recipe.seed, "run": o.recipe.run_id, "status": o.status, "loss": o.loss, "kl": o.kl,
+            **{k: _mean(v) for k, v in numbers.items()}, "base": {k: _mean(v) for k, v in base.items()}}
+
+
+def _verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    gain = result["gain"]
+    span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain and gain["low"] is not None else " (one seed: no interval)"
+    head = f"Recommended: {_short(Recipe.model_validate(result['recipe']))}. Exact match {result['base']:.1%} -> {result['tuned']:.1%}"
+    failed = [r["number"] for r in card["rows"] if r["verdict"] == "FAIL"]
+    open_ = [r["number"] for r in card["rows"] if r["verdict"] == "UNDECIDED"]
+    why = f" ({'fails: ' + ', '.join(failed) if failed else 'undecided: ' + ', '.join(open_)})" if failed or open_ else ""
+    return f"{head}, gain {gain['value']:+.1%}{span} over {len(result['runs'])} seeds. Budget: {result['verdict']}{why}."
+
+
+def _short(recipe: Recipe) -> str:
+    lora = f", r {recipe.r}" if recipe.method == "lora" else ""
+    return (f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch}, "
+            f"{recipe.num_train_epochs:g} epochs{lora}")
+
+
+def _interval(i: stats.Interval) -> dict[str, Any]:
+    return {k: (v if not isinstance(v, float) or math.isfinite(v) else None) for k, v in vars(i).items()}
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.1e}")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

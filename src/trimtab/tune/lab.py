@@ -1,0 +1,36 @@
+"""The seam between the coach, which only decides, and whoever trains and measures. Tests put a fake here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from trimtab.plan.facts import Facts
+from trimtab.spec.recipe import Recipe
+from trimtab.tune.choice import Outcome
+
+# (share of the run, {running run: items}) -> {run to stop: why}
+StopRule = Callable[[float, Mapping[str, Sequence[float]]], Mapping[str, str]]
+
+
+class Lab(Protocol):
+    def facts(self) -> Facts:
+        """Model, data and machine as the rules need them."""
+
+    def describe_data(self, max_length: int) -> dict[str, Any]:
+        """The table of what was read."""
+
+    def measure_base(self) -> dict[str, Any]:
+        """The untouched model's task numbers; once per study."""
+
+    def seconds_per_token(self, recipe: Recipe) -> float:
+        """Timed on one real micro-batch."""
+
+    def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None) -> list[Outcome]:
+        """Train (or continue, or just look up) these runs; compatible ones as a cohort."""
+
+    def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
+        """Task numbers per item on the test split, for each trained run."""
+
+    def card(self, recipe: Recipe) -> dict[str, Any]:
+        """The judged behaviour card of one trained run."""

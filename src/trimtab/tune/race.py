@@ -1,0 +1,35 @@
+"""Who may stop early. Takes paired validation losses at one rung, gives the members to stop and why. Pure.
+
+Decided on the dense paired loss, never on an accuracy: over 63 real runs the loss at 10 % of the steps ranks them like
+the final score (rank correlation 0.94), a 50-item accuracy at 20 % does not (0.74).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from trimtab.analysis import stats
+
+Items = Sequence[float]
+
+
+def clearly_worse(share: float, running: Mapping[str, Items], rivals: Mapping[str, Items]) -> dict[str, str]:
+    """`rivals` are runs measured at the same share (the running ones and any finished). The best is never stopped.
+
+    Clearly: worse with one-sided 95 % confidence, and by a margin that is wide early on (ranks still cross) and
+    shrinks to 5 % of the best loss at the end.
+    """
+    everyone = {**rivals, **running}
+    best = min(everyone, key=lambda r: _mean(everyone[r]))
+    margin = (0.05 + 0.25 * (1 - share)) * _mean(everyone[best])
+    stops = {}
+    for run, items in running.items():
+        gap = stats.paired(items, everyone[best]) if run != best else None
+        if gap and gap.below > 0 and gap.value > margin and share < 1:
+            stops[run] = (f"clearly worse than {best} after {share:.0%} of the steps: validation loss {_mean(items):.3f} against "
+                          f"{_mean(everyone[best]):.3f} (+{gap.value:.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, {gap.n} paired items)")
+    return stops
+
+
+def _mean(items: Items) -> float:
+    return sum(items) / len(items)

@@ -1,0 +1,277 @@
+"""The worker: turns recipes into trained, measured runs and writes all of it into the store. The Lab that tests do not fake.
+
+Keeps one model in memory between cohorts. Everything it learns goes through the store, so a killed process loses
+nothing that was written and the next one continues from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+
+from trimtab.analysis.card import breach, judge
+from trimtab.behaviour import card as cards
+from trimtab.behaviour.drift import Reference, pulse, reference
+from trimtab.behaviour.probes import looks_chinese
+from trimtab.behaviour.subject import Answer, Subject
+from trimtab.data.assets import cache_folder
+from trimtab.data.prepare import Dataset, Tokenised, load, percentile, tokenise_dataset
+from trimtab.data.tokens import tokenise
+from trimtab.errors import RunError
+from trimtab.plan.facts import Facts
+from trimtab.run import models
+from trimtab.run.checkpoint import load_adapter
+from trimtab.run.cohort import Base, Cohort, Mode
+from trimtab.run.guards import Limits
+from trimtab.run.loop import train
+from trimtab.run.machine import Machine
+from trimtab.run.member import Member
+from trimtab.spec.budget import Budget
+from trimtab.spec.recipe import Recipe, can_share_base
+from trimtab.spec.status import Status
+from trimtab.store import RunRow, Store
+from trimtab.tune.choice import Outcome
+from trimtab.tune.lab import StopRule
+
+
+class Watcher(Protocol):
+    """Whoever shows progress."""
+
+    def cohort(self, recipes: Sequence[Recipe], steps: Mapping[str, int]) -> None: ...
+    def step(self, run: str, numbers: Mapping[str, Any]) -> None: ...
+    def note(self, text: str) -> None: ...
+    def done(self) -> None: ...
+
+
+class Worker:
+    def __init__(self, store: Store, model: str, data: str, machine: Machine, watcher: Watcher, budget: Budget | None = None,
+                 study: str | None = None, mode: Mode = "fast", limits: Limits = Limits(), save_every: float = 60.0):
+        self.store, self.model, self.data, self.machine, self.watcher = store, model, data, machine, watcher
+        self.budget, self.study, self.mode, self.limits, self.save_every = budget, study, mode, limits, save_every
+        torch.set_num_threads(machine.threads)
+        self.tokenizer = models.load_tokenizer(model, watcher.note)
+        self.dataset: Dataset = load(data, say=watcher.note)
+        self._tokenised: dict[int, Tokenised] = {}
+        self._base: tuple[tuple[Any, ...], Base] | None = None
+        self._reference: Reference | None = None
+
+    # what the coach asks
+
+    def facts(self) -> Facts:
+        found = models.facts(self.model, self.watcher.note)
+        tokens = tokenise(self.dataset.examples["train"], self.tokenizer, 2**31)
+        lengths = sorted(len(t.ids) for t in tokens)
+        name = Path(models.resolve(self.model, self.watcher.note)).name
+        return Facts(
+            model=self.model, model_name=name, family=found["family"], parameters=found["parameters"],
+            hidden_size=found["hidden_size"], positions=found["positions"], data=self.data, examples=len(tokens),
+            tokens=sum(lengths), label_tokens=sum(t.labels for t in tokens), length_99=percentile(lengths, 99),
+            length_max=lengths[-1], device=self.machine.device, memory_gb=self.machine.memory_gb, bf16=self.machine.bf16,
+            has_template=bool(self.tokenizer.chat_template),
+        )  # fmt: skip
+
+    def describe_data(self, max_length: int) -> dict[str, Any]:
+        return self._tokens(max_length).table
+
+    def measure_base(self) -> dict[str, Any]:
+        """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""
+        base = self._subject(None)
+        self._ref(base)
+        task = self._task()
+        said = cards.ask_task([base], task)[0]
+        return {"numbers": cards.task_numbers(said, task), "answers": [a.text for a in said]}
+
+    def seconds_per_token(self, recipe: Recipe) -> float:
+        """The second of two micro-batches: the first one pays for memory and kernels."""
+        cohort = Cohort(self._load(recipe), [recipe], self._tokens(recipe.max_length))
+        cohort.forward_backward(cohort.members)
+        began = time.monotonic()
+        (_, tokens), = cohort.forward_backward(cohort.members)
+        return (time.monotonic() - began) / tokens
+
+    def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None) -> list[Outcome]:
+        rows = [self.store.add_run(r, self.study) for r in recipes]
+        for group in _cohorts([r.recipe for r in rows if not r.status.is_finished()]):
+            self._train_cohort(group, stop)
+        return [outcome(self.store, self.store.run(r.run_id)) for r in recipes]
+
+    def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
+        missing = [r for r in recipes if "task" not in self.store.run(r.run_id).result]
+        task = self._task()
+        for subjects, group in self._subjects(missing):
+            for recipe, said in zip(group, cards.ask_task(subjects, task), strict=True):
+                result = {"task": cards.task_numbers(said, task), "answers": [a.text for a in said]}
+                self.store.update_run(recipe.run_id, result=result)
+        return {r.run_id: self.store.run(r.run_id).result["task"] for r in recipes}
+
+    def card(self, recipe: Recipe, base_task: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Measure (or look up) and judge; the answers side by side become samples."""
+        if (stored := self.store.card(recipe.run_id)) is not None:
+            return judge(stored["measured"], self.budget or Budget())
+        base_task = base_task or (self.store.study(self.study).facts.get("base") if self.study else None) or self.measure_base()
+        task_numbers = self.measure_task([recipe])[recipe.run_id]
+        (subjects, _), = self._subjects([recipe])
+        base = self._subject(None)
+        ref = self._ref(base)
+        numbers, said = cards.generic_numbers(base, subjects[0], ref)
+        measured = {**numbers, **task_numbers, **{f"base_{k}": v for k, v in base_task["numbers"].items()}}
+        judged = judge(measured, self.budget or Budget())
+        self.store.save_card(recipe.run_id, measured, judged)
+        self.store.save_samples(recipe.run_id, self._samples(recipe, base_task["answers"], ref, said))
+        return judged
+
+    # training
+
+    def _train_cohort(self, recipes: list[Recipe], stop: StopRule | None) -> None:
+        data, base = self._tokens(recipes[0].max_length), self._load(recipes[0])
+        if self.budget and self._reference is None:
+            self._ref(self._subject(None))  # before full fine-tuning moves the base
+        name = hashlib.sha256(" ".join(r.run_id for r in recipes).encode()).hexdigest()[:10]
+        cohort = Cohort(base, recipes, data, self.mode, self.limits)
+        for m in cohort.members:
+            self.store.update_run(m.id, status=Status.RUNNING, cohort=name, total_steps=m.total_steps)
+        self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
+        train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every)
+        for m in cohort.members:  # also those that had ended when an earlier process was killed
+            _book(self.store, m)
+        if recipes[0].method == "full":
+            self._base = None
+        self.watcher.done()
+
+    def pulse_of(self, member: Member) -> dict[str, list[float]]:
+        return pulse(Subject(self._load(member.recipe), member.adapter), self._reference) if self._reference else {}
+
+    # models, kept between calls
+
+    def _load(self, recipe: Recipe | None) -> Base:
+        """The base for a recipe; None: as LoRA would use it. Full fine-tuning wants float32 weights of its own."""
+        full = recipe is not None and recipe.method == "full"
+        bf16 = self.machine.bf16 if recipe is None or recipe.bf16 is None else recipe.bf16
+        key = (full, bf16)
+        if self._base is None or self._base[0] != key:
+            self._base = None  # two models at a time may not fit
+            self._base = (key, self._fresh(self.model, full, bf16))
+        return self._base[1]
+
+    def _fresh(self, model: str, full: bool, bf16: bool) -> Base:
+        accelerator = Accelerator(cpu=self.machine.device == "cpu", mixed_precision="bf16" if full and bf16 else "no")
+        dtype = torch.bfloat16 if bf16 and not full else torch.float32
+        return Base(models.load_model(model, dtype, str(accelerator.device), self.watcher.note), self.tokenizer, accelerator)
+
+    def _subject(self, recipe: Recipe | None) -> Subject:
+        if recipe is None:
+            base = self._base[1] if self._base and not self._base[0][0] else self._load(None)
+            return Subject(base)
+        best = self.store.folder / "runs" / recipe.run_id / "best"
+        if not best.exists():
+            raise RunError(f"run {recipe.run_id} has no saved weights in {best}")
+        if recipe.method == "full":
+            return Subject(self._fresh(str(best), True, False))
+        base = self._load(recipe)
+        return Subject(base, load_adapter(best, base))
+
+    def _subjects(self, recipes: Sequence[Recipe]) -> list[tuple[list[Subject], list[Recipe]]]:
+        """Runs on one base together, full fine-tunes one by one."""
+        lora = [r for r in recipes if r.method == "lora"]
+        groups = [[r] for r in recipes if r.method == "full"] + ([lora] if lora else [])
+        return [([self._subject(r) for r in group], group) for group in groups]
+
+    def _ref(self, base: Subject) -> Reference:
+        if self._reference is None:
+            self.watcher.note("Asking the base model the generic prompts (kept for later)")
+            chinese = looks_chinese(" ".join(e.text for e in self.dataset.examples["train"][:50]))
+            self._reference = reference(base, cache_folder() / "reference", "zh" if chinese else "en")
+        return self._reference
+
+    def _tokens(self, max_length: int) -> Tokenised:
+        if max_length not in self._tokenised:
+            self._tokenised[max_length] = tokenise_dataset(self.dataset, self.tokenizer, max_length)
+        return self._tokenised[max_length]
+
+    def _task(self) -> cards.Task:
+        return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.tokenizer)
+
+    def _samples(self, recipe: Recipe, base_answers: Sequence[str], ref: Reference, generic: Sequence[Answer]) -> list[dict[str, Any]]:
+        tuned = self.store.run(recipe.run_id).result["answers"]
+        task = [
+            {"probe": "task", "prompt": e.messages[-2]["content"], "reference": e.answer, "base": b, "tuned": t}
+            for e, b, t in zip(self._task().examples, base_answers, tuned, strict=True)
+        ]
+        return task + [
+            {"probe": "generic", "prompt": p, "reference": None, "base": b.text, "tuned": t.text}
+            for p, b, t in zip(ref.prompts, ref.answers, generic, strict=True)
+        ]
+
+
+class _Hooks:
+    """What one cohort's loop tells goes into the store and to the watcher; what it asks is judged here."""
+
+    def __init__(self, worker: Worker, cohort: Cohort, stop: StopRule | None):
+        self.worker, self.cohort, self.stop = worker, cohort, stop
+
+    def stepped(self, member: Member, numbers: dict[str, Any]) -> None:
+        self.worker.store.log_steps([{"run": member.id, **numbers}])
+        self.worker.watcher.step(member.id, numbers)
+
+    def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, str]:
+        stops: dict[Member, str] = {}
+        for member, values in items.items():
+            measured = self.worker.pulse_of(member)
+            loss = sum(values) / len(values)
+            self.worker.store.log_evaluation(run=member.id, step=member.progress.step, share=share, loss=loss,
+                                             items=values, pulse=measured)
+            self.worker.watcher.step(member.id, {"evaluation": loss, "kl": _mean(measured.get("kl_generic"))})
+            why = breach(measured, self.worker.budget) if self.worker.budget and measured else None
+            member.progress.breaches = member.progress.breaches + 1 if why else 0
+            if why and member.progress.breaches >= 2:
+                stops[member] = f"budget breached at two evaluations in a row: {why}"
+        if self.stop:
+            alive = {m.id: v for m, v in items.items() if m not in stops}
+            for run, why in (self.stop(share, alive) if alive else {}).items():
+                stops[next(m for m in items if m.id == run)] = why
+        return stops
+
+    def stopped(self, member: Member) -> None:
+        _book(self.worker.store, member)
+        if member.progress.reason:
+            self.worker.store.log_event("stopped", member.progress.reason, study=self.worker.study, run=member.id,
+                                        step=member.progress.step)
+            self.worker.watcher.note(f"{member.id} ends at step {member.progress.step}: {member.progress.reason}")
+
+
+def _book(store: Store, member: Member) -> None:
+    """The run's row, as the loop left it; a dead run without one good evaluation has FAILED."""
+    p = member.progress
+    status = Status.FAILED if p.status == Status.STOPPED and p.best_loss is None else p.status
+    keys = ("best_loss", "best_step", "tokens", "seconds", "step")
+    store.update_run(member.id, status=status, reason=p.reason, result={k: asdict(p)[k] for k in keys})
+
+
+def outcome(store: Store, run: RunRow) -> Outcome:
+    """A stored run as the chooser sees it: its best evaluation."""
+    evaluations = store.evaluations(run.id)
+    best = min(evaluations, key=lambda e: e["loss"], default=None)
+    kl = _mean(best["pulse"].get("kl_generic")) if best else None
+    broke = run.reason if run.reason and (run.reason.startswith("budget") or run.status == Status.FAILED) else None
+    return Outcome(run.recipe, run.status, best["loss"] if best else float("inf"), tuple(best["items"]) if best else (), kl, broke)
+
+
+def _cohorts(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
+    """Compatible LoRA runs together, everything else alone."""
+    groups: list[list[Recipe]] = []
+    for recipe in recipes:
+        home = next((g for g in groups if can_share_base(g[0], recipe)), None)
+        home.append(recipe) if home else groups.append([recipe])
+    return groups
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    return sum(values) / len(values) if values else None
+
