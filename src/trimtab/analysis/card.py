@@ -43,16 +43,25 @@ def _items_of(key: str) -> Callable[[Raw], Interval | None]:
 
 def _ratio(raw: Raw) -> Interval | None:
     log = stats.mean(raw["log_length_ratio"]) if raw.get("log_length_ratio") else None
-    return log and Interval(*(math.exp(min(v, 50)) for v in (log.value, log.low, log.high, log.below, log.above)), log.n)
+    if log is None:
+        return None
+    value, low, high, below, above = (
+        math.exp(min(v, 50.0)) for v in (log.value, log.low, log.high, log.below, log.above)
+    )
+    return Interval(value, low, high, below, above, log.n)
 
 
 CARD: dict[str, Number] = {
     "kl_generic": Number("Drift on generic prompts, KL(base‖tuned)", "nats/token", _items_of("kl_generic")),
     "kl_first_token": Number("… of the first answer token", "nats/token", _items_of("kl_first_token")),
-    "nll_change": Number("Forgetting, ΔNLL on human text", "nats/token", _paired_of("nll_tuned", "nll_base"), _mean_of("nll_base")),
+    "nll_change": Number(
+        "Forgetting, ΔNLL on human text", "nats/token", _paired_of("nll_tuned", "nll_base"), _mean_of("nll_base")
+    ),
     "length_ratio": Number("Answer length on generic prompts", "tuned/base", _ratio),
     "degeneration": Number("Degenerate answers", "share", _share_of("degenerate_tuned"), _mean_of("degenerate_base")),
-    "format_validity": Number("Valid JSON on the task", "share", _share_of("format_validity"), _mean_of("base_format_validity")),
+    "format_validity": Number(
+        "Valid JSON on the task", "share", _share_of("format_validity"), _mean_of("base_format_validity")
+    ),
     "exact_match": Number("Task: exact match", "share", _share_of("exact_match"), _mean_of("base_exact_match")),
     "exact_match_gain": Number("Task: gain over the base", "share", _paired_of("exact_match", "base_exact_match")),
     "overlap": Number("Task: overlap with the reference", "F1", _items_of("overlap"), _mean_of("base_overlap")),
@@ -78,8 +87,10 @@ def breach(pulse: Raw, budget: Budget) -> str | None:
     for key, limit in budget.limits.items():
         interval = CARD[key].interval(pulse) if limit.hard and key in CARD else None
         if interval and limit.judge(interval.below, interval.above) == Verdict.FAIL:
-            return (f"{key} is {interval.value:.3g} {NUMBERS[key]} (at least {interval.below:.3g} with 95 % confidence), "
-                    f"outside the budget's {_limit_text(limit)}")
+            return (
+                f"{key} is {interval.value:.3g} {NUMBERS[key]} (at least {interval.below:.3g} with 95 % confidence), "
+                f"outside the budget's {_limit_text(limit)}"
+            )
     return None
 
 
@@ -92,7 +103,7 @@ def _wanted(key: str, raw: Raw, budget: Budget) -> bool:
 
 def _row(key: str, number: Number, raw: Raw, budget: Budget) -> dict[str, Any]:
     interval, limit = number.interval(raw), budget.limits.get(key)
-    verdict = limit and limit.judge(interval and interval.below, interval and interval.above)
+    verdict = limit and limit.judge(interval.below if interval else None, interval.above if interval else None)
     return {
         "number": key, "title": number.title, "unit": number.unit, "base": number.base(raw),
         "value": interval and _finite(interval.value), "low": interval and _finite(interval.low),
@@ -110,8 +121,14 @@ def _to_decide(key: str, interval: Interval | None, limit: Any) -> str:
         allowed = limit.max if limit.max is not None else 1 - (limit.min or 0)
         bad = interval.value if limit.max is not None else 1 - interval.value
         if bad < allowed:
-            need = next((n for n in (50, 100, 200, 300, 500, 1000, 3000)
-                         if (s := stats.share(round(bad * n), n)) and s.above <= allowed), None)
+            need = next(
+                (
+                    n
+                    for n in (50, 100, 200, 300, 500, 1000, 3000)
+                    if (s := stats.share(round(bad * n), n)) and s.above <= allowed
+                ),
+                None,
+            )
             return f"about {need} prompts at this rate" if need else "more prompts"
     edges = [e for e in (limit.max, limit.min) if e is not None]
     gap = min(abs(interval.value - e) for e in edges) if edges else 0

@@ -38,8 +38,14 @@ def mean(values: Sequence[float], resamples: int = 2000) -> Interval | None:
     error = float(x.std(ddof=1)) / math.sqrt(x.size)
     wide, narrow = (float(stats.t.ppf(q, x.size - 1)) * error for q in (0.975, 0.95))
     low, below, above, high = (float(q) for q in np.quantile(means, (0.025, 0.05, 0.95, 0.975)))
-    return Interval(centre, min(low, centre - wide), max(high, centre + wide),
-                    min(below, centre - narrow), max(above, centre + narrow), int(x.size))
+    return Interval(
+        centre,
+        min(low, centre - wide),
+        max(high, centre + wide),
+        min(below, centre - narrow),
+        max(above, centre + narrow),
+        int(x.size),
+    )
 
 
 def share(hits: int, n: int) -> Interval | None:
@@ -85,7 +91,9 @@ def recipe_gain(gains_by_seed: Sequence[Sequence[float]]) -> Interval | None:
     error, centre = math.sqrt(between + within), float(np.mean(means))
     # Welch–Satterthwaite: a weighted count of what each part is known from
     parts = ((between, len(means) - 1), (within, items.size - 1))
-    freedom = (between + within) ** 2 / max(1e-300, sum(p**2 / max(1, f) for p, f in parts)) if math.isfinite(error) else 1.0
+    freedom = (
+        (between + within) ** 2 / max(1e-300, sum(p**2 / max(1, f) for p, f in parts)) if math.isfinite(error) else 1.0
+    )
     if not math.isfinite(error):
         return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, len(means))
     wide, narrow = (float(stats.t.ppf(q, max(1.0, freedom))) * error for q in (0.975, 0.95))

@@ -15,7 +15,15 @@ from typing import Any
 
 import torch
 
-from trimtab.behaviour.probes import CARD_PROMPTS, CARD_TOKENS, PULSE_PROMPTS, PULSE_TOKENS, TEXT_TOKENS, generic_prompts, generic_texts
+from trimtab.behaviour.probes import (
+    CARD_PROMPTS,
+    CARD_TOKENS,
+    PULSE_PROMPTS,
+    PULSE_TOKENS,
+    TEXT_TOKENS,
+    generic_prompts,
+    generic_texts,
+)
 from trimtab.behaviour.subject import Answer, Subject, answers, log_probabilities, nll
 from trimtab.data.tokens import Tokens, prompt_ids
 
@@ -40,10 +48,21 @@ def reference(base: Subject, cache: Path | None = None, language: str = "en") ->
     said = _cached_answers(base, messages, cache, prompts)
     asked = [prompt_ids(m, base.base.tokenizer) for m in messages]
     kl_rows = tuple(_row(p, a.tokens) for p, a in zip(asked, said, strict=True) if a.tokens)
-    pulse_rows = tuple(_row(p, a.tokens[:PULSE_TOKENS]) for p, a in zip(asked, said, strict=True) if a.tokens)[:PULSE_PROMPTS]
-    text_rows = tuple(_text_row(ids) for ids in base.base.tokenizer(list(generic_texts()), add_special_tokens=False)["input_ids"])
-    return Reference(prompts, tuple(said), kl_rows, pulse_rows, tuple(log_probabilities(base, pulse_rows)),
-                     text_rows, tuple(nll(base, text_rows)))
+    pulse_rows = tuple(_row(p, a.tokens[:PULSE_TOKENS]) for p, a in zip(asked, said, strict=True) if a.tokens)[
+        :PULSE_PROMPTS
+    ]
+    text_rows = tuple(
+        _text_row(ids) for ids in base.base.tokenizer(list(generic_texts()), add_special_tokens=False)["input_ids"]
+    )
+    return Reference(
+        prompts,
+        tuple(said),
+        kl_rows,
+        pulse_rows,
+        tuple(log_probabilities(base, pulse_rows)),
+        text_rows,
+        tuple(nll(base, text_rows)),
+    )
 
 
 def pulse(subject: Subject, ref: Reference) -> dict[str, list[float]]:
@@ -80,14 +99,18 @@ def _text_row(ids: list[int]) -> Tokens:
     return Tokens(ids, [False] + [True] * (len(ids) - 1))
 
 
-def _cached_answers(base: Subject, messages: Sequence[Any], cache: Path | None, prompts: tuple[str, ...]) -> list[Answer]:
+def _cached_answers(
+    base: Subject, messages: Sequence[Any], cache: Path | None, prompts: tuple[str, ...]
+) -> list[Answer]:
     """Keyed by weights, template and prompts: a changed model never meets another's answers."""
     if cache is None:
         return answers([base], messages, CARD_TOKENS)[0]
     model, tokenizer = base.base.model, base.base.tokenizer
     weights = next(model.parameters()).detach().flatten()[:4096].float().cpu().numpy().tobytes()
     size = sum(p.numel() for p in model.parameters())
-    key = hashlib.sha256(weights + repr((size, str(model.dtype), tokenizer.chat_template, prompts, CARD_TOKENS)).encode())
+    key = hashlib.sha256(
+        weights + repr((size, str(model.dtype), tokenizer.chat_template, prompts, CARD_TOKENS)).encode()
+    )
     path = cache / f"base-answers-{key.hexdigest()[:16]}.json"
     if path.exists():
         return [Answer(a["text"], tuple(a["tokens"]), a["ended"]) for a in json.loads(path.read_text(encoding="utf-8"))]

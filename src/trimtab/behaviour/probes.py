@@ -30,7 +30,11 @@ def generic_texts() -> tuple[str, ...]:
         for block in topics[name].split("\n\n"):
             text = re.sub(r"\s+", " ", block).strip()
             # prose only: long enough, ends like a sentence, hardly any markup
-            if len(text) > 450 and text.endswith(".") and len(re.findall(r"[\"*_`=|<>{}\[\]()]", text)) < 0.02 * len(text):
+            if (
+                len(text) > 450
+                and text.endswith(".")
+                and len(re.findall(r"[\"*_`=|<>{}\[\]()]", text)) < 0.02 * len(text)
+            ):
                 found.append(text)
                 break
     return tuple(found[:: max(1, len(found) // TEXTS)][:TEXTS])

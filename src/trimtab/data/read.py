@@ -42,15 +42,20 @@ def read(data: str, say: Callable[[str], None] = print) -> Source:
     if path.exists():
         return Source(data, {"train": _file(path)})
     if path.suffix in SUFFIXES or data.startswith((".", "/", "~")):
-        raise DataError(f"{data} does not exist; give a {', '.join(SUFFIXES)} file, a folder, a hub id or bundled:home-commands")
+        raise DataError(
+            f"{data} does not exist; give a {', '.join(SUFFIXES)} file, a folder, a hub id or bundled:home-commands"
+        )
     return _hub(data)
 
 
 def _bundled(data: str, say: Callable[[str], None]) -> Source:
     name = data.removeprefix("bundled:")
     if name not in BUNDLED:
-        raise DataError(f'there is no bundled data "{name}"{did_you_mean(name, list(BUNDLED))} (there are: '
-                        + ", ".join(f"bundled:{b}" for b in BUNDLED) + ")")
+        raise DataError(
+            f'there is no bundled data "{name}"{did_you_mean(name, list(BUNDLED))} (there are: '
+            + ", ".join(f"bundled:{b}" for b in BUNDLED)
+            + ")"
+        )
     grammar = fetch("home-commands", say) / f"{BUNDLED[name]}.json"
     splits = home_commands.messages_by_split(grammar, BUNDLED[name])
     return Source(data, {split: [{"messages": m} for m in rows] for split, rows in splits.items()})
@@ -65,7 +70,9 @@ def _folder(path: Path) -> Source:
         split = _SPLIT_NAMES.get(file.stem.split("-")[0].lower(), "train")
         rows.setdefault(split, []).extend(_file(file))
     if "train" not in rows:
-        raise DataError(f"{path} holds {', '.join(rows)} files but none to train on; name one of them train{files[0].suffix}")
+        raise DataError(
+            f"{path} holds {', '.join(rows)} files but none to train on; name one of them train{files[0].suffix}"
+        )
     return Source(str(path), rows)
 
 
@@ -77,8 +84,10 @@ def _file(path: Path) -> Rows:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
-                        "save it as UTF-8 and try again") from None
+        raise DataError(
+            f"{path} is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x}); "
+            "save it as UTF-8 and try again"
+        ) from None
     if not text.strip():
         raise DataError(f"{path} is empty; it needs at least one example")
     rows = {".jsonl": _jsonl, ".json": _json, ".csv": _csv}[path.suffix](text, path)
@@ -133,8 +142,10 @@ def _hub(name: str) -> Source:
         loaded = datasets.load_dataset(name)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise DataError(f'"{name}" is no local file or folder, and the hub did not give it ({reason}); '
-                        "check the name and the network, or give a local file") from None
+        raise DataError(
+            f'"{name}" is no local file or folder, and the hub did not give it ({reason}); '
+            "check the name and the network, or give a local file"
+        ) from None
     rows = {_SPLIT_NAMES.get(s, s): [dict(r) for r in part] for s, part in loaded.items()}
     if "train" not in rows:
         raise DataError(f"hub data set {name} has the splits {', '.join(rows)} but no train split")

@@ -35,12 +35,16 @@ class Tokens:
 def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> list[Tokens]:
     """Longer sequences are cut at `max_length`, from the answer's end."""
     if not tokenizer.is_fast:
-        raise DataError("this model has only a slow tokenizer, which cannot say where the answer begins; "
-                        "convert it with transformers' fast tokenizer first")
+        raise DataError(
+            "this model has only a slow tokenizer, which cannot say where the answer begins; "
+            "convert it with transformers' fast tokenizer first"
+        )
     texts, spans = zip(*(_text_and_answers(e.messages, tokenizer) for e in examples), strict=True)
     batch = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
-    return [_mask(ids, offsets, answers, max_length)
-            for ids, offsets, answers in zip(batch["input_ids"], batch["offset_mapping"], spans, strict=True)]
+    return [
+        _mask(ids, offsets, answers, max_length)
+        for ids, offsets, answers in zip(batch["input_ids"], batch["offset_mapping"], spans, strict=True)
+    ]
 
 
 def prompt_ids(messages: Sequence[Message], tokenizer: Any) -> list[int]:
@@ -69,4 +73,6 @@ def _mask(ids: list[int], offsets: list[tuple[int, int]], answers: list[tuple[in
 
 def _render(messages: Sequence[Message], tokenizer: Any, for_answer: bool) -> str:
     template = None if tokenizer.chat_template else PLAIN_TEMPLATE
-    return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=for_answer, chat_template=template)
+    return tokenizer.apply_chat_template(
+        list(messages), tokenize=False, add_generation_prompt=for_answer, chat_template=template
+    )

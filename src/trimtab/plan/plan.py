@@ -34,7 +34,9 @@ def make_plan(facts: Facts, own: Mapping[str, Any] | None = None) -> Plan:
     for step in STEPS:
         for name, setting in step(facts, chosen).items():
             if name in own:
-                setting = Setting(own[name], f"yours; the rule says {setting.value} ({setting.reason})", "you", setting.range)
+                setting = Setting(
+                    own[name], f"yours; the rule says {setting.value} ({setting.reason})", "you", setting.range
+                )
             settings[name] = setting
             chosen[name] = setting.value
     for name in own.keys() - settings.keys():

@@ -48,10 +48,15 @@ def compute(formula: str, **names: float) -> float:
     return float(eval(formula, {"__builtins__": {}}, {**allowed, **names}))
 
 
-def method(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
+def method(_facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
     """1. LoRA, unless it is asked for otherwise."""
-    return {"method": Setting("lora", "forgets less than full fine-tuning and needs a fraction of its memory",
-                              "LoRA Learns Less and Forgets Less")}
+    return {
+        "method": Setting(
+            "lora",
+            "forgets less than full fine-tuning and needs a fraction of its memory",
+            "LoRA Learns Less and Forgets Less",
+        )
+    }
 
 
 def adapter(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
@@ -74,8 +79,14 @@ def epochs(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
     """3. Passes over the data, by its size."""
     formula = table()["epochs"]["llm_sft"]
     value = compute(formula, n=facts.examples)
-    return {"num_train_epochs": Setting(round(value, 1), f"{facts.examples:,} examples", f"rules.json epochs: {formula}, "
-                                        "22 published runs, 68 % within 2x", (round(value / 2, 1), round(value * 2, 1)))}
+    return {
+        "num_train_epochs": Setting(
+            round(value, 1),
+            f"{facts.examples:,} examples",
+            f"rules.json epochs: {formula}, 22 published runs, 68 % within 2x",
+            (round(value / 2, 1), round(value * 2, 1)),
+        )
+    }
 
 
 def batch(facts: Facts, chosen: Chosen) -> dict[str, Setting]:
@@ -108,8 +119,10 @@ def _maker_rate(facts: Facts, chosen: Chosen, effective: int) -> tuple[float, st
             times = 10 if chosen["method"] == "lora" and recipe["method"] == "full" else 1
             value = recipe["learning_rate"] * times * math.sqrt(effective / recipe["batch"])
             step = ", ten times that for LoRA (LoRA Without Regret)" if times == 10 else ""
-            reason = (f"the model's makers use {recipe['learning_rate']:g} for full fine-tuning at batch {recipe['batch']}{step}, "
-                      f"times √({effective}/{recipe['batch']})")
+            reason = (
+                f"the model's makers use {recipe['learning_rate']:g} for full fine-tuning at batch {recipe['batch']}{step}, "
+                f"times √({effective}/{recipe['batch']})"
+            )
             return value, recipe["source"], reason
     return None
 
@@ -122,12 +135,20 @@ def _rule_rate(facts: Facts, chosen: Chosen, effective: int) -> tuple[float, str
     elif facts.hidden_size:
         rule = rules["llm lora/qlora, hidden size known"]
         value = compute(rule["formula"], h=facts.hidden_size, B=effective)
-        return value, f"rules.json: {rule['formula']} (fit to a sweep of 35 models)", f"LoRA on hidden size {facts.hidden_size}, batch {effective}"
+        return (
+            value,
+            f"rules.json: {rule['formula']} (fit to a sweep of 35 models)",
+            f"LoRA on hidden size {facts.hidden_size}, batch {effective}",
+        )
     else:
         value, rule = (2e-4 if facts.billions <= 40 else 1e-4), rules["llm lora/qlora"]
     most = table()["lr_batch_scaling"]["max_factor"]
     factor = min(most, max(1 / most, math.sqrt(effective / rule["ref_batch"])))
-    return value * factor, f"rules.json: {rule['formula']}", f"{facts.billions:.2g}B parameters, times √({effective}/{rule['ref_batch']})"
+    return (
+        value * factor,
+        f"rules.json: {rule['formula']}",
+        f"{facts.billions:.2g}B parameters, times √({effective}/{rule['ref_batch']})",
+    )
 
 
 def schedule(_facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
@@ -149,14 +170,27 @@ def length(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
     if facts.length_max <= wanted * 1.1:
         wanted = max(grain, math.ceil(facts.length_max / grain) * grain)
     value = min(wanted, facts.positions or wanted)
-    held = "all examples fit" if facts.length_max <= value else f"99 % of examples fit; the longest has {facts.length_max:,} tokens"
-    return {"max_length": Setting(value, held, f"rules.json cutoff: {table()['cutoff']}", (facts.length_99, facts.length_max))}
+    held = (
+        "all examples fit"
+        if facts.length_max <= value
+        else f"99 % of examples fit; the longest has {facts.length_max:,} tokens"
+    )
+    return {
+        "max_length": Setting(
+            value, held, f"rules.json cutoff: {table()['cutoff']}", (facts.length_99, facts.length_max)
+        )
+    }
 
 
 def precision(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
     """8. bfloat16 where this machine computes it in hardware."""
-    return {"bf16": Setting(facts.bf16, "this machine has bfloat16 in hardware" if facts.bf16 else "no fast bfloat16 here: float32",
-                            "measured: 1.5 to 2.2 times faster on processors with AVX512-BF16")}
+    return {
+        "bf16": Setting(
+            facts.bf16,
+            "this machine has bfloat16 in hardware" if facts.bf16 else "no fast bfloat16 here: float32",
+            "measured: 1.5 to 2.2 times faster on processors with AVX512-BF16",
+        )
+    }
 
 
 STEPS: tuple[Rule, ...] = (method, adapter, epochs, batch, learning_rate, schedule, length, precision)

@@ -99,13 +99,17 @@ class RoutedLinear(nn.Module):
             assert adapter is not None
             return y + adapter.delta(self.name, x, slices[0].length)
         if x.dim() != 3 or x.shape[0] != sum(s.rows for s in slices):
-            raise RunError(f"{self.name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share "
-                           "a pass in this architecture; train them with --mode certify")
+            raise RunError(
+                f"{self.name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share "
+                "a pass in this architecture; train them with --mode certify"
+            )
         return y + (self._batched(x, slices) if self.router.equal else self._one_by_one(x, slices))
 
     def _one_by_one(self, x: torch.Tensor, slices: list[Slice]) -> torch.Tensor:
         parts = [
-            s.adapter.delta(self.name, part, s.length) if s.adapter else part.new_zeros(*part.shape[:-1], self.base.out_features)
+            s.adapter.delta(self.name, part, s.length)
+            if s.adapter
+            else part.new_zeros(*part.shape[:-1], self.base.out_features)
             for s, part in zip(slices, x.split([s.rows for s in slices]), strict=True)
         ]
         return torch.cat(parts)
@@ -126,8 +130,11 @@ class RoutedLinear(nn.Module):
 def find_targets(model: nn.Module, target_modules: str | Sequence[str]) -> dict[str, nn.Linear]:
     """name -> linear. "all-linear" is every linear but the output head (PEFT's meaning); else names or name endings."""
     head = model.get_output_embeddings()  # type: ignore[operator]
-    linears = {n: _bare(m) for n, m in model.named_modules()
-               if isinstance(m, nn.Linear | RoutedLinear) and m is not head and not n.endswith(".base")}
+    linears = {
+        n: _bare(m)
+        for n, m in model.named_modules()
+        if isinstance(m, nn.Linear | RoutedLinear) and m is not head and not n.endswith(".base")
+    }
     if target_modules == "all-linear":
         chosen = linears
     else:
@@ -135,8 +142,10 @@ def find_targets(model: nn.Module, target_modules: str | Sequence[str]) -> dict[
         chosen = {n: m for n, m in linears.items() if any(n == w or n.endswith(f".{w}") for w in wanted)}
     if not chosen:
         endings = sorted({n.rsplit(".", 1)[-1] for n in linears})
-        raise ModelError(f"target_modules {target_modules!r} names no linear layer of this model; "
-                         f"it has {', '.join(endings) or 'none that LoRA can attach to'}")
+        raise ModelError(
+            f"target_modules {target_modules!r} names no linear layer of this model; "
+            f"it has {', '.join(endings) or 'none that LoRA can attach to'}"
+        )
     return chosen
 
 

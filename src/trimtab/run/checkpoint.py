@@ -1,8 +1,8 @@
 """Saving and continuing. Takes a cohort and a folder, gives files that are whole or not there.
 
-  runs/RUN/best, runs/RUN/last    adapter in PEFT format (or the full model), safetensors only
-  runs/RUN/state-TAG.safetensors  weights, moments, random state
-  cohorts/COHORT.json             which TAG is valid and every scalar; replaced last, so it never points at half a file
+runs/RUN/best, runs/RUN/last    adapter in PEFT format (or the full model), safetensors only
+runs/RUN/state-TAG.safetensors  weights, moments, random state
+cohorts/COHORT.json             which TAG is valid and every scalar; replaced last, so it never points at half a file
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     """An adapter in PEFT format onto the routed base: what `export` wrote, or what anybody's PEFT wrote."""
     config = json.loads((folder / "adapter_config.json").read_text())
     tensors = load_file(folder / "adapter_model.safetensors")
-    names = sorted({k.removeprefix(_PREFIX).removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")})
+    names = sorted(
+        {k.removeprefix(_PREFIX).removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")}
+    )
     targets = find_targets(base.model, names)
     missing = set(names) - set(targets)
     if missing:
@@ -116,8 +118,10 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
         for side, own in (("A", adapter.A[name]), ("B", adapter.B[name])):
             loaded = tensors[f"{_PREFIX}{name}.lora_{side}.weight"]
             if loaded.shape != own.shape:
-                raise ModelError(f"the adapter in {folder} is for another base model: {name} has shape {tuple(loaded.shape)}, "
-                                 f"this base needs {tuple(own.shape)}")
+                raise ModelError(
+                    f"the adapter in {folder} is for another base model: {name} has shape {tuple(loaded.shape)}, "
+                    f"this base needs {tuple(own.shape)}"
+                )
             own.data.copy_(loaded)
     adapter.training = False
     for p in adapter.parameters():

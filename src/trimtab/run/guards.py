@@ -48,8 +48,10 @@ class Guard:
         self.high = self.high + 1 if mean is not None and len(self.recent) >= 5 and loss >= 2 * mean else 0
         self.recent.append(loss)
         if self.high > 4:
-            return (f"loss exploded: {loss:.2f} at step {step} and at least twice its rolling mean ({mean:.2f}) "
-                    f"for {self.high} steps; try half the learning_rate")
+            return (
+                f"loss exploded: {loss:.2f} at step {step} and at least twice its rolling mean ({mean:.2f}) "
+                f"for {self.high} steps; try half the learning_rate"
+            )
         return None
 
     def _limit(self, tokens: int) -> str | None:
@@ -70,6 +72,8 @@ def _numbers(loss: float, grad_norm: float, step: int) -> str | None:
 
 def _dead(grad_norm: float, step: int) -> str | None:
     if grad_norm == 0.0:
-        return (f"the gradient is exactly zero at step {step}: nothing is being learned; "
-                "check that the adapter is attached and that labels are left unmasked")
+        return (
+            f"the gradient is exactly zero at step {step}: nothing is being learned; "
+            "check that the adapter is attached and that labels are left unmasked"
+        )
     return None

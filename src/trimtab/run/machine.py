@@ -39,7 +39,9 @@ def look(threads: int | None = None) -> Machine:
         name=torch.cuda.get_device_name() if cuda else _cpu_name(),
         cores=cores,
         threads=threads or free_cores(cores),
-        memory_gb=round((torch.cuda.get_device_properties(0).total_memory if cuda else psutil.virtual_memory().total) / 1e9, 1),
+        memory_gb=round(
+            (torch.cuda.get_device_properties(0).total_memory if cuda else psutil.virtual_memory().total) / 1e9, 1
+        ),
         bf16=torch.cuda.is_bf16_supported() if cuda else cpu_has_bf16(),
     )
 

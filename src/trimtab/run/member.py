@@ -43,12 +43,20 @@ class Progress:
 class Member:
     """`adapter` is None for full fine-tuning, where `parameters` are the model's own."""
 
-    def __init__(self, recipe: Recipe, train: Sequence[Tokens], parameters: Sequence[torch.nn.Parameter],
-                 adapter: Adapter | None, limits: Limits, clock: Callable[[], float]):
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Sequence[Tokens],
+        parameters: Sequence[torch.nn.Parameter],
+        adapter: Adapter | None,
+        limits: Limits,
+        clock: Callable[[], float],
+    ):
         self.recipe, self.adapter, self.train = recipe, adapter, train
         self.total_steps = recipe.steps(len(train))
-        self.plan = BatchPlan(tuple(len(t.ids) for t in train), recipe.effective_batch,
-                              recipe.per_device_train_batch_size, recipe.seed)
+        self.plan = BatchPlan(
+            tuple(len(t.ids) for t in train), recipe.effective_batch, recipe.per_device_train_batch_size, recipe.seed
+        )
         self.optimizer = Optimizer(recipe, parameters, self.total_steps)
         self.guard = Guard(self.total_steps, limits, clock)
         self.progress = Progress()
@@ -91,7 +99,13 @@ class Member:
         else:
             self.optimizer.clear()
             self.stop(Status.STOPPED, reason)
-        return {"step": p.step + (reason is not None), "loss": loss, "grad_norm": norm, "learning_rate": rate, "tokens": p.tokens}
+        return {
+            "step": p.step + (reason is not None),
+            "loss": loss,
+            "grad_norm": norm,
+            "learning_rate": rate,
+            "tokens": p.tokens,
+        }
 
     def stop(self, status: Status, reason: str | None) -> None:
         self.progress.status, self.progress.reason = status, reason
@@ -107,7 +121,9 @@ class Member:
         p.bad_evaluations += 1
         patience = self.recipe.early_stopping_patience
         if self.running and patience and p.bad_evaluations >= patience:
-            self.stop(Status.COMPLETE, f"early stopping: no gain for {patience} evaluations; best at step {p.best_step}")
+            self.stop(
+                Status.COMPLETE, f"early stopping: no gain for {patience} evaluations; best at step {p.best_step}"
+            )
         return False
 
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -60,7 +60,7 @@ def load_model(model: str, dtype: torch.dtype, device: str, say: Say = print) ->
         loaded = AutoModelForCausalLM.from_pretrained(resolve(model, say), dtype=dtype)
     loaded.config.use_cache = False
     loaded.requires_grad_(False)
-    return loaded.to(device).eval()
+    return loaded.to(device).eval()  # type: ignore[arg-type]
 
 
 def facts(model: str, say: Say = print) -> dict[str, Any]:
@@ -82,8 +82,11 @@ def facts(model: str, say: Say = print) -> dict[str, Any]:
 
 def _bundled(name: str, say: Say) -> Path:
     if name not in BUNDLED:
-        raise ModelError(f'there is no bundled model "{name}"{did_you_mean(name, BUNDLED)} (there are: '
-                         + ", ".join(f"bundled:{b}" for b in BUNDLED) + ")")
+        raise ModelError(
+            f'there is no bundled model "{name}"{did_you_mean(name, BUNDLED)} (there are: '
+            + ", ".join(f"bundled:{b}" for b in BUNDLED)
+            + ")"
+        )
     gguf = next(fetch("smollm2", say).glob("*.gguf"))
     smollm2 = _from_gguf(gguf, say)
     return smollm2 if name == "smollm2" else _tiny(smollm2)
@@ -102,12 +105,13 @@ def _from_gguf(path: Path, say: Say) -> Path:
         config = transformers.GgufConfig(dequantize=True)
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         model = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32, quantization_config=config)
+            path.parent, gguf_file=path.name, dtype=torch.float32, quantization_config=config
+        )
         # The loader leaves its quantiser on the model, and save_pretrained then refuses.
         model.hf_quantizer, model.is_quantized = None, False  # type: ignore[assignment]
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
-        model.to(torch.bfloat16).save_pretrained(target)
+        model.to(torch.bfloat16).save_pretrained(target)  # type: ignore[arg-type]
         tokenizer.save_pretrained(target)
 
     with contextlib.redirect_stderr(io.StringIO()):  # two progress bars that say nothing about us
@@ -119,8 +123,16 @@ def _tiny(smollm2: Path) -> Path:
 
     def write(target: Path) -> None:
         config = AutoConfig.from_pretrained(smollm2)
-        config.update({"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-                       "num_key_value_heads": 2, "head_dim": 16})
+        config.update(
+            {
+                "hidden_size": 64,
+                "intermediate_size": 128,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 2,
+                "head_dim": 16,
+            }
+        )
         with torch.random.fork_rng():
             torch.manual_seed(0)
             AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(target)
@@ -153,5 +165,7 @@ def _clear_errors(model: str) -> Any:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if os.path.isdir(model):
             raise ModelError(f"{model} cannot be loaded as a causal language model: {reason[:200]}") from None
-        raise ModelError(f'"{model}" is no local folder or file, and the hub did not give it ({reason[:160]}); '
-                         "check the name and the network, or give a local folder, a GGUF file or bundled:smollm2") from None
+        raise ModelError(
+            f'"{model}" is no local folder or file, and the hub did not give it ({reason[:160]}); '
+            "check the name and the network, or give a local folder, a GGUF file or bundled:smollm2"
+        ) from None

@@ -55,8 +55,10 @@ class Optimizer:
         decayed = [p for p in parameters if p.dim() >= 2]
         plain = [p for p in parameters if p.dim() < 2]
         self.flats = [Flat(group) for group in (decayed, plain) if group]
-        groups = [{"params": [flat.vector], "weight_decay": recipe.weight_decay if i == 0 and decayed else 0.0}
-                  for i, flat in enumerate(self.flats)]
+        groups = [
+            {"params": [flat.vector], "weight_decay": recipe.weight_decay if i == 0 and decayed else 0.0}
+            for i, flat in enumerate(self.flats)
+        ]
         self.inner = _build(recipe, groups)
 
     def grad_norm(self) -> float:
@@ -96,7 +98,8 @@ class Optimizer:
             if names:
                 device = flat.vector.device
                 self.inner.state[flat.vector] = {
-                    n.rsplit(".", 1)[0]: tensors[n].clone().to(device if tensors[n].dim() else "cpu") for n in names}
+                    n.rsplit(".", 1)[0]: tensors[n].clone().to(device if tensors[n].dim() else "cpu") for n in names
+                }
 
 
 def _build(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.Optimizer:

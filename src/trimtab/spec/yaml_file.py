@@ -107,7 +107,9 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
     path = ".".join(str(p) for p in error["loc"])
     if error["type"] == "extra_forbidden":
         known = list(kind.model_fields)
-        return f'unknown setting "{path}"{did_you_mean(path, known)}' + ("" if len(known) > 8 else f" (known: {', '.join(known)})")
+        return f'unknown setting "{path}"{did_you_mean(path, known)}' + (
+            "" if len(known) > 8 else f" (known: {', '.join(known)})"
+        )
     if error["type"] == "missing":
         return f'"{path}" is missing'
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")

@@ -62,7 +62,9 @@ class Store:
         try:
             t.metadata.create_all(self._engine)
         except OperationalError as error:
-            raise StoreError(f"the store {url} cannot be opened: {error.orig}; is the disk full or the file locked?") from None
+            raise StoreError(
+                f"the store {url} cannot be opened: {error.orig}; is the disk full or the file locked?"
+            ) from None
 
     def close(self) -> None:
         self._engine.dispose()
@@ -73,8 +75,10 @@ class Store:
             with self._engine.begin() as connection:
                 yield connection
         except OperationalError as error:
-            raise StoreError(f"the store cannot be written: {error.orig}; free disk space or wait for the other writer, "
-                             "then start again: nothing is lost") from None
+            raise StoreError(
+                f"the store cannot be written: {error.orig}; free disk space or wait for the other writer, "
+                "then start again: nothing is lost"
+            ) from None
 
     # studies
 
@@ -82,7 +86,14 @@ class Store:
         """The study of this id, made if it is not there."""
         with self._write() as c:
             if c.execute(select(t.studies.c.id).where(t.studies.c.id == study)).first() is None:
-                row = dict(id=study, created=time.time(), status=Status.RUNNING, seconds=0.0, asked=asked, facts={})
+                row = {
+                    "id": study,
+                    "created": time.time(),
+                    "status": Status.RUNNING,
+                    "seconds": 0.0,
+                    "asked": asked,
+                    "facts": {},
+                }
                 c.execute(insert(t.studies).values(row))
         return self.study(study)
 
@@ -92,8 +103,14 @@ class Store:
     def studies(self) -> list[StudyRow]:
         return [_study(r) for r in self._rows(select(t.studies).order_by(t.studies.c.created))]
 
-    def update_study(self, study: str, *, status: Status | None = None, seconds: float | None = None,
-                     facts: dict[str, Any] | None = None) -> None:
+    def update_study(
+        self,
+        study: str,
+        *,
+        status: Status | None = None,
+        seconds: float | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
         """Set status or seconds; `facts` are merged into those stored."""
         changes: dict[str, Any] = {}
         if status is not None:
@@ -111,8 +128,14 @@ class Store:
         """WAITING, or the row already there: the same recipe and seed is the same run."""
         with self._write() as c:
             if c.execute(select(t.runs.c.id).where(t.runs.c.id == recipe.run_id)).first() is None:
-                row = dict(id=recipe.run_id, study=study, created=time.time(), recipe=recipe.model_dump(mode="json"),
-                           status=Status.WAITING, result={})
+                row = {
+                    "id": recipe.run_id,
+                    "study": study,
+                    "created": time.time(),
+                    "recipe": recipe.model_dump(mode="json"),
+                    "status": Status.WAITING,
+                    "result": {},
+                }
                 c.execute(insert(t.runs).values(row))
         return self.run(recipe.run_id)
 
@@ -159,7 +182,9 @@ class Store:
     def evaluations(self, run: str) -> list[dict[str, Any]]:
         return self._dicts(select(t.evaluations).where(t.evaluations.c.run == run).order_by(t.evaluations.c.step))
 
-    def log_event(self, kind: str, text: str, *, study: str | None = None, run: str | None = None, step: int | None = None) -> None:
+    def log_event(
+        self, kind: str, text: str, *, study: str | None = None, run: str | None = None, step: int | None = None
+    ) -> None:
         with self._write() as c:
             c.execute(insert(t.events).values(time=time.time(), study=study, run=run, step=step, kind=kind, text=text))
 
@@ -172,7 +197,7 @@ class Store:
         return self._dicts(query)
 
     def save_card(self, run: str, measured: dict[str, Any], judged: dict[str, Any]) -> None:
-        self._replace(t.cards, [dict(run=run, created=time.time(), measured=measured, judged=judged)], ("run",))
+        self._replace(t.cards, [{"run": run, "created": time.time(), "measured": measured, "judged": judged}], ("run",))
 
     def card(self, run: str) -> dict[str, Any] | None:
         rows = self._dicts(select(t.cards).where(t.cards.c.run == run))

@@ -43,8 +43,11 @@ def choose(outcomes: Sequence[Outcome], setting: str) -> Choice:
     able = [o for o in outcomes if o.eligible]
     if not able:
         least = min(outcomes, key=lambda o: (o.kl if o.kl is not None else float("inf"), o.loss))
-        return Choice(least, f"No {setting} stayed inside the budget; {_value(least, setting)} moved the model least and is carried on.",
-                      _evidence(outcomes, least, setting))
+        return Choice(
+            least,
+            f"No {setting} stayed inside the budget; {_value(least, setting)} moved the model least and is carried on.",
+            _evidence(outcomes, least, setting),
+        )
     best = min(able, key=lambda o: o.loss)
     calmer = [o for o in able if o is not best and _as_good(o, best) and (o.kl or 0) < 0.8 * (best.kl or 0)]
     winner = min(calmer, key=lambda o: o.kl or 0) if calmer else best
@@ -54,8 +57,10 @@ def choose(outcomes: Sequence[Outcome], setting: str) -> Choice:
 def _sentence(winner: Outcome, best: Outcome, outcomes: Sequence[Outcome], setting: str) -> str:
     head = f"{setting} {_value(winner, setting)} is kept: validation loss {winner.loss:.3f}"
     if winner is not best:
-        return (f"{head} cannot be told apart from {_value(best, setting)}'s {best.loss:.3f}, and it moved the model less "
-                f"(KL {winner.kl or 0:.3f} against {best.kl or 0:.3f} nats/token).")
+        return (
+            f"{head} cannot be told apart from {_value(best, setting)}'s {best.loss:.3f}, and it moved the model less "
+            f"(KL {winner.kl or 0:.3f} against {best.kl or 0:.3f} nats/token)."
+        )
     others = [o for o in outcomes if o is not winner]
     if not others:
         return head + "."

@@ -27,8 +27,16 @@ SEEDS = 3
 
 
 class Coach:
-    def __init__(self, lab: Lab, store: Store, study: str, seconds: float | None, own: Mapping[str, Any],
-                 say: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        lab: Lab,
+        store: Store,
+        study: str,
+        seconds: float | None,
+        own: Mapping[str, Any],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.lab, self.store, self.study, self.own, self.say, self.clock = lab, store, study, dict(own), say, clock
         self.limit = seconds
         self._before = store.study(study).seconds
@@ -43,7 +51,7 @@ class Coach:
             recipe = self._batches(recipe)
         if not {"num_train_epochs", "max_steps"} & self.own.keys():
             recipe = self._epochs(recipe)
-        return self._recommend(recipe, self._confirm(recipe))
+        return self._recommend(self._confirm(recipe))
 
     # the steps
 
@@ -63,8 +71,10 @@ class Coach:
         if self.limit is not None and "num_train_epochs" not in self.own:
             epochs = affordable_epochs(recipe.num_train_epochs, self._left() - self._card_seconds(), self._pace())
             if epochs < recipe.num_train_epochs:
-                sentence = (f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
-                            f"{self.limit / 60:.0f} minutes, so it starts from {epochs:g}. ")
+                sentence = (
+                    f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
+                    f"{self.limit / 60:.0f} minutes, so it starts from {epochs:g}. "
+                )
                 recipe = self._with_epochs(recipe, epochs)
                 sentence += f"Start: {_short(recipe)}."
         return self._decide("plan", sentence, recipe, [])
@@ -81,10 +91,15 @@ class Coach:
                 break
             candidate = start.but(learning_rate=further)
             if not self._fits([candidate], self._confirm_cost(choice.winner.recipe)):
-                self._skip("learning_rate, one step further", f"the best rate {choice.winner.recipe.learning_rate:g} lies at the edge of "
-                           f"the scan and {further:g} was not tried")
+                self._skip(
+                    "learning_rate, one step further",
+                    f"the best rate {choice.winner.recipe.learning_rate:g} lies at the edge of "
+                    f"the scan and {further:g} was not tried",
+                )
                 break
-            self.say(f"The best rate {choice.winner.recipe.learning_rate:g} lies at the edge of the scan: trying {further:g}")
+            self.say(
+                f"The best rate {choice.winner.recipe.learning_rate:g} lies at the edge of the scan: trying {further:g}"
+            )
             rates.append(further)
             outcomes += self._race([candidate], outcomes)
         choice = choose(outcomes, "learning_rate")
@@ -125,13 +140,21 @@ class Coach:
             recipes = wanted
             while len(recipes) > 1 and not self._fits(recipes[1:], 0):
                 recipes = recipes[:-1]
-            note = "" if len(recipes) == SEEDS else f"; {SEEDS - len(recipes)} more did not fit into the time, so the gain is not confirmed"
-            self._write("seeds", f"Confirm with {len(recipes)} seed{'s' if len(recipes) > 1 else ''}{note}.", {"seeds": len(recipes)})
+            note = (
+                ""
+                if len(recipes) == SEEDS
+                else f"; {SEEDS - len(recipes)} more did not fit into the time, so the gain is not confirmed"
+            )
+            self._write(
+                "seeds",
+                f"Confirm with {len(recipes)} seed{'s' if len(recipes) > 1 else ''}{note}.",
+                {"seeds": len(recipes)},
+            )
         self.lab.train(recipes)
         self._tick()
         return recipes
 
-    def _recommend(self, best: Recipe, recipes: Sequence[Recipe]) -> dict[str, Any]:
+    def _recommend(self, recipes: Sequence[Recipe]) -> dict[str, Any]:
         outcomes = self.lab.train(recipes)  # finished: only looked up
         numbers = self.lab.measure_task(recipes)
         base = self.store.study(self.study).facts["base"]["numbers"]
@@ -241,8 +264,11 @@ def _with_batch(recipe: Recipe, size: int) -> Recipe:
     micro = math.gcd(recipe.per_device_train_batch_size, size)
     factor = size / recipe.effective_batch
     scale = factor if recipe.optim == "sgd" else math.sqrt(factor)
-    return recipe.but(per_device_train_batch_size=micro, gradient_accumulation_steps=size // micro,
-                      learning_rate=_round(recipe.learning_rate * min(2.83, max(1 / 2.83, scale))))
+    return recipe.but(
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=size // micro,
+        learning_rate=_round(recipe.learning_rate * min(2.83, max(1 / 2.83, scale))),
+    )
 
 
 def _edge(best: float, rates: Sequence[float]) -> float | None:
@@ -258,25 +284,44 @@ def _facts(stored: Mapping[str, Any]) -> Any:
     return Facts(**stored)
 
 
-def _seed_row(o: Outcome, numbers: Mapping[str, Sequence[float]], base: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    return {"seed": o.recipe.seed, "run": o.recipe.run_id, "status": o.status, "loss": o.loss, "kl": o.kl,
-            **{k: _mean(v) for k, v in numbers.items()}, "base": {k: _mean(v) for k, v in base.items()}}
+def _seed_row(
+    o: Outcome, numbers: Mapping[str, Sequence[float]], base: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
+    return {
+        "seed": o.recipe.seed,
+        "run": o.recipe.run_id,
+        "status": o.status,
+        "loss": o.loss,
+        "kl": o.kl,
+        **{k: _mean(v) for k, v in numbers.items()},
+        "base": {k: _mean(v) for k, v in base.items()},
+    }
 
 
 def _verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     gain = result["gain"]
-    span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain and gain["low"] is not None else " (one seed: no interval)"
+    span = (
+        f" [{gain['low']:+.1%}, {gain['high']:+.1%}]"
+        if gain and gain["low"] is not None
+        else " (one seed: no interval)"
+    )
     head = f"Recommended: {_short(Recipe.model_validate(result['recipe']))}. Exact match {result['base']:.1%} -> {result['tuned']:.1%}"
     failed = [r["number"] for r in card["rows"] if r["verdict"] == "FAIL"]
     open_ = [r["number"] for r in card["rows"] if r["verdict"] == "UNDECIDED"]
-    why = f" ({'fails: ' + ', '.join(failed) if failed else 'undecided: ' + ', '.join(open_)})" if failed or open_ else ""
-    return f"{head}, gain {gain['value']:+.1%}{span} over {len(result['runs'])} seeds. Budget: {result['verdict']}{why}."
+    why = (
+        f" ({'fails: ' + ', '.join(failed) if failed else 'undecided: ' + ', '.join(open_)})" if failed or open_ else ""
+    )
+    return (
+        f"{head}, gain {gain['value']:+.1%}{span} over {len(result['runs'])} seeds. Budget: {result['verdict']}{why}."
+    )
 
 
 def _short(recipe: Recipe) -> str:
     lora = f", r {recipe.r}" if recipe.method == "lora" else ""
-    return (f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch}, "
-            f"{recipe.num_train_epochs:g} epochs{lora}")
+    return (
+        f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch}, "
+        f"{recipe.num_train_epochs:g} epochs{lora}"
+    )
 
 
 def _interval(i: stats.Interval) -> dict[str, Any]:

@@ -26,8 +26,10 @@ def clearly_worse(share: float, running: Mapping[str, Items], rivals: Mapping[st
     for run, items in running.items():
         gap = stats.paired(items, everyone[best]) if run != best else None
         if gap and gap.below > 0 and gap.value > margin and share < 1:
-            stops[run] = (f"clearly worse than {best} after {share:.0%} of the steps: validation loss {_mean(items):.3f} against "
-                          f"{_mean(everyone[best]):.3f} (+{gap.value:.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, {gap.n} paired items)")
+            stops[run] = (
+                f"clearly worse than {best} after {share:.0%} of the steps: validation loss {_mean(items):.3f} against "
+                f"{_mean(everyone[best]):.3f} (+{gap.value:.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, {gap.n} paired items)"
+            )
     return stops
 
 

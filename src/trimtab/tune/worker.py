@@ -51,8 +51,19 @@ class Watcher(Protocol):
 
 
 class Worker:
-    def __init__(self, store: Store, model: str, data: str, machine: Machine, watcher: Watcher, budget: Budget | None = None,
-                 study: str | None = None, mode: Mode = "fast", limits: Limits = Limits(), save_every: float = 60.0):
+    def __init__(
+        self,
+        store: Store,
+        model: str,
+        data: str,
+        machine: Machine,
+        watcher: Watcher,
+        budget: Budget | None = None,
+        study: str | None = None,
+        mode: Mode = "fast",
+        limits: Limits = Limits(),
+        save_every: float = 60.0,
+    ):
         self.store, self.model, self.data, self.machine, self.watcher = store, model, data, machine, watcher
         self.budget, self.study, self.mode, self.limits, self.save_every = budget, study, mode, limits, save_every
         torch.set_num_threads(machine.threads)
@@ -93,7 +104,7 @@ class Worker:
         cohort = Cohort(self._load(recipe), [recipe], self._tokens(recipe.max_length))
         cohort.forward_backward(cohort.members)
         began = time.monotonic()
-        (_, tokens), = cohort.forward_backward(cohort.members)
+        ((_, tokens),) = cohort.forward_backward(cohort.members)
         return (time.monotonic() - began) / tokens
 
     def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None) -> list[Outcome]:
@@ -115,9 +126,11 @@ class Worker:
         """Measure (or look up) and judge; the answers side by side become samples."""
         if (stored := self.store.card(recipe.run_id)) is not None:
             return judge(stored["measured"], self.budget or Budget())
-        base_task = base_task or (self.store.study(self.study).facts.get("base") if self.study else None) or self.measure_base()
+        base_task = (
+            base_task or (self.store.study(self.study).facts.get("base") if self.study else None) or self.measure_base()
+        )
         task_numbers = self.measure_task([recipe])[recipe.run_id]
-        (subjects, _), = self._subjects([recipe])
+        ((subjects, _),) = self._subjects([recipe])
         base = self._subject(None)
         ref = self._ref(base)
         numbers, said = cards.generic_numbers(base, subjects[0], ref)
@@ -131,7 +144,7 @@ class Worker:
 
     def _train_cohort(self, recipes: list[Recipe], stop: StopRule | None) -> None:
         data, base = self._tokens(recipes[0].max_length), self._load(recipes[0])
-        if self.budget and self._reference is None:
+        if self._reference is None:
             self._ref(self._subject(None))  # before full fine-tuning moves the base
         name = hashlib.sha256(" ".join(r.run_id for r in recipes).encode()).hexdigest()[:10]
         cohort = Cohort(base, recipes, data, self.mode, self.limits)
@@ -163,7 +176,9 @@ class Worker:
     def _fresh(self, model: str, full: bool, bf16: bool) -> Base:
         accelerator = Accelerator(cpu=self.machine.device == "cpu", mixed_precision="bf16" if full and bf16 else "no")
         dtype = torch.bfloat16 if bf16 and not full else torch.float32
-        return Base(models.load_model(model, dtype, str(accelerator.device), self.watcher.note), self.tokenizer, accelerator)
+        return Base(
+            models.load_model(model, dtype, str(accelerator.device), self.watcher.note), self.tokenizer, accelerator
+        )
 
     def _subject(self, recipe: Recipe | None) -> Subject:
         if recipe is None:
@@ -198,7 +213,9 @@ class Worker:
     def _task(self) -> cards.Task:
         return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.tokenizer)
 
-    def _samples(self, recipe: Recipe, base_answers: Sequence[str], ref: Reference, generic: Sequence[Answer]) -> list[dict[str, Any]]:
+    def _samples(
+        self, recipe: Recipe, base_answers: Sequence[str], ref: Reference, generic: Sequence[Answer]
+    ) -> list[dict[str, Any]]:
         tuned = self.store.run(recipe.run_id).result["answers"]
         task = [
             {"probe": "task", "prompt": e.messages[-2]["content"], "reference": e.answer, "base": b, "tuned": t}
@@ -225,8 +242,9 @@ class _Hooks:
         for member, values in items.items():
             measured = self.worker.pulse_of(member)
             loss = sum(values) / len(values)
-            self.worker.store.log_evaluation(run=member.id, step=member.progress.step, share=share, loss=loss,
-                                             items=values, pulse=measured)
+            self.worker.store.log_evaluation(
+                run=member.id, step=member.progress.step, share=share, loss=loss, items=values, pulse=measured
+            )
             self.worker.watcher.step(member.id, {"evaluation": loss, "kl": _mean(measured.get("kl_generic"))})
             why = breach(measured, self.worker.budget) if self.worker.budget and measured else None
             member.progress.breaches = member.progress.breaches + 1 if why else 0
@@ -241,8 +259,9 @@ class _Hooks:
     def stopped(self, member: Member) -> None:
         _book(self.worker.store, member)
         if member.progress.reason:
-            self.worker.store.log_event("stopped", member.progress.reason, study=self.worker.study, run=member.id,
-                                        step=member.progress.step)
+            self.worker.store.log_event(
+                "stopped", member.progress.reason, study=self.worker.study, run=member.id, step=member.progress.step
+            )
             self.worker.watcher.note(f"{member.id} ends at step {member.progress.step}: {member.progress.reason}")
 
 
@@ -260,7 +279,9 @@ def outcome(store: Store, run: RunRow) -> Outcome:
     best = min(evaluations, key=lambda e: e["loss"], default=None)
     kl = _mean(best["pulse"].get("kl_generic")) if best else None
     broke = run.reason if run.reason and (run.reason.startswith("budget") or run.status == Status.FAILED) else None
-    return Outcome(run.recipe, run.status, best["loss"] if best else float("inf"), tuple(best["items"]) if best else (), kl, broke)
+    return Outcome(
+        run.recipe, run.status, best["loss"] if best else float("inf"), tuple(best["items"]) if best else (), kl, broke
+    )
 
 
 def _cohorts(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
@@ -274,4 +295,3 @@ def _cohorts(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
 
 def _mean(values: Sequence[float] | None) -> float | None:
     return sum(values) / len(values) if values else None
-

@@ -1,0 +1,64 @@
+"""Two runs side by side on the same items. Pure; takes stored rows, gives data with intervals and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trimtab.analysis import stats
+from trimtab.errors import StoreError
+
+
+def compare_runs(
+    a: Any, b: Any, evaluations_a: Sequence[Mapping[str, Any]], evaluations_b: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """`a`, `b` are stored runs; differences are b − a at each run's best evaluation."""
+    for run, rows in ((a, evaluations_a), (b, evaluations_b)):
+        if not rows:
+            raise StoreError(f"run {run.id} is {run.status} and has not been evaluated yet; nothing to compare")
+    best_a, best_b = (min(rows, key=lambda e: e["loss"]) for rows in (evaluations_a, evaluations_b))
+    if a.recipe.data != b.recipe.data or len(best_a["items"]) != len(best_b["items"]):
+        raise StoreError(
+            f"{a.id} and {b.id} were validated on different items ({a.recipe.data} and {b.recipe.data}); "
+            "only runs on the same data can be compared"
+        )
+    mine, other = a.recipe.model_dump(), b.recipe.model_dump()
+    gap = stats.paired(best_b["items"], best_a["items"])
+    assert gap is not None
+    return {
+        "runs": [a.id, b.id],
+        "settings": {k: [mine[k], other[k]] for k in mine if mine[k] != other[k]},
+        "loss": [best_a["loss"], best_b["loss"]],
+        "kl": [_kl(best_a), _kl(best_b)],
+        "difference": vars(gap),
+        "task": _task(a.result.get("task"), b.result.get("task")),
+        "sentence": _sentence(a.id, b.id, gap),
+    }
+
+
+def _task(a: Mapping[str, Sequence[float]] | None, b: Mapping[str, Sequence[float]] | None) -> dict[str, Any]:
+    if not a or not b:
+        return {}
+    return {
+        k: {"values": [sum(a[k]) / len(a[k]), sum(b[k]) / len(b[k])], "difference": vars(gap)}
+        for k in a
+        if k in b and (gap := stats.paired(b[k], a[k]))
+    }
+
+
+def _kl(evaluation: Mapping[str, Any]) -> float | None:
+    values = evaluation["pulse"].get("kl_generic")
+    return sum(values) / len(values) if values else None
+
+
+def _sentence(a: str, b: str, gap: stats.Interval) -> str:
+    span = f"{gap.value:+.3f} nats/token [{gap.low:+.3f}, {gap.high:+.3f}] on {gap.n} paired items"
+    if gap.high < 0:
+        return (
+            f"{b} is better than {a}: {span}. One seed each: this says it of these two checkpoints, not of the recipes."
+        )
+    if gap.low > 0:
+        return (
+            f"{b} is worse than {a}: {span}. One seed each: this says it of these two checkpoints, not of the recipes."
+        )
+    return f"{a} and {b} cannot be told apart: {span}."

@@ -1,0 +1,261 @@
+"""One function per verb: what the command line calls is what a program calls. Takes plain values, gives plain data.
+
+Heavy rooms are imported inside the verbs, so that the quick ones never load torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trimtab.errors import SpaceError, SpecError, StoreError
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.yaml_file import check, dump, load_budget, load_recipe
+from trimtab.store import RunRow, Store
+
+DEFAULT_OUT = Path("trimtab-out")
+
+
+class Quiet:
+    """A watcher that shows nothing."""
+
+    def cohort(self, recipes: Sequence[Recipe], steps: Mapping[str, int]) -> None:
+        pass
+
+    def step(self, run: str, numbers: Mapping[str, Any]) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def done(self) -> None:
+        pass
+
+
+def tune(
+    model: str,
+    data: str,
+    *,
+    budget: str | Path | None = None,
+    seconds: float | None = None,
+    out: str | Path = DEFAULT_OUT,
+    own: Mapping[str, Any] | None = None,
+    mode: str = "fast",
+    watcher: Any = None,
+) -> dict[str, Any]:
+    """The main job. Gives the recommendation with "report" (a path) added; started again, it continues or looks it up."""
+    own = dict(own or {})
+    check(Recipe, {"model": model, "data": data, **own}, "your settings")
+    limits = load_budget(budget)
+    asked = {
+        "model": model,
+        "data": data,
+        "budget": limits.model_dump(mode="json"),
+        "seconds": seconds,
+        "own": own,
+        "mode": mode,
+    }
+    study = "tune-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+    with opened(out) as store:
+        known = {s.id: s.asked for s in store.studies()}
+        from trimtab.run import machine
+        from trimtab.tune.coach import Coach
+        from trimtab.tune.worker import Worker
+
+        found = machine.look((known.get(study) or {}).get("machine", {}).get("threads"))
+        worker = Worker(store, model, data, found, watcher or Quiet(), limits, study, mode)  # type: ignore[arg-type]
+        _need_space(Path(out), worker.facts().parameters)
+        command = _command(model, data, budget, seconds, out, own)
+        store.open_study(
+            study, {**asked, "machine": found.as_dict(), "versions": machine.versions(), "command": command}
+        )
+        coach = Coach(worker, store, study, seconds, own, worker.watcher.note)
+        result = coach.run()
+        return {**result, "study": study, "report": str(_hand_over(store, study, result))}
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    overrides: Sequence[str] = (),
+    out: str | Path = DEFAULT_OUT,
+    budget: str | Path | None = None,
+    max_seconds: float | None = None,
+    max_tokens: int | None = None,
+    mode: str = "fast",
+    watcher: Any = None,
+) -> RunRow:
+    """One run of one recipe, or its continuation. `budget` adds the guard that stops it at two breaches in a row."""
+    spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    limits = load_budget(budget) if budget else None
+    with opened(out) as store:
+        from trimtab.run import machine
+        from trimtab.run.guards import Limits
+        from trimtab.tune.worker import Worker
+
+        worker = Worker(
+            store,
+            spec.model,
+            spec.data,
+            machine.look(),
+            watcher or Quiet(),
+            limits,
+            None,
+            mode,  # type: ignore[arg-type]
+            Limits(max_tokens, max_seconds),
+        )
+        worker.watcher.note(_read_sentence(worker.describe_data(spec.max_length)))
+        worker.train([spec])
+        return store.run(spec.run_id)
+
+
+def card(
+    run: str, *, budget: str | Path | None = None, out: str | Path = DEFAULT_OUT, watcher: Any = None
+) -> dict[str, Any]:
+    """The behaviour card of a trained run against its base model; measured once, judged against any budget."""
+    limits = load_budget(budget)
+    with opened(out, create=False) as store:
+        row = store.find_run(run)
+        if (stored := store.card(row.id)) is not None:
+            from trimtab.analysis.card import judge
+
+            return {"run": row.id, **judge(stored["measured"], limits)}
+        if not (store.folder / "runs" / row.id / "best").exists():
+            raise StoreError(f"run {row.id} is {row.status} and has no saved weights yet; train it first")
+        from trimtab.run import machine
+        from trimtab.tune.worker import Worker
+
+        worker = Worker(store, row.recipe.model, row.recipe.data, machine.look(), watcher or Quiet(), limits, row.study)
+        return {"run": row.id, **worker.card(row.recipe)}
+
+
+def runs(out: str | Path = DEFAULT_OUT) -> list[RunRow]:
+    with opened(out, create=False) as store:
+        return store.runs()
+
+
+def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
+    """Two runs on the same validation items, and on the task where both were asked."""
+    from trimtab.analysis.compare import compare_runs
+
+    with opened(out, create=False) as store:
+        a, b = store.find_run(first), store.find_run(second)
+        return compare_runs(a, b, store.evaluations(a.id), store.evaluations(b.id))
+
+
+def report(study: str | None, out: str | Path = DEFAULT_OUT) -> tuple[Path, dict[str, Any]]:
+    """(page, data) of a study; the newest when none is named."""
+    from trimtab.report.gather import study_report
+    from trimtab.report.page import write_report
+
+    with opened(out, create=False) as store:
+        every = store.studies()
+        if not every:
+            raise StoreError(f"{out} holds runs but no study; make one with: trimtab tune MODEL DATA")
+        hits = [s.id for s in every if study is None or s.id == study or s.id.startswith(study)]
+        name = store.study(hits[-1] if hits else str(study)).id
+        return write_report(store, name, Path(out) / name), study_report(store, name)
+
+
+@contextlib.contextmanager
+def opened(out: str | Path, create: bool = True) -> Iterator[Store]:
+    """The store of a folder, with a full disk turned into one sentence."""
+    path = Path(out)
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"--out {path} is a file; give a folder")
+    try:
+        store = Store(path, create=create)
+        with _only_writer(path) if create else contextlib.nullcontext():
+            yield store
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise SpaceError(
+                f"the disk of {path} is full; free some space and start the same command again: "
+                "it continues where it was"
+            ) from None
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise StoreError(f"{path} cannot be written ({error.strerror}); give another folder with --out") from None
+        raise
+
+
+@contextlib.contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Two processes that train into one folder would overwrite each other's checkpoints."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: no lock, as before
+        yield
+        return
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(
+                f"another trimtab is working in {folder}; wait for it or give another folder with --out"
+            ) from None
+        yield
+
+
+def _need_space(out: Path, parameters: int) -> None:
+    """Adapters of about ten runs (best and last) and the state of three: some 2 % of the weights each, at 4 bytes."""
+    from trimtab.data.assets import need_space
+
+    need_space(out, 100 + parameters * 0.04 * 4 * (10 * 2 + 3 * 3) / 1e6, "this study")
+
+
+def _hand_over(store: Store, study: str, result: Mapping[str, Any]) -> Path:
+    """recipe.yaml, adapter/ and the report in the study's folder."""
+    from trimtab.report.page import write_report
+
+    folder = store.folder / study
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = {row["setting"]: row["reason"] for row in store.study(study).facts.get("plan", [])}
+    (folder / "recipe.yaml").write_text(dump(Recipe.model_validate(result["recipe"]), plan), encoding="utf-8")
+    weights = store.folder / "runs" / result["run"] / "best"
+    target = folder / ("adapter" if (weights / "adapter_config.json").exists() else "model")
+    if weights.exists() and not target.exists():
+        shutil.copytree(weights, target)
+    return write_report(store, study, folder)
+
+
+def _read_sentence(table: Mapping[str, Any]) -> str:
+    sizes = ", ".join(f"{v} {k}" for k, v in table["examples"].items())
+    cut = f"; {table['cut_examples']} are cut at {table['max_length']}" if table["cut_examples"] else ""
+    return (
+        f"Read {table['name']} ({table['form']} form): {sizes} examples; {table['tokens']:,} tokens to train on, "
+        f"{table['masked_share']:.0%} masked{cut}"
+    )
+
+
+def _command(
+    model: str, data: str, budget: str | Path | None, seconds: float | None, out: str | Path, own: Mapping[str, Any]
+) -> str:
+    parts = ["trimtab", "tune", model, data]
+    parts += ["--budget", str(budget)] if budget else []
+    parts += ["--time", duration_text(seconds)] if seconds else []
+    parts += ["--out", str(out)] if Path(out) != DEFAULT_OUT else []
+    return " ".join(parts + [f"{k}={v}" for k, v in own.items()])
+
+
+def duration(text: str) -> float:
+    """ "90s", "30m", "1.5h" or bare minutes, in seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    body, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 60.0)
+    try:
+        seconds = float(body) * unit
+    except ValueError:
+        seconds = math.nan
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise SpecError("--time", [f'got "{text}"; give a duration such as 90s, 30m or 1.5h'])
+    return seconds
+
+
+def duration_text(seconds: float) -> str:
+    return f"{seconds / 60:g}m" if seconds % 60 == 0 else f"{seconds:g}s"

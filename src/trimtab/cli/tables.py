@@ -1,0 +1,105 @@
+"""Results as terminal tables. Takes data, prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trimtab.store import RunRow
+
+_STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
+
+
+def recommendation(result: Mapping[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    gain = result["gain"]
+    span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else " (one seed: no interval)"
+    verdict = str(result["verdict"])
+    console.print(
+        f"\nExact match: base {result['base']:.1%}, tuned {result['tuned']:.1%}; gain {gain['value']:+.1%}",
+        span,
+        sep="",
+        markup=False,
+    )
+    console.print(f"Verdict against the budget: [{_STYLE[verdict]} bold]{verdict}[/]")
+    console.print(f"Report: {result['report']}", markup=False)
+
+
+def runs(rows: Sequence[RunRow]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "status", "rate", "batch", "epochs", "seed", "steps", "validation", "study", "why it ended"):
+        table.add_column(
+            name,
+            justify="right" if name in ("rate", "batch", "epochs", "seed", "steps", "validation") else "left",
+            no_wrap=name != "why it ended",
+        )
+    for r in rows:
+        best = r.result.get("best_loss")
+        table.add_row(
+            r.id,
+            str(r.status),
+            f"{r.recipe.learning_rate:g}",
+            str(r.recipe.effective_batch),
+            f"{r.recipe.num_train_epochs:g}",
+            str(r.recipe.seed),
+            f"{r.result.get('step', 0)}/{r.total_steps or '?'}",
+            f"{best:.4f}" if best is not None else "",
+            r.study or "",
+            r.reason or "",
+        )
+    Console(highlight=False).print(table)
+
+
+def card(judged: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (("number", "left"), ("base", "right"), ("tuned or change", "right"), ("95 % interval", "right"),
+                          ("n", "right"), ("limit", "left"), ("state", "left"), ("to decide", "left")):  # fmt: skip
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for r in judged["rows"]:
+        span = f"[{_short(r['low'])}, {_short(r['high'])}]" if r["value"] is not None else ""
+        limit = (
+            ", ".join(f"{k} {r['limit'][k]:g}" for k in ("min", "max") if r["limit"][k] is not None)
+            if r["limit"]
+            else ""
+        )
+        state = (
+            f"[{_STYLE[str(r['verdict'])]}]{r['verdict']}[/]{'' if r['hard'] else ' (soft)'}" if r["verdict"] else ""
+        )
+        table.add_row(
+            r["title"],
+            _short(r["base"]) if r["base"] is not None else "",
+            _short(r["value"]),
+            span.replace("[", r"\["),
+            str(r["n"]),
+            limit,
+            state,
+            r["to_decide"] or "",
+        )
+    console.print(table)
+    verdict = str(judged["verdict"])
+    console.print(
+        f"\n{judged['run']} against budget “{judged['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]"
+    )
+
+
+def comparison(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for name in ("", *found["runs"]):
+        table.add_column(name, justify="left" if not name else "right")
+    for key, values in found["settings"].items():
+        table.add_row(key, *(str(v) for v in values))
+    table.add_row("validation loss", *(f"{v:.4f}" for v in found["loss"]))
+    table.add_row("drift, KL nats/token", *(_short(v) for v in found["kl"]))
+    for key, row in found["task"].items():
+        table.add_row(key, *(f"{v:.1%}" for v in row["values"]))
+    console.print(table)
+    console.print("\n" + found["sentence"], markup=False)
+
+
+def _short(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"

@@ -1,0 +1,154 @@
+"""Pictures as SVG text. Pure functions of plain data; colours come from the page's style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+Points = Sequence[tuple[float, float]]
+WIDTH, HEIGHT = 420, 220
+LEFT, RIGHT, TOP, BOTTOM = 46, 96, 14, 34
+
+
+def curves(series: Sequence[Mapping[str, Any]], key: str, y_title: str, x_title: str = "share of the run") -> str:
+    """Lines of `series[i][key]`, labelled at their right end; the kept one is thick. Logarithmic where values span a decade."""
+    lines = [(s["name"], s["kept"], s[key]) for s in series if s.get(key)]
+    values = [y for _, _, points in lines for _, y in points]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    log = low > 0 and high / low > 10
+    scale = _scale(low, high, log)
+    x_of = lambda x: LEFT + x * (WIDTH - LEFT - RIGHT)  # noqa: E731
+    parts = [_axes(scale, y_title, x_title, x_of)]
+    ends = _spread([scale.place(points[-1][1]) for _, _, points in lines])
+    for i, ((name, kept, points), end) in enumerate(zip(lines, ends, strict=True)):
+        path = " ".join(f"{x_of(x):.1f},{scale.place(y):.1f}" for x, y in points)
+        style = f'class="line c{i % 6}{" kept" if kept else ""}"'
+        parts.append(f'<polyline {style} points="{path}"/>')
+        parts += [
+            f'<circle class="dot c{i % 6}" cx="{x_of(x):.1f}" cy="{scale.place(y):.1f}" r="2.6"/>'
+            for x, y in points
+            if len(points) < 30
+        ]
+        parts.append(
+            f'<text class="label c{i % 6}" x="{x_of(points[-1][0]) + 7:.1f}" y="{end + 4:.1f}">{escape(name)}{" ✓" if kept else ""}</text>'
+        )
+    return _svg(WIDTH, HEIGHT, "".join(parts), y_title)
+
+
+def limits(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Each limited number as a bar with its interval against its limit; the limit stands at the same place in every row."""
+    limited = [r for r in rows if r["verdict"]]
+    if not limited:
+        return ""
+    width, row_height, left, right = 720, 40, 250, 120
+    span = width - left - right
+    parts = []
+    for i, r in enumerate(limited):
+        y = i * row_height + 26
+        place = _limit_scale(r)
+        parts.append(
+            f'<text class="name" x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(str(r["title"]).split(",")[0])}</text>'
+        )
+        parts.append(f'<rect class="rail" x="{left}" y="{y - 7}" width="{span}" height="14" rx="7"/>')
+        low, high = place(r["limit"]["min"], 0.0), place(r["limit"]["max"], 1.0)
+        parts.append(
+            f'<rect class="inside" x="{left + low * span:.1f}" y="{y - 7}" width="{(high - low) * span:.1f}" height="14" rx="7"/>'
+        )
+        if r["value"] is not None:
+            a, b, v = place(r["low"], 0.0), place(r["high"], 1.0), place(r["value"], 0.0)
+            parts.append(
+                f'<line class="span {r["verdict"]}" x1="{left + a * span:.1f}" x2="{left + b * span:.1f}" y1="{y}" y2="{y}"/>'
+            )
+            parts.append(f'<circle class="value {r["verdict"]}" cx="{left + v * span:.1f}" cy="{y}" r="6"/>')
+        sign = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}[str(r["verdict"])]
+        parts.append(
+            f'<text class="state {r["verdict"]}" x="{width - right + 14}" y="{y + 4}">{sign} {r["verdict"]}</text>'
+        )
+        for edge in ("min", "max"):
+            if r["limit"][edge] is not None:
+                x = left + place(r["limit"][edge], 0) * span
+                parts.append(
+                    f'<text class="tick" x="{x:.1f}" y="{y + 20}" text-anchor="middle">{edge} {r["limit"][edge]:g}</text>'
+                )
+    return _svg(width, len(limited) * row_height + 24, "".join(parts), "The card against the budget")
+
+
+def _limit_scale(row: Mapping[str, Any]) -> Any:
+    """value -> 0…1 along the rail; both ends hold the limits and the interval with some room."""
+    limit = row["limit"]
+    known = [v for v in (limit["min"], limit["max"], row["low"], row["high"], row["value"]) if v is not None]
+    unit = "share" in row["unit"]
+    low = 0.0 if unit or min(known) >= 0 else min(known) * 1.15
+    high = 1.0 if unit and limit["max"] is None else max(known) * 1.15
+    high = high if high > low else low + 1.0
+
+    def place(value: float | None, missing: float) -> float:
+        return missing if value is None else min(1.0, max(0.0, (value - low) / (high - low)))
+
+    return place
+
+
+class _Scale:
+    def __init__(self, low: float, high: float, log: bool):
+        self.log = log
+        pad = 0.0 if log else 0.06 * (high - low or abs(high) or 1.0)
+        self.low, self.high = (low / 1.1, high * 1.1) if log else (low - pad, high + pad)
+
+    def place(self, y: float) -> float:
+        f = math.log if self.log else float
+        share = (f(y) - f(self.low)) / (f(self.high) - f(self.low))
+        return TOP + (1 - share) * (HEIGHT - TOP - BOTTOM)
+
+    def ticks(self) -> list[float]:
+        if self.log:
+            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+            every = [m * 10.0**e for e in range(first, last + 1) for m in (1, 2, 5)]
+            inside = [t for t in every if self.low <= t <= self.high]
+            return inside if len(inside) <= 6 else inside[:: math.ceil(len(inside) / 6)]
+        step = 10.0 ** math.floor(math.log10((self.high - self.low) / 3))
+        step *= next(m for m in (1, 2, 5, 10) if (self.high - self.low) / (m * step) <= 5)
+        first = math.ceil(self.low / step)
+        return [i * step for i in range(first, math.floor(self.high / step) + 1)]
+
+
+def _scale(low: float, high: float, log: bool) -> _Scale:
+    return _Scale(low, high, log)
+
+
+def _axes(scale: _Scale, y_title: str, x_title: str, x_of: Any) -> str:
+    parts = []
+    for tick in scale.ticks():
+        y = scale.place(tick)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{tick:.3g}</text>')
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(
+            f'<text class="tick" x="{x_of(share):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{share:.0%}</text>'
+        )
+    parts.append(
+        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_title)}</text>'
+    )
+    parts.append(f'<text class="tick" x="{LEFT - 40}" y="{TOP - 3}">{escape(y_title)}</text>')
+    return "".join(parts)
+
+
+def _spread(ys: Sequence[float], gap: float = 14.0) -> list[float]:
+    """Label heights moved apart so that none covers another."""
+    order = sorted(range(len(ys)), key=lambda i: ys[i])
+    placed = list(ys)
+    for a, b in pairwise(order):
+        placed[b] = max(placed[b], placed[a] + gap)
+    over = placed[order[-1]] - (HEIGHT - BOTTOM) if order else 0
+    return [y - over for y in placed] if over > 0 else placed
+
+
+def _svg(width: float, height: float, body: str, title: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" role="img" aria-label="{escape(title)}" '
+        f'xmlns="http://www.w3.org/2000/svg">{body}</svg>'
+    )

@@ -1,0 +1,92 @@
+"""Everything a report shows, as plain data. Takes a store and a study id; draws nothing and measures nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.yaml_file import dump
+from trimtab.store import Store
+
+POINTS = 1000
+WHAT_PLACES = {
+    "plan": "Where to start", "learning_rate": "Learning rate", "batch": "Effective batch", "epochs": "Epochs",
+    "seeds": "Seeds", "recommendation": "Recommendation",
+}  # fmt: skip
+
+
+def study_report(store: Store, study: str) -> dict[str, Any]:
+    row = store.study(study)
+    recommended = row.facts.get("recommendation")
+    decisions = store.decisions(study)
+    run = recommended and recommended["run"]
+    card = store.card(run) if run else None
+    return {
+        "study": study, "status": row.status, "seconds": row.seconds, "asked": row.asked,
+        "data": row.facts.get("data"), "plan": row.facts.get("plan"), "warnings": row.facts.get("warnings", []),
+        "model": row.facts.get("facts"), "steps": [_step(store, d) for d in decisions], "recommendation": recommended,
+        "sentence": next((d["sentence"] for d in decisions if d["place"] == "recommendation"), None),
+        "card": card and card["judged"], "samples": store.samples(run) if run else [],
+        "recipe_yaml": dump(Recipe.model_validate(recommended["recipe"])) if recommended else None,
+        "runs": [_run(store, r.id) for r in store.runs(study)],
+    }  # fmt: skip
+
+
+def thin(points: list[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
+    """At most `most` points; of each bucket the lowest and the highest, so that no spike is lost."""
+    if len(points) <= most:
+        return points
+    buckets = most // 2
+    kept: list[tuple[float, float]] = []
+    for b in range(buckets):
+        part = points[b * len(points) // buckets : (b + 1) * len(points) // buckets]
+        ends = {min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])}
+        kept += sorted(ends)
+    return kept
+
+
+def _step(store: Store, decision: dict[str, Any]) -> dict[str, Any]:
+    """A decision with the curves of the runs that it compared."""
+    table = decision["evidence"].get("table") or []
+    setting = next(
+        (
+            k
+            for k in (table[0] if table else {})
+            if k not in ("run", "status", "loss", "kl", "kept", "note", "gap", "low", "high")
+        ),
+        "",
+    )
+    curves = [
+        {"name": str(row[setting]), "run": row["run"], "kept": row["kept"], **_curve(store, row["run"])}
+        for row in table
+    ]
+    return {
+        "place": decision["place"],
+        "title": WHAT_PLACES.get(decision["place"], decision["place"]),
+        "sentence": decision["sentence"],
+        "setting": setting,
+        "table": table,
+        "curves": curves,
+    }
+
+
+def _curve(store: Store, run: str) -> dict[str, Any]:
+    evaluations, steps = store.evaluations(run), store.steps(run)
+    total = store.run(run).total_steps or max((s["step"] for s in steps), default=1)
+    return {
+        "validation": [(e["share"], e["loss"]) for e in evaluations],
+        "kl": [(e["share"], sum(k) / len(k)) for e in evaluations if (k := e["pulse"].get("kl_generic"))],
+        "train": thin([(s["step"] / total, s["loss"]) for s in steps if s["loss"] is not None]),
+    }
+
+
+def _run(store: Store, run: str) -> dict[str, Any]:
+    row = store.run(run)
+    result = {k: v for k, v in row.result.items() if k not in ("answers", "task")}
+    return {
+        "id": run,
+        "recipe": row.recipe.model_dump(mode="json"),
+        "status": row.status,
+        "reason": row.reason,
+        **result,
+    }

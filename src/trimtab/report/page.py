@@ -1,0 +1,45 @@
+"""Gathered data -> one HTML file that needs no network. Takes data, gives text; writes atomically."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from trimtab.report import draw
+from trimtab.report.gather import study_report
+from trimtab.store import Store
+
+
+def html(report: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": _number, "percent": lambda v: "–" if v is None else f"{v:.0%}"}
+    return environment.get_template("page.html").render(r=report, curves=draw.curves, limits=draw.limits)
+
+
+def write_report(store: Store, study: str, folder: Path) -> Path:
+    """folder/report.html and the same as report.json; gives the page's path."""
+    report = study_report(store, study)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (
+        ("report.json", json.dumps(report, indent=1, ensure_ascii=False)),
+        ("report.html", html(report)),
+    ):
+        scratch = folder / f".{name}.tmp"
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(folder / name)
+    return folder / "report.html"
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
