@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from trimtab.data.formats import Example, Message
@@ -39,12 +40,16 @@ def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> li
             "this model has only a slow tokenizer, which cannot say where the answer begins; "
             "convert it with transformers' fast tokenizer first"
         )
+    found = []
     texts, spans = zip(*(_text_and_answers(e.messages, tokenizer) for e in examples), strict=True)
     batch = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
-    return [
-        _mask(ids, offsets, answers, max_length)
-        for ids, offsets, answers in zip(batch["input_ids"], batch["offset_mapping"], spans, strict=True)
-    ]
+    for text, answers, ids, offsets in zip(texts, spans, batch["input_ids"], batch["offset_mapping"], strict=True):
+        if any(start < edge < end for start, end in offsets for span in answers for edge in span):
+            ids, labelled = _piecewise(text, answers, tokenizer)
+        else:
+            labelled = [any(a <= start and end <= b and end > start for a, b in answers) for start, end in offsets]
+        found.append(Tokens(ids[:max_length], labelled[:max_length], max(0, len(ids) - max_length)))
+    return found
 
 
 def prompt_ids(messages: Sequence[Message], tokenizer: Any) -> list[int]:
@@ -66,9 +71,16 @@ def _text_and_answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str,
     return text, spans
 
 
-def _mask(ids: list[int], offsets: list[tuple[int, int]], answers: list[tuple[int, int]], max_length: int) -> Tokens:
-    labelled = [any(a <= start and end <= b and end > start for a, b in answers) for start, end in offsets]
-    return Tokens(ids[:max_length], labelled[:max_length], max(0, len(ids) - max_length))
+def _piecewise(text: str, answers: list[tuple[int, int]], tokenizer: Any) -> tuple[list[int], list[bool]]:
+    """A token that spans prompt and answer would never be met when answering: tokenise the pieces apart."""
+    ids: list[int] = []
+    labelled: list[bool] = []
+    edges = [0, *(edge for span in answers for edge in span), len(text)]
+    for i, (start, end) in enumerate(pairwise(edges)):
+        piece = tokenizer(text[start:end], add_special_tokens=False)["input_ids"] if end > start else []
+        ids += piece
+        labelled += [i % 2 == 1] * len(piece)
+    return ids, labelled
 
 
 def _render(messages: Sequence[Message], tokenizer: Any, for_answer: bool) -> str:

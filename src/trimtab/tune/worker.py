@@ -95,9 +95,10 @@ class Worker:
         """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""
         base = self._subject(None)
         self._ref(base)
-        task = self._task()
+        task, began = self._task(), time.monotonic()
         said = cards.ask_task([base], task)[0]
-        return {"numbers": cards.task_numbers(said, task), "answers": [a.text for a in said]}
+        seconds = time.monotonic() - began
+        return {"numbers": cards.task_numbers(said, task), "answers": [a.text for a in said], "seconds": seconds}
 
     def seconds_per_token(self, recipe: Recipe) -> float:
         """The second of two micro-batches: the first one pays for memory and kernels."""

@@ -1,0 +1,70 @@
+import pytest
+
+from trimtab.analysis.card import breach, judge
+from trimtab.analysis.compare import compare_runs
+from trimtab.errors import StoreError
+from trimtab.spec.budget import Budget, Limit, preset
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Status
+from trimtab.store import RunRow
+
+CALM = {
+    "kl_generic": [0.01, 0.02] * 12, "nll_base": [3.0, 3.1] * 8, "nll_tuned": [3.0, 3.1] * 8, "log_length_ratio": [0.0, 0.05] * 12,
+    "degenerate_tuned": [0.0] * 400, "degenerate_base": [0.0] * 400, "exact_match": [1.0] * 40, "base_exact_match": [0.0] * 40,
+}  # fmt: skip
+
+
+def verdicts(raw, budget):
+    judged = judge(raw, budget)
+    return judged["verdict"], {r["number"]: r["verdict"] for r in judged["rows"] if r["verdict"]}
+
+
+def test_a_calm_model_passes():
+    verdict, rows = verdicts(CALM, preset())
+    assert verdict == "PASS"
+    assert "format_validity" not in rows  # the task has no JSON
+
+
+def test_a_hard_limit_vetoes_and_a_soft_one_only_withholds_the_pass():
+    assert verdicts({**CALM, "kl_generic": [0.9, 1.0] * 12}, preset())[0] == "FAIL"
+    assert verdicts({**CALM, "log_length_ratio": [2.0, 2.1] * 12}, preset())[0] == "UNDECIDED"
+
+
+def test_missing_is_never_a_pass():
+    raw = {k: v for k, v in CALM.items() if k != "nll_tuned"}
+    verdict, rows = verdicts(raw, preset())
+    assert (verdict, rows["nll_change"]) == ("UNDECIDED", "UNDECIDED")
+
+
+def test_few_items_are_undecided_and_say_what_would_decide():
+    judged = judge({**CALM, "degenerate_tuned": [0.0] * 24}, preset())
+    row = next(r for r in judged["rows"] if r["number"] == "degeneration")
+    assert row["verdict"] == "UNDECIDED"
+    assert row["to_decide"] == "about 300 prompts at this rate"
+
+
+def test_a_pulse_breaches_only_hard_limits_that_it_measures():
+    assert "outside the budget" in breach({"kl_generic": [0.8, 0.9, 1.0, 0.9]}, preset())
+    assert breach({"kl_generic": [0.01, 0.02, 0.01]}, preset()) is None
+    assert breach({"kl_generic": [0.9] * 5}, Budget(limits={"kl_generic": Limit(max=0.1, hard=False)})) is None
+
+
+def run(name, **changes):
+    return RunRow(name, None, 0.0, Recipe(model="m", data="d").but(**changes), Status.COMPLETE, None, None, 4, {})
+
+
+def evaluations(items):
+    return [{"loss": sum(items) / len(items), "items": items, "pulse": {}}]
+
+
+def test_comparing_runs():
+    a, b = run("a"), run("b", learning_rate=1e-3)
+    found = compare_runs(a, b, evaluations([1.0, 2.0, 3.0, 4.0]), evaluations([0.5, 1.4, 2.5, 3.4]))
+    assert found["sentence"].startswith("b is better than a")
+    assert found["settings"] == {"learning_rate": [2e-4, 1e-3]}
+    same = compare_runs(a, b, evaluations([1.0, 2.0, 3.0]), evaluations([1.1, 1.9, 3.0]))
+    assert "cannot be told apart" in same["sentence"]
+    with pytest.raises(StoreError, match="different items"):
+        compare_runs(a, b, evaluations([1.0]), evaluations([1.0, 2.0]))
+    with pytest.raises(StoreError, match="not been evaluated"):
+        compare_runs(a, b, [], evaluations([1.0]))

@@ -1,0 +1,81 @@
+import math
+
+import pytest
+import torch
+
+from trimtab.behaviour.card import ask_task, generic_numbers, task_numbers, task_of
+from trimtab.behaviour.drift import full_drift, kl, pulse, reference
+from trimtab.behaviour.probes import CARD_PROMPTS, TEXTS, generic_prompts, generic_texts
+from trimtab.behaviour.subject import Subject, answers
+from trimtab.data.prepare import load
+from trimtab.run.cohort import Cohort
+
+
+@pytest.fixture
+def subjects(tiny_base, small_data, recipe):
+    """The base; an adapter that does nothing yet; one that has been pushed far."""
+    cohort = Cohort(tiny_base, [recipe, recipe.but(seed=2)], small_data)
+    still, moved = (m.adapter for m in cohort.members)
+    for b in moved.B.values():
+        b.data.normal_(0, 0.5)
+    for a in (still, moved):
+        a.training = False
+    return Subject(tiny_base), Subject(tiny_base, still), Subject(tiny_base, moved)
+
+
+def test_kl_by_hand():
+    p, q = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log()
+    assert float(kl(p, q)) == pytest.approx(0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(5), rel=1e-5)
+    assert float(kl(p, p)) == 0.0
+
+
+def test_the_null_is_zero_and_a_moved_model_is_seen(subjects):
+    base, still, moved = subjects
+    ref = reference(base)
+    assert max(pulse(still, ref)["kl_generic"]) == 0.0
+    assert min(pulse(moved, ref)["kl_generic"]) > 0.01
+    null, real = full_drift(base, still, ref), full_drift(base, moved, ref)
+    assert null["nll_tuned"] == null["nll_base"]
+    assert max(null["kl_generic"]) == 0.0
+    assert real["nll_tuned"] != real["nll_base"]
+    assert len(real["kl_first_token"]) == len(real["kl_generic"])
+
+
+def test_the_batch_size_does_not_change_an_answer(subjects):
+    base, _, moved = subjects
+    prompts = [
+        ({"role": "user", "content": p},)
+        for p in ("hi", "a much longer prompt, to be padded against", "why?", "one two three")
+    ]
+    whole = answers([base, moved], prompts, 12)
+    single = [answers([s], [p], 12)[0][0] for s in (base, moved) for p in prompts]
+    assert [a.tokens for row in whole for a in row] == [a.tokens for a in single]
+    assert whole[0] != whole[1]
+
+
+def test_base_answers_are_kept_by_model(subjects, tmp_path):
+    base = subjects[0]
+    first = reference(base, tmp_path)
+    assert len(list(tmp_path.glob("base-answers-*.json"))) == 1
+    assert reference(base, tmp_path).answers == first.answers
+    next(base.base.model.parameters()).data.add_(0.5)
+    reference(base, tmp_path)
+    assert len(list(tmp_path.glob("base-answers-*.json"))) == 2
+
+
+def test_numbers_of_a_task(subjects, small_file, tiny_tokenizer):
+    task = task_of(load(str(small_file)).examples["test"], False, tiny_tokenizer)
+    said = ask_task(subjects[:1], task)[0]
+    numbers = task_numbers(said, task)
+    assert set(numbers) == {"exact_match", "overlap"}
+    assert len(numbers["exact_match"]) == len(task.examples)
+    found, texts = generic_numbers(subjects[0], subjects[1], reference(subjects[0]))
+    assert found["log_length_ratio"] == [0.0] * CARD_PROMPTS
+    assert [t.tokens for t in texts] == [a.tokens for a in reference(subjects[0]).answers]
+
+
+def test_the_probes_are_there():
+    assert len(generic_prompts("en")) >= CARD_PROMPTS
+    assert len(generic_prompts("zh")) >= 8
+    assert len(generic_texts()) == TEXTS
+    assert all(len(t) > 300 for t in generic_texts())

@@ -1,0 +1,62 @@
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trimtab.data.read import read
+from trimtab.errors import DataError
+
+ROWS = [{"prompt": f"p{i}", "completion": f"ç{i}"} for i in range(3)]
+
+
+def files(folder):
+    (folder / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in ROWS), encoding="utf-8")
+    (folder / "b.json").write_text(json.dumps(ROWS), encoding="utf-8")
+    (folder / "c.csv").write_text(
+        "prompt,completion\n" + "".join(f"p{i},ç{i}\n" for i in range(3)), encoding="utf-8-sig"
+    )
+    pq.write_table(pa.Table.from_pylist(ROWS), folder / "d.parquet")
+    return sorted(folder.iterdir())
+
+
+def test_every_kind_of_file_gives_the_same_rows(tmp_path):
+    for path in files(tmp_path):
+        assert read(str(path)).rows == {"train": ROWS}, path
+
+
+def test_a_folder_splits_by_file_name(tmp_path):
+    for name in ("train", "test", "val"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(ROWS), encoding="utf-8")
+    assert {k: len(v) for k, v in read(str(tmp_path)).rows.items()} == {"train": 3, "test": 3, "validation": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("e.jsonl", b"", "is empty"),
+        ("f.jsonl", b'{"a": 1}\n{oops\n', "line 2 is not JSON"),
+        ("g.jsonl", b"\xff\xfe\x00", "not UTF-8"),
+        ("h.json", b"3", "must hold a list"),
+        ("i.json", b"[1]", "item 0 is int"),
+        ("j.parquet", b"no", "cannot be read as parquet"),
+        ("k.txt", b"hello", "ends in .txt"),
+        ("l.csv", b"a,b\n", "holds no rows"),
+    ],
+)
+def test_bad_files_are_one_sentence(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said) as error:
+        read(str(tmp_path / name))
+    assert "\n" not in str(error.value)
+
+
+def test_things_that_are_not_there(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read("nothing.jsonl")
+    with pytest.raises(DataError, match="did you mean"):
+        read("bundled:home-command")
+    with pytest.raises(DataError, match=r"holds no \.jsonl"):
+        read(str(tmp_path))
+    with pytest.raises(DataError, match="hub did not give it"):
+        read("nobody/nothing")

@@ -1,0 +1,72 @@
+import pytest
+
+from trimtab.data.formats import Example
+from trimtab.data.prepare import load, percentile, tokenise_dataset
+from trimtab.data.tokens import prompt_ids, tokenise
+from trimtab.errors import DataError
+
+
+def chat(*turns):
+    roles = ["user", "assistant"]
+    return Example(tuple({"role": roles[i % 2], "content": t} for i, t in enumerate(turns)))
+
+
+def learned(tokens, tokenizer):
+    return tokenizer.decode([t for t, on in zip(tokens.ids, tokens.labelled, strict=True) if on])
+
+
+def test_only_the_answers_are_learned_and_their_end(tiny_tokenizer):
+    (tokens,) = tokenise([chat("hello there", "hi", "and you?", "fine")], tiny_tokenizer, 512)
+    assert learned(tokens, tiny_tokenizer) == "hi<|im_end|>fine<|im_end|>"
+    assert tokens.cut == 0
+
+
+def test_the_prompt_is_a_prefix_of_the_example(tiny_tokenizer):
+    example = chat("what is 2+2?", '{"answer": 4}')
+    (tokens,) = tokenise([example], tiny_tokenizer, 512)
+    prompt = prompt_ids(example.prompt, tiny_tokenizer)
+    assert tokens.ids[: len(prompt)] == prompt
+    assert tokens.labelled.index(True) == len(prompt)
+
+
+def test_the_cutoff_cuts_the_answers_end(tiny_tokenizer):
+    example = chat("hello", "one two three four five six seven eight")
+    (whole,), (cut,) = tokenise([example], tiny_tokenizer, 512), tokenise([example], tiny_tokenizer, 40)
+    assert cut.ids == whole.ids[:40]
+    assert cut.cut == len(whole.ids) - 40
+
+
+def test_a_model_without_template_gets_plain_text(tiny_tokenizer):
+    template = tiny_tokenizer.chat_template
+    try:
+        tiny_tokenizer.chat_template = None
+        (tokens,) = tokenise([chat("hello", "hi")], tiny_tokenizer, 512)
+        assert learned(tokens, tiny_tokenizer).startswith("hi")
+    finally:
+        tiny_tokenizer.chat_template = template
+
+
+def test_every_label_masked_is_an_error(small_file, tiny_tokenizer):
+    with pytest.raises(DataError, match="every label is masked"):
+        tokenise_dataset(load(str(small_file)), tiny_tokenizer, 12)
+
+
+def test_the_table_counts(small_data):
+    table, train = small_data.table, small_data.tokens["train"]
+    assert table["examples"]["train"] == len(train)
+    assert table["tokens"] == sum(len(t.ids) for t in train)
+    assert table["label_tokens"] == sum(t.labels for t in train)
+    assert "".join(text for text, _ in table["first"]).startswith("<|im_start|>")
+    assert [on for _, on in table["first"]][:2] == [False, True]
+
+
+def test_too_little_data(tmp_path):
+    path = tmp_path / "few.csv"
+    path.write_text("prompt,completion\n" + "".join(f"question {i},a{i}\n" for i in range(9)))
+    with pytest.raises(DataError, match="too few"):
+        load(str(path))
+
+
+def test_percentiles():
+    assert [percentile(list(range(1, 101)), p) for p in (50, 95, 99, 100)] == [50, 95, 99, 100]
+    assert percentile([7], 50) == 7

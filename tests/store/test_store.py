@@ -1,0 +1,85 @@
+import pytest
+from sqlalchemy import create_engine, text
+
+from trimtab.errors import StoreError
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Status
+from trimtab.store import Store
+
+RECIPE = Recipe(model="m", data="d")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def test_the_same_recipe_and_seed_is_the_same_run(store):
+    first = store.add_run(RECIPE, "s")
+    store.update_run(first.id, status=Status.COMPLETE, result={"a": 1})
+    again = store.add_run(RECIPE, "other")
+    assert (again.status, again.study, again.result) == (Status.COMPLETE, "s", {"a": 1})
+    assert len(store.runs()) == 1
+    assert again.recipe == RECIPE
+
+
+def test_results_and_facts_are_merged(store):
+    run = store.add_run(RECIPE).id
+    store.update_run(run, result={"a": 1})
+    store.update_run(run, result={"b": 2})
+    assert store.run(run).result == {"a": 1, "b": 2}
+    store.open_study("s", {"x": 1})
+    store.update_study("s", facts={"a": 1}, seconds=3.0)
+    store.update_study("s", facts={"b": 2}, status=Status.COMPLETE)
+    assert (store.study("s").facts, store.study("s").seconds, store.study("s").status) == (
+        {"a": 1, "b": 2},
+        3.0,
+        Status.COMPLETE,
+    )
+
+
+def test_a_repeated_step_or_evaluation_replaces_the_first(store):
+    for loss in (3.0, 2.0):
+        store.log_steps([{"run": "r", "step": 1, "loss": loss}])
+        store.log_evaluation(run="r", step=1, share=0.5, loss=loss, items=[loss], pulse={})
+    assert [s["loss"] for s in store.steps("r")] == [2.0]
+    assert [e["items"] for e in store.evaluations("r")] == [[2.0]]
+
+
+def test_a_question_keeps_its_first_answer(store):
+    store.decide("s", "plan", "first", {"a": 1})
+    assert store.decide("s", "plan", "second", {})["sentence"] == "first"
+    assert len(store.decisions("s")) == 1
+
+
+def test_what_was_written_survives_another_opening(store, tmp_path):
+    store.add_run(RECIPE)
+    store.log_event("stopped", "why", run=RECIPE.run_id, step=3)
+    store.save_card(RECIPE.run_id, {"kl": [1.0]}, {"rows": []})
+    store.save_samples(RECIPE.run_id, [{"probe": "task", "prompt": "p", "base": "b", "tuned": "t", "reference": None}])
+    other = Store(tmp_path, create=False)
+    assert other.events(run=RECIPE.run_id)[0]["text"] == "why"
+    assert other.card(RECIPE.run_id)["measured"] == {"kl": [1.0]}
+    assert other.samples(RECIPE.run_id)[0]["tuned"] == "t"
+
+
+def test_wal(tmp_path):
+    Store(tmp_path)
+    with create_engine(f"sqlite:///{tmp_path / 'trimtab.db'}").connect() as c:
+        assert c.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+def test_runs_are_found_by_a_beginning(store):
+    run = store.add_run(RECIPE).id
+    store.add_run(RECIPE.but(seed=2))
+    assert store.find_run(run).id == run
+    with pytest.raises(StoreError, match="names 2 runs"):
+        store.find_run(run[:5])
+    with pytest.raises(StoreError, match="did you mean"):
+        store.find_run("x" + run)
+
+
+def test_no_store_there(tmp_path):
+    with pytest.raises(StoreError, match="holds no trimtab store"):
+        Store(tmp_path / "none", create=False)
+    assert not (tmp_path / "none").exists()
