@@ -112,7 +112,9 @@ def train(
             Limits(max_tokens, max_seconds),
         )
         worker.watcher.note(_read_sentence(worker.describe_data(spec.max_length)))
-        worker.train([spec])
+        before = store.add_run(spec)
+        # a run that a limit had stopped goes on when it is asked for again
+        worker.train([spec], reopen="limit" in (before.reason or ""))
         return store.run(spec.run_id)
 
 

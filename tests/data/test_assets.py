@@ -49,7 +49,8 @@ def test_a_mirror_without_the_file(wheel):
         assets.fetch("thing", lambda _: None)
 
 
-def test_no_disk_space(wheel, monkeypatch):
+@pytest.mark.usefixtures("wheel")
+def test_no_disk_space(monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
     with pytest.raises(SpaceError, match=r"needs .* MB .* and 0 MB are free"):
         assets.fetch("thing", lambda _: None)

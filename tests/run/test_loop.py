@@ -131,3 +131,16 @@ def test_a_dead_run_says_so(tiny_base, small_data, recipe, tmp_path):
         p.data.zero_()  # A = B = 0: no gradient can ever flow
     train(cohort, tmp_path, "c", Hooks())
     assert "exactly zero" in cohort.members[0].progress.reason
+
+
+def test_a_stopped_member_goes_on_in_another_cohort_as_if_never_stopped(tiny_tokenizer, small_data, recipe, tmp_path):
+    pair = [recipe, recipe.but(seed=2, lora_dropout=0.1)]
+    hooks = Hooks(stop={"who": (pair[1].run_id,), 0.5: "too weak"})
+    train(Cohort(fresh(tiny_tokenizer), pair, small_data, "certify"), tmp_path / "a", "both", hooks)
+    again = Hooks()
+    train(Cohort(fresh(tiny_tokenizer), pair[1:], small_data), tmp_path / "a", "reopened", again, reopen=True)
+    train(Cohort(fresh(tiny_tokenizer), pair[1:], small_data), tmp_path / "b", "alone", Hooks())
+    run = pair[1].run_id
+    assert again.ended == [run]
+    assert [s for s, _ in again.evaluations] == [1.0]
+    assert same_weights(tmp_path / "a" / "runs" / run / "last", tmp_path / "b" / "runs" / run / "last")

@@ -1,8 +1,8 @@
 """Saving and continuing. Takes a cohort and a folder, gives files that are whole or not there.
 
 runs/RUN/best, runs/RUN/last    adapter in PEFT format (or the full model), safetensors only
-runs/RUN/state-TAG.safetensors  weights, moments, random state
-cohorts/COHORT.json             which TAG is valid and every scalar; replaced last, so it never points at half a file
+runs/RUN/state-TAG.safetensors  weights, moments, random state; every scalar in its header
+cohorts/COHORT.json             which TAG is valid; replaced last, so it never points at half a file
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from trimtab.errors import ModelError
 from trimtab.run.adapters import Adapter, attach, find_targets
 from trimtab.run.cohort import Base, Cohort
 from trimtab.run.member import Member
+from trimtab.spec.status import Status
 
 _PREFIX = "base_model.model."
 
@@ -32,16 +34,14 @@ class Checkpoints:
 
     def save(self, cohort: Cohort) -> None:
         tag = (self._read()["tag"] + 1) if self.manifest.exists() else 0
-        members: dict[str, Any] = {}
         for m in cohort.members:
             m.progress.recent, m.progress.high = list(m.guard.recent), m.guard.high
-            members[m.id] = asdict(m.progress)
             tensors = {k: v.detach().contiguous() for k, v in m.tensors().items()}
             path = self._state(m.id, tag)
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, path)
+            save_file(tensors, path, metadata={"progress": json.dumps(asdict(m.progress))})
         self.manifest.parent.mkdir(parents=True, exist_ok=True)
-        _replace_file(self.manifest, json.dumps({"tag": tag, "members": members}))
+        _replace_file(self.manifest, json.dumps({"tag": tag, "members": [m.id for m in cohort.members]}))
         for m in cohort.members:
             for old in self._state(m.id, tag).parent.glob("state-*.safetensors"):
                 if old != self._state(m.id, tag):
@@ -51,10 +51,20 @@ class Checkpoints:
         """Continue where the last save was; False when there is none."""
         if not self.manifest.exists():
             return False
-        saved = self._read()
+        tag = self._read()["tag"]
         for m in cohort.members:
-            m.load(load_file(self._state(m.id, saved["tag"])), saved["members"][m.id])
+            _load_state(m, self._state(m.id, tag))
         return True
+
+    def reopen(self, cohort: Cohort) -> None:
+        """Stopped members go on from the state they were stopped in, whichever cohort that was in."""
+        for m in cohort.members:
+            states = sorted(
+                (self.folder / "runs" / m.id).glob("state-*.safetensors"), key=lambda p: int(p.stem.split("-")[1])
+            )
+            if states:
+                _load_state(m, states[-1])
+                m.progress.status, m.progress.reason, m.progress.ended = Status.RUNNING, None, False
 
     def drop_state(self, member: Member) -> None:
         """A completed run needs only its weights; stopped ones keep their state and can go on."""
@@ -66,6 +76,12 @@ class Checkpoints:
 
     def _read(self) -> dict[str, Any]:
         return json.loads(self.manifest.read_text())
+
+
+def _load_state(member: Member, path: Path) -> None:
+    with safe_open(path, "pt") as header:
+        progress = json.loads(header.metadata()["progress"])
+    member.load(load_file(path), progress)
 
 
 def export(member: Member, base: Base, folder: Path) -> None:

@@ -23,10 +23,16 @@ class Hooks(Protocol):
     def stopped(self, member: Member) -> None: ...
 
 
-def train(cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: float = 60.0) -> None:
-    """Train `cohort` (called `name` on disk) to its end, continuing from its last checkpoint if there is one."""
+def train(
+    cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: float = 60.0, reopen: bool = False
+) -> None:
+    """Train `cohort` (called `name` on disk) to its end, continuing from its last checkpoint if there is one.
+
+    `reopen`: its members were stopped in another cohort and go on from there.
+    """
     checkpoints = Checkpoints(folder, name)
-    checkpoints.restore(cohort)
+    if not checkpoints.restore(cohort) and reopen:
+        checkpoints.reopen(cohort)
     saved = cohort.clock()
     for place, share in enumerate(cohort.shares):
         while members := [m for m in cohort.running if m.progress.step < m.steps_at(share)]:
@@ -66,7 +72,7 @@ def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path,
 def _finish(cohort: Cohort, folder: Path, hooks: Hooks) -> None:
     """Members that have just come to their end: last weights to disk, word to the hooks."""
     for member in cohort.members:
-        last = folder / "runs" / member.id / "last"
-        if not member.running and not last.exists():
-            export(member, cohort.base, last)
+        if not member.running and not member.progress.ended:
+            export(member, cohort.base, folder / "runs" / member.id / "last")
+            member.progress.ended = True
             hooks.stopped(member)

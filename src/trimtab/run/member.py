@@ -36,6 +36,7 @@ class Progress:
     breaches: int = 0  # budget breaches in a row
     status: Status = Status.RUNNING
     reason: str | None = None
+    ended: bool = False  # last weights saved and the hooks told
     recent: list[float] = field(default_factory=list)  # the guard's rolling window
     high: int = 0
 

@@ -83,7 +83,7 @@ class Coach:
         if done := self._decided("learning_rate"):
             return done
         rates = [_round(start.learning_rate * f) for f in (1 / FACTOR, 1, FACTOR)]
-        outcomes = self._race([start.but(learning_rate=r) for r in rates])
+        outcomes = self._reopened(self._race([start.but(learning_rate=r) for r in rates]))
         for _ in range(EXTENSIONS):
             choice = choose(outcomes, "learning_rate")
             further = _edge(choice.winner.recipe.learning_rate, rates)
@@ -183,6 +183,18 @@ class Coach:
         outcomes = self.lab.train(recipes, self._stop_rule([o.recipe.run_id for o in finished if o.eligible]))
         self._tick()
         return outcomes
+
+    def _reopened(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """When the front runners left the budget, those they had beaten go on where they were stopped."""
+        beaten = [o.recipe for o in outcomes if o.status == Status.STOPPED and o.breach is None]
+        if not beaten or any(o.eligible for o in outcomes):
+            return outcomes
+        self.say(
+            f"The front runners left the budget: {', '.join(r.run_id for r in beaten)} go on where they were stopped"
+        )
+        again = {o.recipe.run_id: o for o in self.lab.train(beaten, reopen=True)}
+        self._tick()
+        return [again.get(o.recipe.run_id, o) for o in outcomes]
 
     def _stop_rule(self, finished: Sequence[str]) -> StopRule:
         """Running members against each other and against finished runs at the same share."""

@@ -26,8 +26,8 @@ class Lab(Protocol):
     def seconds_per_token(self, recipe: Recipe) -> float:
         """Timed on one real micro-batch."""
 
-    def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None) -> list[Outcome]:
-        """Train (or continue, or just look up) these runs; compatible ones as a cohort."""
+    def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None, reopen: bool = False) -> list[Outcome]:
+        """Train (or continue, or just look up) these runs; compatible ones as a cohort. `reopen`: stopped ones go on."""
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         """Task numbers per item on the test split, for each trained run."""

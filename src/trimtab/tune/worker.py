@@ -108,10 +108,11 @@ class Worker:
         ((_, tokens),) = cohort.forward_backward(cohort.members)
         return (time.monotonic() - began) / tokens
 
-    def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None) -> list[Outcome]:
+    def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None, reopen: bool = False) -> list[Outcome]:
         rows = [self.store.add_run(r, self.study) for r in recipes]
-        for group in _cohorts([r.recipe for r in rows if not r.status.is_finished()]):
-            self._train_cohort(group, stop)
+        due = [r for r in rows if not r.status.is_finished() or (reopen and r.status == Status.STOPPED)]
+        for group in _cohorts([r.recipe for r in due]):
+            self._train_cohort(group, stop, reopen)
         return [outcome(self.store, self.store.run(r.run_id)) for r in recipes]
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
@@ -143,16 +144,19 @@ class Worker:
 
     # training
 
-    def _train_cohort(self, recipes: list[Recipe], stop: StopRule | None) -> None:
+    def _train_cohort(self, recipes: list[Recipe], stop: StopRule | None, reopen: bool) -> None:
         data, base = self._tokens(recipes[0].max_length), self._load(recipes[0])
         if self._reference is None:
             self._ref(self._subject(None))  # before full fine-tuning moves the base
-        name = hashlib.sha256(" ".join(r.run_id for r in recipes).encode()).hexdigest()[:10]
+        # A reopened cohort has a name of its own: its members' states lie under the tags of the cohorts they were stopped in.
+        name = hashlib.sha256(" ".join([*(r.run_id for r in recipes), *["reopened"] * reopen]).encode()).hexdigest()[
+            :10
+        ]
         cohort = Cohort(base, recipes, data, self.mode, self.limits)
         for m in cohort.members:
-            self.store.update_run(m.id, status=Status.RUNNING, cohort=name, total_steps=m.total_steps)
+            self.store.update_run(m.id, status=Status.RUNNING, reason=None, cohort=name, total_steps=m.total_steps)
         self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
-        train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every)
+        train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every, reopen)
         for m in cohort.members:  # also those that had ended when an earlier process was killed
             _book(self.store, m)
         if recipes[0].method == "full":
@@ -252,7 +256,8 @@ class _Hooks:
             if why and member.progress.breaches >= 2:
                 stops[member] = f"budget breached at two evaluations in a row: {why}"
         if self.stop:
-            alive = {m.id: v for m, v in items.items() if m not in stops}
+            # Whoever is outside the budget just now may not stop those inside it.
+            alive = {m.id: v for m, v in items.items() if m.progress.breaches == 0}
             for run, why in (self.stop(share, alive) if alive else {}).items():
                 stops[next(m for m in items if m.id == run)] = why
         return stops

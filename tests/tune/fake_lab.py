@@ -1,0 +1,83 @@
+"""A lab without a model: a run's loss is a smooth function of its settings, so the right decision is known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from trimtab.plan.facts import Facts
+from trimtab.spec.status import Status
+from trimtab.tune.worker import outcome
+
+ITEMS = [random.Random(9).gauss(0, 0.1) for _ in range(30)]
+
+
+class FakeLab:
+    """`best_rate` has the lowest loss; `breach_above` is where the budget is left; `die_after` trainings it is killed."""
+
+    def __init__(self, store, study, best_rate=1e-3, breach_above=math.inf, die_after=None, clock=None):
+        self.store, self.study, self.best_rate, self.breach_above = store, study, best_rate, breach_above
+        self.die_after, self.clock, self.trained = die_after, clock, []
+
+    def facts(self):
+        return Facts(model="m", model_name="m", family="llama", parameters=10**8, hidden_size=1000, positions=2048, data="d", examples=400,
+                     tokens=20_000, label_tokens=9_000, length_99=60, length_max=64, device="cpu", memory_gb=8, bf16=False)  # fmt: skip
+
+    def describe_data(self, max_length):
+        return {"max_length": max_length}
+
+    def measure_base(self):
+        return {"numbers": {"exact_match": [0.0] * 20, "overlap": [0.1] * 20}, "answers": [], "seconds": 1.0}
+
+    def seconds_per_token(self, _recipe):
+        return 0.001
+
+    def loss(self, recipe):
+        off = math.log(recipe.learning_rate / self.best_rate) ** 2 / 4
+        return 1.0 + off + 0.3 / recipe.num_train_epochs + 0.01 * recipe.effective_batch + 0.001 * recipe.seed
+
+    def train(self, recipes, stop=None, reopen=False):
+        rows = [self.store.add_run(r, self.study) for r in recipes]
+        waiting = [r.recipe for r in rows if not r.status.is_finished() or (reopen and r.status == Status.STOPPED)]
+        alive = {r.run_id: r for r in waiting}
+        for share in (0.5, 1.0) if waiting else ():
+            items = {run: [self.loss(r) * (2 - share) + n for n in ITEMS] for run, r in alive.items()}
+            for run, values in items.items():
+                self.store.log_evaluation(
+                    run=run,
+                    step=int(share * 100),
+                    share=share,
+                    loss=sum(values) / 30,
+                    items=values,
+                    pulse={"kl_generic": [alive[run].learning_rate * 10] * 8},
+                )
+            for run, why in (stop(share, items) if stop else {}).items():
+                self.finish(alive.pop(run), Status.STOPPED, why)
+        for r in alive.values():
+            breached = r.learning_rate > self.breach_above
+            self.finish(
+                r,
+                Status.STOPPED if breached else Status.COMPLETE,
+                "budget breached at two evaluations" if breached else None,
+            )
+        return [outcome(self.store, self.store.run(r.run_id)) for r in recipes]
+
+    def finish(self, recipe, status, reason):
+        if self.die_after is not None and len(self.trained) >= self.die_after:
+            raise KeyboardInterrupt
+        self.trained.append(recipe.run_id)
+        seconds = 20 * recipe.num_train_epochs
+        if self.clock:
+            self.clock.now += seconds
+        self.store.update_run(
+            recipe.run_id,
+            status=status,
+            reason=reason,
+            result={"tokens": int(20_000 * recipe.num_train_epochs), "seconds": seconds},
+        )
+
+    def measure_task(self, recipes):
+        return {r.run_id: {"exact_match": [1.0, 0.0] * 10, "overlap": [0.5] * 20} for r in recipes}
+
+    def card(self, _recipe):
+        return {"verdict": "PASS", "rows": []}

@@ -1,0 +1,100 @@
+import math
+
+import pytest
+
+from tests.tune.fake_lab import FakeLab
+from trimtab.spec.status import Status
+from trimtab.store import Store
+from trimtab.tune.coach import Coach
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def study(folder, seconds=None, own=(), **lab):
+    store = Store(folder)
+    store.open_study("s", {})
+    said, clock = [], Clock()
+    fake = FakeLab(store, "s", clock=clock, **lab)
+    return Coach(fake, store, "s", seconds, dict(own), said.append, clock), store, fake, said
+
+
+def places(store):
+    return [d["place"] for d in store.decisions("s")]
+
+
+def test_it_walks_rate_batch_epochs_seeds_and_recommends(tmp_path):
+    coach, store, _, said = study(tmp_path, best_rate=1e-3)
+    result = coach.run()
+    assert places(store) == ["plan", "learning_rate", "batch", "epochs", "seeds", "recommendation"]
+    assert result["recipe"]["learning_rate"] == pytest.approx(1e-3, rel=0.8)
+    assert (result["confirmed"], len(result["runs"]), result["verdict"]) == (True, 3, "PASS")
+    assert result["gain"]["low"] > 0
+    assert store.study("s").status == Status.COMPLETE
+    assert len(said) == len(set(said))
+    assert all("." in sentence for sentence in said if not sentence.startswith("The best rate"))
+
+
+def test_the_scan_is_extended_while_the_best_is_at_its_edge(tmp_path):
+    coach, store, _, said = study(tmp_path, best_rate=0.02)
+    coach.run()
+    rates = {r.recipe.learning_rate for r in store.runs()}
+    assert max(rates) > 9 * min(rates)
+    assert any("edge of the scan: trying" in s for s in said)
+
+
+def test_a_clearly_worse_rate_is_stopped_early(tmp_path):
+    coach, store, _, _ = study(tmp_path, best_rate=1e-3)
+    coach.run()
+    assert any(r.status == Status.STOPPED and "clearly worse" in r.reason for r in store.runs())
+
+
+def test_nothing_outside_the_budget_is_recommended(tmp_path):
+    coach, store, _, _ = study(tmp_path, best_rate=1e-2, breach_above=7e-4)
+    result = coach.run()
+    assert result["recipe"]["learning_rate"] <= 7e-4
+    assert "(outside the budget)" in next(d["sentence"] for d in store.decisions("s") if d["place"] == "learning_rate")
+
+
+def test_the_users_own_settings_are_not_searched(tmp_path):
+    coach, store, _, _ = study(tmp_path, own={"learning_rate": 5e-4, "num_train_epochs": 2.0})
+    result = coach.run()
+    assert "learning_rate" not in places(store)
+    assert "epochs" not in places(store)
+    assert result["recipe"]["num_train_epochs"] == 2.0
+
+
+@pytest.mark.parametrize("seconds", [100, 200, 400, 800])
+def test_time_is_kept_and_what_is_skipped_is_said(tmp_path, seconds):
+    coach, store, lab, said = study(tmp_path, seconds=seconds)
+    coach.run()
+    assert lab.clock.now <= seconds * 1.25
+    if seconds <= 200:
+        assert any(s.startswith("Skipped for lack of time") for s in said)
+    assert store.study("s").seconds == lab.clock.now
+
+
+@pytest.mark.parametrize("die_after", range(9))
+def test_killed_anywhere_it_ends_the_same(tmp_path, die_after):
+    undisturbed, whole, _, _ = study(tmp_path / "a")
+    wanted = undisturbed.run()
+    coach, store, first, _ = study(tmp_path / "b", die_after=die_after)
+    with pytest.raises(KeyboardInterrupt):
+        coach.run()
+    again, store, second, _ = study(tmp_path / "b")
+    assert again.run() == wanted
+    assert not set(first.trained) & set(second.trained)  # nothing finished is done twice
+    assert [d["sentence"] for d in store.decisions("s")] == [d["sentence"] for d in whole.decisions("s")]
+
+
+def test_one_seed_is_not_called_confirmed(tmp_path):
+    coach, _, _, said = study(tmp_path, seconds=30)
+    result = coach.run()
+    assert not result["confirmed"]
+    assert any("not confirmed" in s for s in said)
+    if len(result["runs"]) == 1:
+        assert result["gain"]["low"] is None or math.isinf(result["gain"]["low"])

@@ -1,0 +1,79 @@
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Status
+from trimtab.tune.budgeting import Pace, affordable_epochs
+from trimtab.tune.choice import Outcome, choose
+from trimtab.tune.race import clearly_worse
+
+BASE = Recipe(model="m", data="d")
+NOISE = [random.Random(3).gauss(0, 0.2) for _ in range(40)]
+
+
+def items(level, jitter=0):
+    """Losses around `level` that go up and down with the same items; `jitter` adds noise of their own."""
+    own = random.Random(jitter)
+    return tuple(level + n + (own.gauss(0, 0.1) if jitter else 0) for n in NOISE)
+
+
+def test_a_clearly_worse_rate_is_stopped_with_its_evidence():
+    stops = clearly_worse(0.5, {"a": items(1.0), "b": items(2.0, 1)}, {})
+    assert set(stops) == {"b"}
+    assert "40 paired items" in stops["b"]
+
+
+def test_early_on_only_a_wide_gap_counts():
+    close = {"a": items(1.0), "b": items(1.15, 1)}
+    assert clearly_worse(0.25, close, {}) == {}
+    assert set(clearly_worse(0.9, close, {})) == {"b"}
+
+
+def test_finished_rivals_count_and_nobody_is_stopped_at_the_end():
+    assert set(clearly_worse(0.5, {"a": items(2.0)}, {"old": items(1.0, 1)})) == {"a"}
+    assert clearly_worse(1.0, {"a": items(1.0), "b": items(3.0)}, {}) == {}
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.lists(st.floats(0.1, 9), min_size=5, max_size=5), min_size=1),
+    st.floats(0.05, 1),
+)
+def test_the_best_always_goes_on(running, share):
+    best = min(running, key=lambda r: sum(running[r]))
+    assert best not in clearly_worse(share, running, {})
+
+
+def outcome(rate, level, kl, status=Status.COMPLETE, breach=None, jitter=0):
+    values = items(level, jitter)
+    return Outcome(BASE.but(learning_rate=rate), status, sum(values) / len(values), values, kl, breach)
+
+
+def test_the_lowest_loss_wins_and_the_others_are_told_with_intervals():
+    choice = choose([outcome(1e-4, 1.5, 0.01), outcome(3e-4, 1.0, 0.02, jitter=1)], "learning_rate")
+    assert choice.winner.recipe.learning_rate == 3e-4
+    assert "on the same items" in choice.sentence
+    assert [e["kept"] for e in choice.evidence] == [False, True]
+
+
+def test_what_cannot_be_told_apart_goes_to_the_calmer_one():
+    choice = choose([outcome(1e-4, 1.06, 0.02, jitter=2), outcome(3e-4, 1.0, 0.20, jitter=1)], "learning_rate")
+    assert choice.winner.recipe.learning_rate == 1e-4
+    assert "cannot be told apart" in choice.sentence
+
+
+def test_a_breach_never_wins_and_nobody_inside_is_said():
+    breached = outcome(1e-3, 0.5, 0.9, Status.STOPPED, "budget breached at two evaluations in a row: …")
+    inside = outcome(1e-4, 1.5, 0.01)
+    assert choose([breached, inside], "learning_rate").winner is inside
+    none = choose([breached], "learning_rate")
+    assert "No learning_rate stayed inside the budget" in none.sentence
+
+
+def test_time_sets_the_starting_length():
+    pace = Pace(seconds_per_token=0.01, epoch_tokens=1000)  # 10 s an epoch
+    assert affordable_epochs(5, 1e9, pace) == 5
+    assert affordable_epochs(5, 60, pace) == 1.0
+    assert affordable_epochs(5, 1, pace) == 0.5
+    assert pace.seconds([BASE.but(num_train_epochs=2), BASE]) == 30
