@@ -1,10 +1,24 @@
-"""Trimtab: fine-tuning settings, proved, with what they did to the model's behaviour. The public names and nothing else."""
+"""Trimtab: fine-tuning settings, proved, with what they did to the model. The public names and nothing else.
 
-from trimtab.api import card, compare, report, runs, train, tune
-from trimtab.errors import InputError, RunError, TrimtabError
-from trimtab.spec.budget import Budget
-from trimtab.spec.recipe import Recipe
+Loaded when asked for: `trimtab --help` must not wait for a database library.
+"""
 
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "Budget": "trimtab.spec.budget",
+    "InputError": "trimtab.errors",
+    "Recipe": "trimtab.spec.recipe",
+    "RunError": "trimtab.errors",
+    "TrimtabError": "trimtab.errors",
+    "card": "trimtab.api",
+    "compare": "trimtab.api",
+    "report": "trimtab.api",
+    "runs": "trimtab.api",
+    "train": "trimtab.api",
+    "tune": "trimtab.api",
+}
 __all__ = [
     "Budget",
     "InputError",
@@ -18,3 +32,13 @@ __all__ = [
     "train",
     "tune",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'trimtab' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -13,12 +13,14 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpaceError, SpecError, StoreError
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import check, dump, load_budget, load_recipe
-from trimtab.store import RunRow, Store
+
+if TYPE_CHECKING:
+    from trimtab.store import RunRow, Store
 
 DEFAULT_OUT = Path("trimtab-out")
 
@@ -70,7 +72,8 @@ def tune(
         from trimtab.tune.worker import Worker
 
         found = machine.look((known.get(study) or {}).get("machine", {}).get("threads"))
-        worker = Worker(store, model, data, found, watcher or Quiet(), limits, study, mode)  # type: ignore[arg-type]
+        base = {"method": own.get("method", "lora"), "bf16": own.get("bf16")}
+        worker = Worker(store, model, data, found, watcher or Quiet(), limits, study, mode, **base)  # type: ignore[arg-type]
         _need_space(Path(out), worker.facts().parameters)
         command = _command(model, data, budget, seconds, out, own)
         store.open_study(
@@ -96,6 +99,7 @@ def train(
     spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     limits = load_budget(budget) if budget else None
     with opened(out) as store:
+        from trimtab.data.prepare import table_lines
         from trimtab.run import machine
         from trimtab.run.guards import Limits
         from trimtab.tune.worker import Worker
@@ -111,7 +115,8 @@ def train(
             mode,  # type: ignore[arg-type]
             Limits(max_tokens, max_seconds),
         )
-        worker.watcher.note(_read_sentence(worker.describe_data(spec.max_length)))
+        for line in table_lines(worker.describe_data(spec.max_length)):
+            worker.watcher.note(line)
         before = store.add_run(spec)
         # a run that a limit had stopped goes on when it is asked for again
         worker.train([spec], reopen="limit" in (before.reason or ""))
@@ -169,6 +174,8 @@ def report(study: str | None, out: str | Path = DEFAULT_OUT) -> tuple[Path, dict
 @contextlib.contextmanager
 def opened(out: str | Path, create: bool = True) -> Iterator[Store]:
     """The store of a folder, with a full disk turned into one sentence."""
+    from trimtab.store import Store
+
     path = Path(out)
     if path.exists() and not path.is_dir():
         raise StoreError(f"--out {path} is a file; give a folder")
@@ -225,15 +232,6 @@ def _hand_over(store: Store, study: str, result: Mapping[str, Any]) -> Path:
     if weights.exists() and not target.exists():
         shutil.copytree(weights, target)
     return write_report(store, study, folder)
-
-
-def _read_sentence(table: Mapping[str, Any]) -> str:
-    sizes = ", ".join(f"{v} {k}" for k, v in table["examples"].items())
-    cut = f"; {table['cut_examples']} are cut at {table['max_length']}" if table["cut_examples"] else ""
-    return (
-        f"Read {table['name']} ({table['form']} form): {sizes} examples; {table['tokens']:,} tokens to train on, "
-        f"{table['masked_share']:.0%} masked{cut}"
-    )
 
 
 def _command(

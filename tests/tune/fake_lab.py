@@ -24,7 +24,9 @@ class FakeLab:
                      tokens=20_000, label_tokens=9_000, length_99=60, length_max=64, device="cpu", memory_gb=8, bf16=False)  # fmt: skip
 
     def describe_data(self, max_length):
-        return {"max_length": max_length}
+        return {"name": "d", "form": "messages", "examples": {"train": 400}, "split": "seed 0", "dropped_empty": 0, "dropped_all_masked": 0,
+                "tokens": 20_000, "masked_share": 0.5, "lengths": {"50": 40}, "max_length": max_length, "cut_examples": 0,
+                "template": "its own", "first": [["hi", False], ["ho", True]]}  # fmt: skip
 
     def measure_base(self):
         return {"numbers": {"exact_match": [0.0] * 20, "overlap": [0.1] * 20}, "answers": [], "seconds": 1.0}

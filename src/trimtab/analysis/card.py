@@ -107,7 +107,8 @@ def _row(key: str, number: Number, raw: Raw, budget: Budget) -> dict[str, Any]:
     return {
         "number": key, "title": number.title, "unit": number.unit, "base": number.base(raw),
         "value": interval and _finite(interval.value), "low": interval and _finite(interval.low),
-        "high": interval and _finite(interval.high), "n": interval.n if interval else 0,
+        "high": interval and _finite(interval.high), "below": interval and _finite(interval.below),
+        "above": interval and _finite(interval.above), "n": interval.n if interval else 0,
         "limit": limit and limit.model_dump(mode="json"), "hard": bool(limit and limit.hard), "verdict": verdict,
         "to_decide": _to_decide(key, interval, limit) if verdict == Verdict.UNDECIDED else None,
     }  # fmt: skip

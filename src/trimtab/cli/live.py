@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live as RichLive
 from rich.table import Table
+from rich.text import Text
 
 from trimtab.spec.recipe import Recipe
 
@@ -69,7 +70,7 @@ class Live:
     def note(self, text: str) -> None:
         if not self.quiet:
             minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
-            self.console.print(f"[dim]{minutes:2d}:{seconds:02d}[/dim]  ", text, sep="", markup=True, soft_wrap=True)
+            self.console.print(Text.assemble((f"{minutes:2d}:{seconds:02d}", "dim"), f"  {text}"), soft_wrap=True)
 
     def done(self) -> None:
         self._stop()

@@ -120,6 +120,22 @@ def describe(dataset: Dataset, tokens: dict[str, list[Tokens]], tokenizer: Any, 
     }
 
 
+def table_lines(table: dict[str, Any]) -> list[str]:
+    """The table for a terminal, a line each; the learned part of the first example in ⟦brackets⟧."""
+    sizes = ", ".join(f"{n:,} {split}" for split, n in table["examples"].items())
+    lost = [f"{table[key]:,} {why}" for key, why in (("dropped_empty", "with an empty side"), ("dropped_all_masked", "without an answer "
+            "inside the cutoff")) if table[key]]  # fmt: skip
+    lengths = ", ".join(f"{p} % ≤ {n:,}" for p, n in table["lengths"].items())
+    first = "".join(f"⟦{text}⟧" if learned else text for text, learned in table["first"])
+    return [
+        f"Read {table['name']}: {table['form']} form; {sizes} examples ({table['split']})"
+        + (f"; dropped {', '.join(lost)}" if lost else ""),
+        f"  {table['tokens']:,} tokens to train on, {table['masked_share']:.0%} masked; lengths {lengths}; "
+        f"max_length {table['max_length']:,} cuts {table['cut_examples']:,} examples",
+        f"  First example as the model sees it ({table['template']} template), learned part marked: {first!r}",
+    ]
+
+
 def percentile(ordered: list[int], p: float) -> int:
     """The smallest value that at least p % of the (sorted) values do not exceed."""
     return ordered[max(0, -(-len(ordered) * int(p) // 100) - 1)]

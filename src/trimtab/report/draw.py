@@ -60,7 +60,7 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> str:
             f'<rect class="inside" x="{left + low * span:.1f}" y="{y - 7}" width="{(high - low) * span:.1f}" height="14" rx="7"/>'
         )
         if r["value"] is not None:
-            a, b, v = place(r["low"], 0.0), place(r["high"], 1.0), place(r["value"], 0.0)
+            a, b, v = place(r["below"], 0.0), place(r["above"], 1.0), place(r["value"], 0.0)
             parts.append(
                 f'<line class="span {r["verdict"]}" x1="{left + a * span:.1f}" x2="{left + b * span:.1f}" y1="{y}" y2="{y}"/>'
             )
@@ -81,7 +81,7 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> str:
 def _limit_scale(row: Mapping[str, Any]) -> Any:
     """value -> 0…1 along the rail; both ends hold the limits and the interval with some room."""
     limit = row["limit"]
-    known = [v for v in (limit["min"], limit["max"], row["low"], row["high"], row["value"]) if v is not None]
+    known = [v for v in (limit["min"], limit["max"], row["below"], row["above"], row["value"]) if v is not None]
     unit = "share" in row["unit"]
     low = 0.0 if unit or min(known) >= 0 else min(known) * 1.15
     high = 1.0 if unit and limit["max"] is None else max(known) * 1.15

@@ -52,7 +52,7 @@ def _step(store: Store, decision: dict[str, Any]) -> dict[str, Any]:
         (
             k
             for k in (table[0] if table else {})
-            if k not in ("run", "status", "loss", "kl", "kept", "note", "gap", "low", "high")
+            if k not in ("run", "status", "loss", "kl", "kept", "note", "share", "gap", "low", "high")
         ),
         "",
     )

@@ -37,11 +37,12 @@ def train(
     for place, share in enumerate(cohort.shares):
         while members := [m for m in cohort.running if m.progress.step < m.steps_at(share)]:
             began = cohort.clock()
-            for member, (loss, tokens) in zip(members, cohort.forward_backward(members), strict=True):
+            losses = cohort.forward_backward(members)
+            spent = (cohort.clock() - began) / len(members)
+            for member, (loss, tokens) in zip(members, losses, strict=True):
+                member.progress.seconds += spent
                 if member.accumulate(loss, tokens):
-                    numbers = member.update()
-                    member.progress.seconds += (cohort.clock() - began) / len(members)
-                    hooks.stepped(member, {**numbers, "seconds": member.progress.seconds})
+                    hooks.stepped(member, {**member.update(), "seconds": member.progress.seconds})
             if cohort.clock() - saved > save_every:
                 checkpoints.save(cohort)
                 saved = cohort.clock()

@@ -5,8 +5,8 @@ The lowest paired validation loss wins, unless another cannot be told apart from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from trimtab.analysis import stats
@@ -24,6 +24,7 @@ class Outcome:
     items: tuple[float, ...]
     kl: float | None
     breach: str | None = None
+    history: Mapping[float, tuple[float, ...]] = field(default_factory=dict)  # items by share of the run
 
     @property
     def eligible(self) -> bool:
@@ -66,11 +67,21 @@ def _sentence(winner: Outcome, best: Outcome, outcomes: Sequence[Outcome], setti
         return head + "."
     parts = []
     for other in sorted(others, key=lambda o: o.loss):
-        gap = stats.paired(other.items, winner.items)
-        note = f" [{gap.low:+.3f}, {gap.high:+.3f}]" if gap else ""
-        state = "" if other.eligible else " (outside the budget)" if other.breach else " (stopped early)"
-        parts.append(f"{_value(other, setting)} is {other.loss - winner.loss:+.3f}{note}{state}")
+        gap, share = _gap(other, winner)
+        span = f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" if gap else "not measured"
+        when = f" when it was stopped at {share:.0%}" if share is not None else ""
+        parts.append(f"{_value(other, setting)} is {span}{when}{' (outside the budget)' if other.breach else ''}")
     return f"{head}; {', '.join(parts)} on the same items."
+
+
+def _gap(other: Outcome, winner: Outcome) -> tuple[stats.Interval | None, float | None]:
+    """other − winner: at the best evaluations, or, for a run that was stopped, at the same share of the run."""
+    if other.status == Status.COMPLETE:
+        return stats.paired(other.items, winner.items), None
+    common = sorted(other.history.keys() & winner.history.keys())
+    if not common:
+        return None, None
+    return stats.paired(other.history[common[-1]], winner.history[common[-1]]), common[-1]
 
 
 def _as_good(other: Outcome, best: Outcome) -> bool:
@@ -81,10 +92,10 @@ def _as_good(other: Outcome, best: Outcome) -> bool:
 def _evidence(outcomes: Sequence[Outcome], winner: Outcome, setting: str) -> list[dict[str, Any]]:
     rows = []
     for o in outcomes:
-        gap = stats.paired(o.items, winner.items) if o is not winner else None
+        gap, share = _gap(o, winner) if o is not winner else (None, None)
         rows.append({
             "run": o.recipe.run_id, setting: _value(o, setting), "status": o.status, "loss": o.loss, "kl": o.kl,
-            "kept": o is winner, "note": o.breach, "gap": gap and gap.value, "low": gap and gap.low, "high": gap and gap.high,
+            "kept": o is winner, "note": o.breach, "share": share, "gap": gap and gap.value, "low": gap and gap.low, "high": gap and gap.high,
         })  # fmt: skip
     return rows
 

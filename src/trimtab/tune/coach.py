@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trimtab.analysis import stats
+from trimtab.data.prepare import table_lines
 from trimtab.plan.plan import make_plan
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
@@ -61,7 +62,10 @@ class Coach:
         recipe = plan.recipe
         self._facts_once("plan", plan.as_rows)
         self._facts_once("warnings", lambda: list(plan.warnings))
-        self._facts_once("data", lambda: self.lab.describe_data(recipe.max_length))
+        data = self._facts_once("data", lambda: self.lab.describe_data(recipe.max_length))
+        if self._stored("plan") is None:
+            for line in table_lines(data):
+                self.say(line)
         self._facts_once("base", self.lab.measure_base)
         self._facts_once("seconds_per_token", lambda: self.lab.seconds_per_token(recipe) * 1.15)  # and evaluations
         self._tick()
@@ -75,7 +79,13 @@ class Coach:
                     f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
                     f"{self.limit / 60:.0f} minutes, so it starts from {epochs:g}. "
                 )
-                recipe = self._with_epochs(recipe, epochs)
+                shorter = self._with_epochs(recipe, epochs)
+                if shorter.effective_batch < recipe.effective_batch:
+                    sentence += (
+                        f"The effective batch falls from {recipe.effective_batch} to {shorter.effective_batch} for the sake of "
+                        f"enough steps, and the rate with its square root. "
+                    )
+                recipe = shorter
                 sentence += f"Start: {_short(recipe)}."
         return self._decide("plan", sentence, recipe, [])
 

@@ -63,7 +63,11 @@ class Worker:
         mode: Mode = "fast",
         limits: Limits = Limits(),
         save_every: float = 60.0,
+        method: str = "lora",
+        bf16: bool | None = None,
     ):
+        """`method` and `bf16` say how the untouched base is measured: as the runs will train it."""
+        self.method, self.bf16 = method, bf16
         self.store, self.model, self.data, self.machine, self.watcher = store, model, data, machine, watcher
         self.budget, self.study, self.mode, self.limits, self.save_every = budget, study, mode, limits, save_every
         torch.set_num_threads(machine.threads)
@@ -71,7 +75,7 @@ class Worker:
         self.dataset: Dataset = load(data, say=watcher.note)
         self._tokenised: dict[int, Tokenised] = {}
         self._base: tuple[tuple[Any, ...], Base] | None = None
-        self._reference: Reference | None = None
+        self._references: dict[tuple[bool, bool], Reference] = {}
 
     # what the coach asks
 
@@ -93,8 +97,8 @@ class Worker:
 
     def measure_base(self) -> dict[str, Any]:
         """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""
-        base = self._subject(None)
-        self._ref(base)
+        base = Subject(self._load())
+        self._ref(None)
         task, began = self._task(), time.monotonic()
         said = cards.ask_task([base], task)[0]
         seconds = time.monotonic() - began
@@ -118,8 +122,9 @@ class Worker:
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         missing = [r for r in recipes if "task" not in self.store.run(r.run_id).result]
         task = self._task()
-        for subjects, group in self._subjects(missing):
-            for recipe, said in zip(group, cards.ask_task(subjects, task), strict=True):
+        for group in self._groups(missing):
+            answered = cards.ask_task([self._tuned(r) for r in group], task)
+            for recipe, said in zip(group, answered, strict=True):
                 result = {"task": cards.task_numbers(said, task), "answers": [a.text for a in said]}
                 self.store.update_run(recipe.run_id, result=result)
         return {r.run_id: self.store.run(r.run_id).result["task"] for r in recipes}
@@ -132,10 +137,8 @@ class Worker:
             base_task or (self.store.study(self.study).facts.get("base") if self.study else None) or self.measure_base()
         )
         task_numbers = self.measure_task([recipe])[recipe.run_id]
-        ((subjects, _),) = self._subjects([recipe])
-        base = self._subject(None)
-        ref = self._ref(base)
-        numbers, said = cards.generic_numbers(base, subjects[0], ref)
+        ref = self._ref(recipe)
+        numbers, said = cards.generic_numbers(Subject(self._load(recipe)), self._tuned(recipe), ref)
         measured = {**numbers, **task_numbers, **{f"base_{k}": v for k, v in base_task["numbers"].items()}}
         judged = judge(measured, self.budget or Budget())
         self.store.save_card(recipe.run_id, measured, judged)
@@ -146,8 +149,7 @@ class Worker:
 
     def _train_cohort(self, recipes: list[Recipe], stop: StopRule | None, reopen: bool) -> None:
         data, base = self._tokens(recipes[0].max_length), self._load(recipes[0])
-        if self._reference is None:
-            self._ref(self._subject(None))  # before full fine-tuning moves the base
+        self._ref(recipes[0])  # before full fine-tuning moves the base
         # A reopened cohort has a name of its own: its members' states lie under the tags of the cohorts they were stopped in.
         name = hashlib.sha256(" ".join([*(r.run_id for r in recipes), *["reopened"] * reopen]).encode()).hexdigest()[
             :10
@@ -164,51 +166,53 @@ class Worker:
         self.watcher.done()
 
     def pulse_of(self, member: Member) -> dict[str, list[float]]:
-        return pulse(Subject(self._load(member.recipe), member.adapter), self._reference) if self._reference else {}
+        return pulse(Subject(self._load(member.recipe), member.adapter), self._ref(member.recipe))
 
     # models, kept between calls
 
-    def _load(self, recipe: Recipe | None) -> Base:
-        """The base for a recipe; None: as LoRA would use it. Full fine-tuning wants float32 weights of its own."""
-        full = recipe is not None and recipe.method == "full"
-        bf16 = self.machine.bf16 if recipe is None or recipe.bf16 is None else recipe.bf16
-        key = (full, bf16)
+    def _key(self, recipe: Recipe | None) -> tuple[bool, bool]:
+        """(all weights, bfloat16): what must be equal for two runs to be measured on the same base."""
+        method, bf16 = (recipe.method, recipe.bf16) if recipe else (self.method, self.bf16)
+        return method == "full", self.machine.bf16 if bf16 is None else bf16
+
+    def _load(self, recipe: Recipe | None = None) -> Base:
+        """The base that a recipe trains on; full fine-tuning wants float32 weights of its own."""
+        key = self._key(recipe)
         if self._base is None or self._base[0] != key:
             self._base = None  # two models at a time may not fit
-            self._base = (key, self._fresh(self.model, full, bf16))
+            self._base = (key, self._fresh(self.model, key))
         return self._base[1]
 
-    def _fresh(self, model: str, full: bool, bf16: bool) -> Base:
+    def _fresh(self, model: str, key: tuple[bool, bool]) -> Base:
+        full, bf16 = key
         accelerator = Accelerator(cpu=self.machine.device == "cpu", mixed_precision="bf16" if full and bf16 else "no")
         dtype = torch.bfloat16 if bf16 and not full else torch.float32
-        return Base(
-            models.load_model(model, dtype, str(accelerator.device), self.watcher.note), self.tokenizer, accelerator
-        )
+        loaded = models.load_model(model, dtype, str(accelerator.device), self.watcher.note)
+        return Base(loaded, self.tokenizer, accelerator)
 
-    def _subject(self, recipe: Recipe | None) -> Subject:
-        if recipe is None:
-            base = self._base[1] if self._base and not self._base[0][0] else self._load(None)
-            return Subject(base)
+    def _tuned(self, recipe: Recipe) -> Subject:
         best = self.store.folder / "runs" / recipe.run_id / "best"
         if not best.exists():
             raise RunError(f"run {recipe.run_id} has no saved weights in {best}")
         if recipe.method == "full":
-            return Subject(self._fresh(str(best), True, False))
+            return Subject(self._fresh(str(best), self._key(recipe)))
         base = self._load(recipe)
         return Subject(base, load_adapter(best, base))
 
-    def _subjects(self, recipes: Sequence[Recipe]) -> list[tuple[list[Subject], list[Recipe]]]:
+    def _groups(self, recipes: Sequence[Recipe]) -> list[list[Recipe]]:
         """Runs on one base together, full fine-tunes one by one."""
         lora = [r for r in recipes if r.method == "lora"]
-        groups = [[r] for r in recipes if r.method == "full"] + ([lora] if lora else [])
-        return [([self._subject(r) for r in group], group) for group in groups]
+        return [[r] for r in recipes if r.method == "full"] + ([lora] if lora else [])
 
-    def _ref(self, base: Subject) -> Reference:
-        if self._reference is None:
-            self.watcher.note("Asking the base model the generic prompts (kept for later)")
+    def _ref(self, recipe: Recipe | None) -> Reference:
+        """What the base of this recipe says; asked before anything can have moved it."""
+        key = self._key(recipe)
+        if key not in self._references:
+            self.watcher.note("Asking the base model the generic prompts")
             chinese = looks_chinese(" ".join(e.text for e in self.dataset.examples["train"][:50]))
-            self._reference = reference(base, cache_folder() / "reference", "zh" if chinese else "en")
-        return self._reference
+            base = Subject(self._load(recipe))
+            self._references[key] = reference(base, cache_folder() / "reference", "zh" if chinese else "en")
+        return self._references[key]
 
     def _tokens(self, max_length: int) -> Tokenised:
         if max_length not in self._tokenised:
@@ -285,9 +289,9 @@ def outcome(store: Store, run: RunRow) -> Outcome:
     best = min(evaluations, key=lambda e: e["loss"], default=None)
     kl = _mean(best["pulse"].get("kl_generic")) if best else None
     broke = run.reason if run.reason and (run.reason.startswith("budget") or run.status == Status.FAILED) else None
-    return Outcome(
-        run.recipe, run.status, best["loss"] if best else float("inf"), tuple(best["items"]) if best else (), kl, broke
-    )
+    loss, items = (best["loss"], tuple(best["items"])) if best else (float("inf"), ())
+    history = {e["share"]: tuple(e["items"]) for e in evaluations}
+    return Outcome(run.recipe, run.status, loss, items, kl, broke, history)
 
 
 def _cohorts(recipes: Sequence[Recipe]) -> list[list[Recipe]]:

@@ -1,0 +1,154 @@
+"""The commands as typed: good ones on the tiny model, and every kind of bad input with one sentence and exit code 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from trimtab.cli.main import run
+
+
+@pytest.fixture
+def trimtab(monkeypatch, capsys):
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["trimtab", *map(str, args)])
+        try:
+            run()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def recipe_file(tmp_path, recipe):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")), encoding="utf-8")
+    return path
+
+
+def test_train_runs_card_and_compare(trimtab, recipe_file, tmp_path):
+    out = tmp_path / "out"
+    code, text, _ = trimtab("train", recipe_file, "--out", out)
+    assert code == 0
+    assert "COMPLETE" in text
+    assert "44 train" in text
+    trimtab("train", recipe_file, "learning_rate=1e-2", "--out", out)
+    _, text, _ = trimtab("runs", "--out", out, "--json")
+    first, second = (r["id"] for r in json.loads(text))
+    code, text, _ = trimtab("runs", "--out", out)
+    assert first in text
+    code, text, _ = trimtab("compare", first, second, "--out", out)
+    assert code == 0
+    assert "learning_rate" in text
+    assert "paired items" in text
+    code, text, _ = trimtab("card", first[:7], "--out", out, "--budget", "loose", "--json")
+    assert code == 0
+    assert json.loads(text)["budget"]["name"] == "loose"
+    code, text, _ = trimtab("card", first, "--out", out)
+    assert "against budget" in text
+
+
+def test_tune_ends_with_a_report_and_is_looked_up_the_second_time(trimtab, small_file, tmp_path):
+    args = (
+        "tune",
+        "bundled:tiny",
+        small_file,
+        "learning_rate=1e-3",
+        "per_device_train_batch_size=8",
+        "num_train_epochs=1",
+        "--out",
+        tmp_path / "o",
+    )
+    code, text, err = trimtab(*args)
+    assert code == 0, err
+    page = text.strip().splitlines()[-1].removeprefix("Report: ")
+    assert page.endswith("report.html")
+    study = (tmp_path / "o").glob("tune-*").__next__()
+    assert {p.name for p in study.iterdir()} == {"report.html", "report.json", "recipe.yaml", "adapter"}
+    code, again, _ = trimtab(*args, "--json")
+    assert code == 0
+    assert json.loads(again)["report"] == page
+    code, text, _ = trimtab("report", study.name[:8], "--out", tmp_path / "o")
+    assert text.strip() == page
+    assert trimtab("train", study / "recipe.yaml", "--out", tmp_path / "o")[0] == 0
+
+
+BAD = {
+    "unknown model": (("tune", "bundled:nothing", "bundled:home-commands"), "there is no bundled model"),
+    "hub out of reach": (("tune", "some/model", "{small}"), "hub did not give it"),
+    "model folder that is none": (("tune", "./nowhere", "{small}"), "does not exist"),
+    "empty file": (("tune", "bundled:tiny", "{empty}"), "is empty"),
+    "wrong column": (("tune", "bundled:tiny", "{columns}"), "none of the known forms"),
+    "answer longer than the cutoff": (("tune", "bundled:tiny", "{small}", "max_length=10"), "every label is masked"),
+    "non-UTF-8": (("tune", "bundled:tiny", "{latin}"), "not UTF-8"),
+    "negative rate": (("tune", "bundled:tiny", "{small}", "learning_rate=-1"), "learning_rate: got -1"),
+    "unknown setting": (("tune", "bundled:tiny", "{small}", "learning_rat=1"), 'did you mean "learning_rate"'),
+    "unknown key in YAML": (("train", "{recipe_typo}"), 'did you mean "num_train_epochs"'),
+    "budget that nothing can meet": (("tune", "bundled:tiny", "{small}", "--budget", "{budget}"), "nothing can meet"),
+    "budget that is not there": (("tune", "bundled:tiny", "{small}", "--budget", "strict"), "neither a preset"),
+    "time": (("tune", "bundled:tiny", "{small}", "--time", "soon"), "give a duration"),
+    "no such run": (("card", "abc", "--out", "{store}"), 'no run "abc"'),
+    "no store": (("runs", "--out", "nowhere"), "holds no trimtab store"),
+    "no study": (("report", "--out", "{store}"), "no study"),
+    "no recipe file": (("train", "none.yaml"), "does not exist"),
+    "out is a file": (("tune", "bundled:tiny", "{small}", "--out", "{small}"), "is a file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(trimtab, case, tmp_path, small_file, monkeypatch):
+    from trimtab.store import Store
+
+    monkeypatch.chdir(tmp_path)
+    names = {k: tmp_path / v for k, v in {"empty": "e.jsonl", "columns": "c.csv", "latin": "l.jsonl", "budget": "b.yaml",
+                                          "recipe_typo": "r.yaml", "store": "store"}.items()}  # fmt: skip
+    names["empty"].write_text("")
+    names["columns"].write_text("title,body\na,b\n")
+    names["latin"].write_bytes('{"prompt": "é"}'.encode("latin-1"))
+    names["budget"].write_text("limits:\n  kl_generic: {max: -1}\n")
+    names["recipe_typo"].write_text("model: m\ndata: d\nnum_train_epoch: 1\n")
+    Store(names["store"])
+    args, said = BAD[case]
+    code, text, err = trimtab(*(a.format(small=small_file, **names) for a in args))
+    assert code == 2, text + err
+    assert said in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("**/report.html"))
+    assert not list(tmp_path.glob("**/adapter_model.safetensors"))
+
+
+def test_a_full_disk_is_said(trimtab, small_file, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+    code, _, err = trimtab("tune", "bundled:tiny", small_file, "--out", tmp_path / "o")
+    assert (code, "0 MB are free" in err) == (2, True)
+
+
+def test_a_second_process_in_the_same_folder_is_refused(trimtab, small_file, tmp_path):
+    from trimtab.api import opened
+
+    with opened(tmp_path):
+        code, _, err = trimtab("tune", "bundled:tiny", small_file, "--out", tmp_path)
+    assert code == 2
+    assert "another trimtab is working" in err
+
+
+def test_help_teaches_and_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom trimtab.cli import main\n"
+        "heavy = {'torch', 'transformers', 'peft', 'datasets', 'sqlalchemy', 'scipy', 'pandas', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = subprocess.run([sys.executable, "-m", "trimtab", "--help"], capture_output=True, text=True).stdout
+    for verb in ("tune", "train", "runs", "card", "compare", "report", "demo"):
+        assert verb in text

@@ -1,0 +1,88 @@
+"""The worker with real training on the tiny model: the store it leaves, a budget breach, the card, looking up."""
+
+import pytest
+import torch
+
+from trimtab.api import Quiet
+from trimtab.run.machine import Machine
+from trimtab.spec.budget import Budget, Limit
+from trimtab.spec.status import Status
+from trimtab.store import Store
+from trimtab.tune.worker import Worker
+
+HERE = Machine("cpu", "test", 1, 1, 1.0, False)
+
+
+@pytest.fixture
+def worker(tmp_path, small_file):
+    def make(budget=None, **more):
+        return Worker(Store(tmp_path), "bundled:tiny", str(small_file), HERE, Quiet(), budget, **more)
+
+    yield make
+    torch.set_num_threads(1)
+
+
+def test_a_cohort_is_written_down(worker, recipe):
+    w = worker()
+    outcomes = w.train([recipe, recipe.but(seed=2)])
+    rows = w.store.runs()
+    assert [r.status for r in rows] == [Status.COMPLETE] * 2
+    assert rows[0].cohort == rows[1].cohort
+    for row, found in zip(rows, outcomes, strict=True):
+        assert len(w.store.steps(row.id)) == row.total_steps
+        evaluations = w.store.evaluations(row.id)
+        assert [e["share"] for e in evaluations] == [0.5, 1.0]
+        assert len(evaluations[0]["pulse"]["kl_generic"]) == 8
+        assert found.loss == min(e["loss"] for e in evaluations)
+        assert row.result["tokens"] > 0
+
+
+def test_finished_runs_are_only_looked_up(worker, recipe):
+    first = worker().train([recipe])
+    w = worker()
+    w._train_cohort = None  # nothing may be trained
+    assert w.train([recipe]) == first
+
+
+def test_two_breaches_in_a_row_stop_a_run_and_it_keeps_its_weights(worker, recipe):
+    """A limit of zero drift that any training leaves: stopped at the second evaluation, not the first."""
+    w = worker(Budget(limits={"kl_generic": Limit(max=0.0)}))
+    wild = recipe.but(learning_rate=2e-2, eval_steps=0.25)
+    (found,) = w.train([wild])
+    row = w.store.run(wild.run_id)
+    assert row.status == Status.STOPPED
+    assert "budget breached at two evaluations in a row: kl_generic" in row.reason
+    assert [e["share"] for e in w.store.evaluations(row.id)] == [0.25, 0.5]
+    assert not found.eligible
+    assert w.store.events(run=row.id)[0]["kind"] == "stopped"
+    assert (w.store.folder / "runs" / row.id / "best" / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_card_of_a_run(worker, recipe, method):
+    w = worker(Budget())
+    r = recipe.but(method=method)
+    w.train([r])
+    judged = w.card(r)
+    numbers = {row["number"]: row for row in judged["rows"]}
+    assert {
+        "kl_generic",
+        "nll_change",
+        "length_ratio",
+        "degeneration",
+        "exact_match",
+        "exact_match_gain",
+    } <= numbers.keys()
+    assert numbers["kl_generic"]["value"] > 0
+    assert numbers["kl_generic"]["n"] == 24
+    samples = w.store.samples(r.run_id)
+    assert {s["probe"] for s in samples} == {"task", "generic"}
+    tight = worker(Budget(limits={"kl_generic": Limit(max=1e-12)})).card(r)
+    assert tight["verdict"] == "FAIL"  # judged again, not measured again
+
+
+def test_facts_are_what_was_read(worker):
+    facts = worker().facts()
+    assert facts.examples == 44
+    assert 0 < facts.label_tokens < facts.tokens
+    assert facts.family == "llama"
