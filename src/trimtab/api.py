@@ -230,7 +230,10 @@ def _hand_over(store: Store, study: str, result: Mapping[str, Any]) -> Path:
     weights = store.folder / "runs" / result["run"] / "best"
     target = folder / ("adapter" if (weights / "adapter_config.json").exists() else "model")
     if weights.exists() and not target.exists():
-        shutil.copytree(weights, target)
+        scratch = folder / ".copy"
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.copytree(weights, scratch)
+        scratch.rename(target)  # a copy that was cut short never looks whole
     return write_report(store, study, folder)
 
 

@@ -79,3 +79,14 @@ def test_the_probes_are_there():
     assert len(generic_prompts("zh")) >= 8
     assert len(generic_texts()) == TEXTS
     assert all(len(t) > 300 for t in generic_texts())
+
+
+def test_the_metric_fits_the_task(small_file, tiny_tokenizer):
+    from trimtab.data.formats import Example
+
+    assert task_of(load(str(small_file)).examples["test"], False, tiny_tokenizer).metric == "exact_match"
+    essay = Example(
+        ({"role": "user", "content": "why?"}, {"role": "assistant", "content": "because of many things " * 9})
+    )
+    assert task_of([essay], False, tiny_tokenizer).metric == "overlap"
+    assert task_of([essay], True, tiny_tokenizer).metric == "exact_match"

@@ -2,10 +2,11 @@ import pytest
 import torch
 from peft import PeftModel
 
+from tests.weights import same_weights
 from trimtab.behaviour.subject import Subject, nll
 from trimtab.errors import ModelError
 from trimtab.run.adapters import Slice
-from trimtab.run.checkpoint import export, load_adapter, same_weights
+from trimtab.run.checkpoint import export, load_adapter
 from trimtab.run.cohort import Cohort
 from trimtab.run.models import load_model
 

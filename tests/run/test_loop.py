@@ -4,7 +4,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from trimtab.run.checkpoint import same_weights
+from tests.weights import same_weights
 from trimtab.run.cohort import Base, Cohort
 from trimtab.run.guards import Limits
 from trimtab.run.loop import train

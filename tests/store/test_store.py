@@ -83,3 +83,12 @@ def test_no_store_there(tmp_path):
     with pytest.raises(StoreError, match="holds no trimtab store"):
         Store(tmp_path / "none", create=False)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_run_that_goes_on_forgets_what_was_measured_of_it(store):
+    run = store.add_run(RECIPE).id
+    store.update_run(run, result={"best_loss": 1.0, "task": {"exact_match": [1.0]}, "answers": ["a"]})
+    store.save_card(run, {}, {})
+    store.forget_measurements(run)
+    assert store.run(run).result == {"best_loss": 1.0}
+    assert store.card(run) is None

@@ -29,7 +29,12 @@ class FakeLab:
                 "template": "its own", "first": [["hi", False], ["ho", True]]}  # fmt: skip
 
     def measure_base(self):
-        return {"numbers": {"exact_match": [0.0] * 20, "overlap": [0.1] * 20}, "answers": [], "seconds": 1.0}
+        return {
+            "numbers": {"exact_match": [0.0] * 20, "overlap": [0.1] * 20},
+            "answers": [],
+            "seconds": 1.0,
+            "metric": "exact_match",
+        }
 
     def seconds_per_token(self, _recipe):
         return 0.001

@@ -102,3 +102,17 @@ def test_one_seed_is_not_called_confirmed(tmp_path):
     assert any("not confirmed" in s for s in said)
     if len(result["runs"]) == 1:
         assert result["gain"]["low"] is None or math.isinf(result["gain"]["low"])
+
+
+def test_when_no_rate_stays_inside_lower_ones_are_tried_and_then_it_says_so(tmp_path):
+    coach, store, _, said = study(tmp_path / "a", breach_above=2e-5)
+    assert coach.run()["recipe"]["learning_rate"] <= 2e-5
+    assert any(s.startswith("No rate stayed inside the budget: trying") for s in said)
+    coach, store, _, said = study(tmp_path / "b", breach_above=0.0)
+    result = coach.run()
+    assert places(store) == ["plan", "learning_rate", "recommendation"]  # nothing else could be recommended
+    assert any("No learning_rate stayed inside the budget" in s for s in said)
+    assert not result["confirmed"]
+    again, _, lab, _ = study(tmp_path / "b", breach_above=0.0)
+    assert again.run() == result
+    assert lab.trained == []

@@ -15,7 +15,6 @@ from trimtab.behaviour.probes import CARD_TOKENS
 from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json
 from trimtab.behaviour.subject import Answer, Subject, answers
 from trimtab.data.formats import Example
-from trimtab.data.tokens import prompt_ids
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,12 @@ class Task:
     examples: tuple[Example, ...]
     as_json: bool
     max_new_tokens: int
+
+    @property
+    def metric(self) -> str:
+        """Exact match where there is one right answer (JSON, or at most 8 words); else overlap with the reference."""
+        words = sorted(len(e.answer.split()) for e in self.examples)
+        return "exact_match" if self.as_json or words[len(words) // 2] <= 8 else "overlap"
 
 
 def task_of(examples: Sequence[Example], as_json: bool, tokenizer: Any, most: int = 60) -> Task:
@@ -63,8 +68,3 @@ def generic_numbers(base: Subject, tuned: Subject, ref: Reference) -> tuple[dict
         "cut_tuned": [float(not a.ended) for a in said],
     }
     return numbers, said
-
-
-def prompt_text(example: Example, tokenizer: Any) -> str:
-    """The prompt as the model sees it, special tokens left in: what a stranger needs to check an answer."""
-    return tokenizer.decode(prompt_ids(example.prompt, tokenizer))

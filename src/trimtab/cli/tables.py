@@ -19,7 +19,7 @@ def recommendation(result: Mapping[str, Any]) -> None:
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else " (one seed: no interval)"
     verdict = str(result["verdict"])
     console.print(
-        f"\nExact match: base {result['base']:.1%}, tuned {result['tuned']:.1%}; gain {gain['value']:+.1%}",
+        f"\n{result['metric'].replace('_', ' ').capitalize()}: base {result['base']:.1%}, tuned {result['tuned']:.1%}; gain {gain['value']:+.1%}",
         span,
         sep="",
         markup=False,

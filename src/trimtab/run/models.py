@@ -94,7 +94,7 @@ def _bundled(name: str, say: Say) -> Path:
 
 def _from_gguf(path: Path, say: Say) -> Path:
     """A safetensors folder in bfloat16 (what a 4-bit file holds fits in it), made once."""
-    key = hashlib.sha256(f"{path.resolve()}:{path.stat().st_size}".encode()).hexdigest()[:10]
+    key = hashlib.sha256(f"{path.resolve()}:{path.stat().st_size}:{path.stat().st_mtime_ns}".encode()).hexdigest()[:10]
     folder = cache_folder() / "models" / f"{path.stem}-{key}"
     if folder.exists():
         return folder

@@ -212,6 +212,14 @@ class Store:
     def samples(self, run: str) -> list[dict[str, Any]]:
         return self._dicts(select(t.samples).where(t.samples.c.run == run).order_by(t.samples.c.place))
 
+    def forget_measurements(self, run: str) -> None:
+        """Drop what was measured of a run's weights (card, samples, task answers): they are about to change."""
+        kept = {k: v for k, v in self.run(run).result.items() if k not in ("task", "answers")}
+        with self._write() as c:
+            c.execute(delete(t.cards).where(t.cards.c.run == run))
+            c.execute(delete(t.samples).where(t.samples.c.run == run))
+            c.execute(update(t.runs).where(t.runs.c.id == run).values(result=kept))
+
     # decisions
 
     def decide(self, study: str, place: str, sentence: str, evidence: dict[str, Any]) -> dict[str, Any]:

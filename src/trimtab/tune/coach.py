@@ -25,6 +25,7 @@ from trimtab.tune.race import clearly_worse
 FACTOR = 3.0  # between two rates of the scan: the optimum is flat, a wrong scale is not
 EXTENSIONS = 2
 SEEDS = 3
+METRICS = {"exact_match": "Exact match", "overlap": "Overlap with the reference (F1)"}
 
 
 class Coach:
@@ -48,6 +49,8 @@ class Coach:
         recipe = self._plan()
         if "learning_rate" not in self.own:
             recipe = self._learning_rates(recipe)
+            if not self._inside("learning_rate"):  # nothing that follows could be recommended
+                return self._recommend([recipe])
         if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & self.own.keys():
             recipe = self._batches(recipe)
         if not {"num_train_epochs", "max_steps"} & self.own.keys():
@@ -96,24 +99,24 @@ class Coach:
         outcomes = self._reopened(self._race([start.but(learning_rate=r) for r in rates]))
         for _ in range(EXTENSIONS):
             choice = choose(outcomes, "learning_rate")
-            further = _edge(choice.winner.recipe.learning_rate, rates)
-            if further is None or not choice.winner.eligible:
+            inside = choice.winner.eligible
+            further = _edge(choice.winner.recipe.learning_rate, rates) if inside else _round(min(rates) / FACTOR)
+            if further is None:
                 break
             candidate = start.but(learning_rate=further)
             if not self._fits([candidate], self._confirm_cost(choice.winner.recipe)):
                 self._skip(
                     "learning_rate, one step further",
-                    f"the best rate {choice.winner.recipe.learning_rate:g} lies at the edge of "
-                    f"the scan and {further:g} was not tried",
+                    f"{_why_further(choice.winner, inside)}, and {further:g} was not tried",
                 )
                 break
-            self.say(
-                f"The best rate {choice.winner.recipe.learning_rate:g} lies at the edge of the scan: trying {further:g}"
-            )
+            self.say(f"{_why_further(choice.winner, inside)}: trying {further:g}")
             rates.append(further)
             outcomes += self._race([candidate], outcomes)
         choice = choose(outcomes, "learning_rate")
-        return self._decide("learning_rate", choice.sentence, choice.winner.recipe, choice.evidence)
+        return self._decide(
+            "learning_rate", choice.sentence, choice.winner.recipe, choice.evidence, choice.winner.eligible
+        )
 
     def _batches(self, best: Recipe) -> Recipe:
         """Half and double the effective batch; the rate follows with the square root."""
@@ -167,8 +170,8 @@ class Coach:
     def _recommend(self, recipes: Sequence[Recipe]) -> dict[str, Any]:
         outcomes = self.lab.train(recipes)  # finished: only looked up
         numbers = self.lab.measure_task(recipes)
-        base = self.store.study(self.study).facts["base"]["numbers"]
-        metric = "exact_match"
+        measured = self.store.study(self.study).facts["base"]
+        base, metric = measured["numbers"], measured["metric"]
         gains = [[a - b for a, b in zip(numbers[r.run_id][metric], base[metric], strict=True)] for r in recipes]
         gain = stats.recipe_gain(gains)
         able = [o for o in outcomes if o.eligible] or outcomes
@@ -216,9 +219,16 @@ class Coach:
 
         return rule
 
-    def _decide(self, place: str, sentence: str, recipe: Recipe, table: list[dict[str, Any]]) -> Recipe:
-        self._write(place, sentence, {"recipe": recipe.model_dump(mode="json"), "table": table})
+    def _decide(
+        self, place: str, sentence: str, recipe: Recipe, table: list[dict[str, Any]], inside: bool = True
+    ) -> Recipe:
+        self._write(place, sentence, {"recipe": recipe.model_dump(mode="json"), "table": table, "inside": inside})
         return recipe
+
+    def _inside(self, place: str) -> bool:
+        """Whether what was decided there stays inside the budget."""
+        found = self._stored(place)
+        return found is None or found["evidence"].get("inside", True)
 
     def _skip_to(self, place: str, what: str, recipe: Recipe) -> Recipe:
         return self._decide(place, f"Skipped for lack of time: {what}.", recipe, [])
@@ -292,6 +302,11 @@ def _with_batch(recipe: Recipe, size: int) -> Recipe:
     )
 
 
+def _why_further(winner: Outcome, inside: bool) -> str:
+    rate = f"{winner.recipe.learning_rate:g}"
+    return f"The best rate {rate} lies at the edge of the scan" if inside else "No rate stayed inside the budget"
+
+
 def _edge(best: float, rates: Sequence[float]) -> float | None:
     """The next rate beyond the scan, when the best is its lowest or highest."""
     if best == max(rates):
@@ -326,7 +341,7 @@ def _verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str
         if gain and gain["low"] is not None
         else " (one seed: no interval)"
     )
-    head = f"Recommended: {_short(Recipe.model_validate(result['recipe']))}. Exact match {result['base']:.1%} -> {result['tuned']:.1%}"
+    head = f"Recommended: {_short(Recipe.model_validate(result['recipe']))}. {METRICS[result['metric']]} {result['base']:.1%} -> {result['tuned']:.1%}"
     failed = [r["number"] for r in card["rows"] if r["verdict"] == "FAIL"]
     open_ = [r["number"] for r in card["rows"] if r["verdict"] == "UNDECIDED"]
     why = (

@@ -102,7 +102,12 @@ class Worker:
         task, began = self._task(), time.monotonic()
         said = cards.ask_task([base], task)[0]
         seconds = time.monotonic() - began
-        return {"numbers": cards.task_numbers(said, task), "answers": [a.text for a in said], "seconds": seconds}
+        return {
+            "metric": task.metric,
+            "numbers": cards.task_numbers(said, task),
+            "answers": [a.text for a in said],
+            "seconds": seconds,
+        }
 
     def seconds_per_token(self, recipe: Recipe) -> float:
         """The second of two micro-batches: the first one pays for memory and kernels."""
@@ -141,8 +146,8 @@ class Worker:
         numbers, said = cards.generic_numbers(Subject(self._load(recipe)), self._tuned(recipe), ref)
         measured = {**numbers, **task_numbers, **{f"base_{k}": v for k, v in base_task["numbers"].items()}}
         judged = judge(measured, self.budget or Budget())
-        self.store.save_card(recipe.run_id, measured, judged)
         self.store.save_samples(recipe.run_id, self._samples(recipe, base_task["answers"], ref, said))
+        self.store.save_card(recipe.run_id, measured, judged)  # last: a card that is there is whole
         return judged
 
     # training
@@ -151,11 +156,11 @@ class Worker:
         data, base = self._tokens(recipes[0].max_length), self._load(recipes[0])
         self._ref(recipes[0])  # before full fine-tuning moves the base
         # A reopened cohort has a name of its own: its members' states lie under the tags of the cohorts they were stopped in.
-        name = hashlib.sha256(" ".join([*(r.run_id for r in recipes), *["reopened"] * reopen]).encode()).hexdigest()[
-            :10
-        ]
+        names = [r.run_id for r in recipes] + ["reopened"] * reopen
+        name = hashlib.sha256(" ".join(names).encode()).hexdigest()[:10]
         cohort = Cohort(base, recipes, data, self.mode, self.limits)
         for m in cohort.members:
+            self.store.forget_measurements(m.id)  # of an earlier, shorter stretch of the run
             self.store.update_run(m.id, status=Status.RUNNING, reason=None, cohort=name, total_steps=m.total_steps)
         self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
         train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every, reopen)
