@@ -39,7 +39,7 @@ def test_it_walks_rate_batch_epochs_seeds_and_recommends(tmp_path):
     assert all(
         "." in sentence
         for sentence in said
-        if sentence.startswith(("Start", "learning_rate", "Confirm", "Recommended"))
+        if sentence.startswith(("Start", "learning_rate", "Confirm", "Recommended", "Nothing"))
     )
 
 
@@ -116,3 +116,10 @@ def test_when_no_rate_stays_inside_lower_ones_are_tried_and_then_it_says_so(tmp_
     again, _, lab, _ = study(tmp_path / "b", breach_above=0.0)
     assert again.run() == result
     assert lab.trained == []
+
+
+def test_the_users_rate_is_kept_when_other_batches_are_tried(tmp_path):
+    coach, store, _, _ = study(tmp_path, own={"learning_rate": 5e-4})
+    coach.run()
+    assert {r.recipe.learning_rate for r in store.runs()} == {5e-4}
+    assert len({r.recipe.effective_batch for r in store.runs()}) == 3

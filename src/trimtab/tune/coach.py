@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trimtab.analysis import stats
 from trimtab.data.prepare import table_lines
+from trimtab.plan.facts import Facts
 from trimtab.plan.plan import make_plan
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
@@ -20,12 +20,12 @@ from trimtab.store import Store
 from trimtab.tune.budgeting import Pace, affordable_epochs
 from trimtab.tune.choice import Outcome, choose
 from trimtab.tune.lab import Lab, StopRule
+from trimtab.tune.moves import FACTOR, edge, round_rate, short, why_further, with_batch, with_epochs
 from trimtab.tune.race import clearly_worse
+from trimtab.tune.summary import summary, verdict_sentence
 
-FACTOR = 3.0  # between two rates of the scan: the optimum is flat, a wrong scale is not
 EXTENSIONS = 2
 SEEDS = 3
-METRICS = {"exact_match": "Exact match", "overlap": "Overlap with the reference (F1)"}
 
 
 class Coach:
@@ -61,7 +61,7 @@ class Coach:
 
     def _plan(self) -> Recipe:
         facts = self._facts_once("facts", lambda: vars(self.lab.facts()))
-        plan = make_plan(_facts(facts), self.own)
+        plan = make_plan(Facts(**facts), self.own)
         recipe = plan.recipe
         self._facts_once("plan", plan.as_rows)
         self._facts_once("warnings", lambda: list(plan.warnings))
@@ -74,7 +74,7 @@ class Coach:
         self._tick()
         if done := self._decided("plan"):
             return done
-        sentence = f"Start: {_short(recipe)}."
+        sentence = f"Start: {short(recipe)}."
         if self.limit is not None and "num_train_epochs" not in self.own:
             epochs = affordable_epochs(recipe.num_train_epochs, self._left() - self._card_seconds(), self._pace())
             if epochs < recipe.num_train_epochs:
@@ -82,35 +82,36 @@ class Coach:
                     f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
                     f"{self.limit / 60:.0f} minutes, so it starts from {epochs:g}. "
                 )
-                shorter = self._with_epochs(recipe, epochs)
+                examples = self.store.study(self.study).facts["facts"]["examples"]
+                shorter = with_epochs(recipe, epochs, examples, self.own)
                 if shorter.effective_batch < recipe.effective_batch:
                     sentence += (
                         f"The effective batch falls from {recipe.effective_batch} to {shorter.effective_batch} for the sake of "
                         f"enough steps, and the rate with its square root. "
                     )
                 recipe = shorter
-                sentence += f"Start: {_short(recipe)}."
+                sentence += f"Start: {short(recipe)}."
         return self._decide("plan", sentence, recipe, [])
 
     def _learning_rates(self, start: Recipe) -> Recipe:
         if done := self._decided("learning_rate"):
             return done
-        rates = [_round(start.learning_rate * f) for f in (1 / FACTOR, 1, FACTOR)]
+        rates = [round_rate(start.learning_rate * f) for f in (1 / FACTOR, 1, FACTOR)]
         outcomes = self._reopened(self._race([start.but(learning_rate=r) for r in rates]))
         for _ in range(EXTENSIONS):
             choice = choose(outcomes, "learning_rate")
             inside = choice.winner.eligible
-            further = _edge(choice.winner.recipe.learning_rate, rates) if inside else _round(min(rates) / FACTOR)
+            further = edge(choice.winner.recipe.learning_rate, rates) if inside else round_rate(min(rates) / FACTOR)
             if further is None:
                 break
             candidate = start.but(learning_rate=further)
             if not self._fits([candidate], self._confirm_cost(choice.winner.recipe)):
                 self._skip(
                     "learning_rate, one step further",
-                    f"{_why_further(choice.winner, inside)}, and {further:g} was not tried",
+                    f"{why_further(choice.winner, inside)}, and {further:g} was not tried",
                 )
                 break
-            self.say(f"{_why_further(choice.winner, inside)}: trying {further:g}")
+            self.say(f"{why_further(choice.winner, inside)}: trying {further:g}")
             rates.append(further)
             outcomes += self._race([candidate], outcomes)
         choice = choose(outcomes, "learning_rate")
@@ -123,7 +124,7 @@ class Coach:
         if done := self._decided("batch"):
             return done
         sizes = [b for b in (best.effective_batch // 2, best.effective_batch * 2) if b >= 1]
-        candidates = [_with_batch(best, b) for b in sizes]
+        candidates = [with_batch(best, b, self.own) for b in sizes]
         if not self._fits(candidates, self._confirm_cost(best)):
             return self._skip_to("batch", f"effective batch {' and '.join(map(str, sizes))} were not tried", best)
         reference = self.lab.train([best])
@@ -170,22 +171,14 @@ class Coach:
     def _recommend(self, recipes: Sequence[Recipe]) -> dict[str, Any]:
         outcomes = self.lab.train(recipes)  # finished: only looked up
         numbers = self.lab.measure_task(recipes)
-        measured = self.store.study(self.study).facts["base"]
-        base, metric = measured["numbers"], measured["metric"]
-        gains = [[a - b for a, b in zip(numbers[r.run_id][metric], base[metric], strict=True)] for r in recipes]
-        gain = stats.recipe_gain(gains)
+        base = self.store.study(self.study).facts["base"]
         able = [o for o in outcomes if o.eligible] or outcomes
         # The median seed by validation loss: the best one would promise more than the recipe holds.
         chosen = sorted(able, key=lambda o: o.loss)[(len(able) - 1) // 2].recipe
         card = self.lab.card(chosen)
         self._tick()
-        seeds = [_seed_row(o, numbers[o.recipe.run_id], base) for o in outcomes]
-        result = {
-            "recipe": chosen.model_dump(mode="json"), "run": chosen.run_id, "runs": [r.run_id for r in recipes], "seeds": seeds,
-            "metric": metric, "base": _mean(base[metric]), "tuned": _mean([_mean(numbers[r.run_id][metric]) for r in recipes]),
-            "gain": gain and _interval(gain), "confirmed": len(recipes) >= SEEDS, "verdict": card["verdict"],
-        }  # fmt: skip
-        sentence = _verdict_sentence(result, card)
+        result = summary(chosen, outcomes, numbers, base, card["verdict"], SEEDS)
+        sentence = verdict_sentence(result, card)
         self._write("recommendation", sentence, result)
         self.store.update_study(self.study, status=Status.COMPLETE, facts={"recommendation": result})
         return result
@@ -280,93 +273,3 @@ class Coach:
     def _card_seconds(self) -> float:
         """Task answers of three seeds and one card: 3.5 times the base model's task answers, measured on the bundled model."""
         return 3.5 * self.store.study(self.study).facts["base"]["seconds"]
-
-    def _with_epochs(self, recipe: Recipe, epochs: float) -> Recipe:
-        """Fewer epochs, and a smaller batch where that would leave fewer than 100 steps (down to 4)."""
-        shorter = recipe.but(num_train_epochs=epochs)
-        examples = self.store.study(self.study).facts["facts"]["examples"]
-        while shorter.steps(examples) < 100 and shorter.effective_batch > 8:
-            shorter = _with_batch(shorter, shorter.effective_batch // 2)
-        return shorter
-
-
-def _with_batch(recipe: Recipe, size: int) -> Recipe:
-    """Another effective batch at the same memory where possible; Adam's rate follows with √, SGD's linearly."""
-    micro = math.gcd(recipe.per_device_train_batch_size, size)
-    factor = size / recipe.effective_batch
-    scale = factor if recipe.optim == "sgd" else math.sqrt(factor)
-    return recipe.but(
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=size // micro,
-        learning_rate=_round(recipe.learning_rate * min(2.83, max(1 / 2.83, scale))),
-    )
-
-
-def _why_further(winner: Outcome, inside: bool) -> str:
-    rate = f"{winner.recipe.learning_rate:g}"
-    return f"The best rate {rate} lies at the edge of the scan" if inside else "No rate stayed inside the budget"
-
-
-def _edge(best: float, rates: Sequence[float]) -> float | None:
-    """The next rate beyond the scan, when the best is its lowest or highest."""
-    if best == max(rates):
-        return _round(best * FACTOR)
-    return _round(best / FACTOR) if best == min(rates) else None
-
-
-def _facts(stored: Mapping[str, Any]) -> Any:
-    from trimtab.plan.facts import Facts
-
-    return Facts(**stored)
-
-
-def _seed_row(
-    o: Outcome, numbers: Mapping[str, Sequence[float]], base: Mapping[str, Sequence[float]]
-) -> dict[str, Any]:
-    return {
-        "seed": o.recipe.seed,
-        "run": o.recipe.run_id,
-        "status": o.status,
-        "loss": o.loss,
-        "kl": o.kl,
-        **{k: _mean(v) for k, v in numbers.items()},
-        "base": {k: _mean(v) for k, v in base.items()},
-    }
-
-
-def _verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
-    gain = result["gain"]
-    span = (
-        f" [{gain['low']:+.1%}, {gain['high']:+.1%}]"
-        if gain and gain["low"] is not None
-        else " (one seed: no interval)"
-    )
-    head = f"Recommended: {_short(Recipe.model_validate(result['recipe']))}. {METRICS[result['metric']]} {result['base']:.1%} -> {result['tuned']:.1%}"
-    failed = [r["number"] for r in card["rows"] if r["verdict"] == "FAIL"]
-    open_ = [r["number"] for r in card["rows"] if r["verdict"] == "UNDECIDED"]
-    why = (
-        f" ({'fails: ' + ', '.join(failed) if failed else 'undecided: ' + ', '.join(open_)})" if failed or open_ else ""
-    )
-    return (
-        f"{head}, gain {gain['value']:+.1%}{span} over {len(result['runs'])} seeds. Budget: {result['verdict']}{why}."
-    )
-
-
-def _short(recipe: Recipe) -> str:
-    lora = f", r {recipe.r}" if recipe.method == "lora" else ""
-    return (
-        f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch}, "
-        f"{recipe.num_train_epochs:g} epochs{lora}"
-    )
-
-
-def _interval(i: stats.Interval) -> dict[str, Any]:
-    return {k: (v if not isinstance(v, float) or math.isfinite(v) else None) for k, v in vars(i).items()}
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.1e}")
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

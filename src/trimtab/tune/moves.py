@@ -1,0 +1,60 @@
+"""The next recipes to try: other rates, batches and lengths. Pure; the user's own settings are never touched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Sequence
+
+from trimtab.spec.recipe import Recipe
+from trimtab.tune.choice import Outcome
+
+FACTOR = 3.0  # between two rates of the scan: the optimum is flat, a wrong scale is not
+MOST = 2.83  # the square-root rule is not trusted beyond a factor of eight in batch
+LEAST_STEPS = 100  # below this the optimum of the rate moves (tinker docs)
+
+
+def edge(best: float, rates: Sequence[float]) -> float | None:
+    """The next rate beyond the scan, when the best is its lowest or highest."""
+    if best == max(rates):
+        return round_rate(best * FACTOR)
+    return round_rate(best / FACTOR) if best == min(rates) else None
+
+
+def why_further(winner: Outcome, inside: bool) -> str:
+    rate = f"{winner.recipe.learning_rate:g}"
+    return f"The best rate {rate} lies at the edge of the scan" if inside else "No rate stayed inside the budget"
+
+
+def with_batch(recipe: Recipe, size: int, own: Container[str] = ()) -> Recipe:
+    """Another effective batch at the same memory where possible; Adam's rate follows with √, SGD's linearly."""
+    micro = math.gcd(recipe.per_device_train_batch_size, size)
+    other = recipe.but(per_device_train_batch_size=micro, gradient_accumulation_steps=size // micro)
+    if "learning_rate" in own:
+        return other
+    factor = size / recipe.effective_batch
+    scale = factor if recipe.optim == "sgd" else math.sqrt(factor)
+    return other.but(learning_rate=round_rate(recipe.learning_rate * min(MOST, max(1 / MOST, scale))))
+
+
+def with_epochs(recipe: Recipe, epochs: float, examples: int, own: Container[str] = ()) -> Recipe:
+    """Another length, and a smaller batch (down to 8) where it would leave too few optimizer steps."""
+    other = recipe.but(num_train_epochs=epochs)
+    if "per_device_train_batch_size" in own or "gradient_accumulation_steps" in own:
+        return other
+    while other.steps(examples) < LEAST_STEPS and other.effective_batch > 8:
+        other = with_batch(other, other.effective_batch // 2, own)
+    return other
+
+
+def round_rate(value: float) -> float:
+    """Two significant digits: the optimum is far flatter than that."""
+    return float(f"{value:.1e}")
+
+
+def short(recipe: Recipe) -> str:
+    lora = f", r {recipe.r}" if recipe.method == "lora" else ""
+    plural = "" if recipe.num_train_epochs == 1 else "s"
+    return (
+        f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch}, "
+        f"{recipe.num_train_epochs:g} epoch{plural}{lora}"
+    )

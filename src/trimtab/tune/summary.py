@@ -1,0 +1,68 @@
+"""Finished seeds and a card -> the recommendation, as data and as a sentence. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trimtab.analysis import stats
+from trimtab.spec.recipe import Recipe
+from trimtab.tune.choice import Outcome
+from trimtab.tune.moves import short
+
+METRICS = {"exact_match": "Exact match", "overlap": "Overlap with the reference (F1)"}
+Numbers = Mapping[str, Sequence[float]]
+
+
+def summary(
+    chosen: Recipe,
+    outcomes: Sequence[Outcome],
+    numbers: Mapping[str, Numbers],
+    base: Mapping[str, Any],
+    verdict: str,
+    wanted: int,
+) -> dict[str, Any]:
+    """`base` is what the untouched model was measured with: its numbers and the task's metric."""
+    metric, untouched = base["metric"], base["numbers"]
+    runs = [o.recipe.run_id for o in outcomes]
+    gains = [[a - b for a, b in zip(numbers[run][metric], untouched[metric], strict=True)] for run in runs]
+    gain = stats.recipe_gain(gains)
+    return {
+        "recipe": chosen.model_dump(mode="json"),
+        "run": chosen.run_id,
+        "runs": runs,
+        "seeds": [_seed_row(o, numbers[o.recipe.run_id], untouched) for o in outcomes],
+        "metric": metric,
+        "base": _mean(untouched[metric]),
+        "tuned": _mean([_mean(numbers[run][metric]) for run in runs]),
+        "gain": gain and {k: v if math.isfinite(v) else None for k, v in vars(gain).items()},
+        "confirmed": len(runs) >= wanted and all(o.eligible for o in outcomes),
+        "verdict": verdict,
+    }
+
+
+def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    gain, seeds = result["gain"], len(result["runs"])
+    span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else ""
+    counted = f"over {seeds} seeds" if seeds > 1 else "with one seed, so without an interval"
+    head = "Nothing is recommended inside this budget; nearest" if result["verdict"] == "FAIL" else "Recommended"
+    states = {s: [r["number"] for r in card["rows"] if r["verdict"] == s] for s in ("FAIL", "UNDECIDED")}
+    notes = [
+        f"{word} {', '.join(states[s])}" for s, word in (("FAIL", "fails"), ("UNDECIDED", "undecided:")) if states[s]
+    ]
+    return (
+        f"{head}: {short(Recipe.model_validate(result['recipe']))}. "
+        f"{METRICS[result['metric']]} {result['base']:.1%} -> {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {counted}. "
+        f"Budget: {result['verdict']}{' (' + '; '.join(notes) + ')' if notes else ''}."
+    )
+
+
+def _seed_row(o: Outcome, numbers: Numbers, base: Numbers) -> dict[str, Any]:
+    means = {k: _mean(v) for k, v in numbers.items()}
+    own = {"seed": o.recipe.seed, "run": o.recipe.run_id, "status": o.status, "loss": o.loss, "kl": o.kl}
+    return {**own, **means, "base": {k: _mean(v) for k, v in base.items()}}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
