@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trimtab.data import home_commands
+from trimtab.data import home_commands, hub
 from trimtab.data.assets import fetch
 from trimtab.errors import DataError, did_you_mean
 
@@ -137,7 +137,10 @@ def _parquet(path: Path) -> Rows:
 
 def _hub(name: str) -> Source:
     import datasets
+    import huggingface_hub.constants
 
+    if not hub.reachable():  # then only the local cache is asked
+        datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
     try:
         loaded = datasets.load_dataset(name)
     except Exception as error:

@@ -20,6 +20,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from trimtab.data import hub
 from trimtab.data.assets import cache_folder, fetch, need_space
 from trimtab.errors import ModelError, did_you_mean
 
@@ -48,7 +49,7 @@ def resolve(model: str, say: Say = print) -> str:
 
 def load_tokenizer(model: str, say: Say = print) -> Any:
     with _clear_errors(model):
-        tokenizer = AutoTokenizer.from_pretrained(resolve(model, say))
+        tokenizer = AutoTokenizer.from_pretrained(**_source(model, say))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -57,7 +58,7 @@ def load_tokenizer(model: str, say: Say = print) -> Any:
 def load_model(model: str, dtype: torch.dtype, device: str, say: Say = print) -> torch.nn.Module:
     """The causal LM in evaluation mode with every weight frozen."""
     with _clear_errors(model):
-        loaded = AutoModelForCausalLM.from_pretrained(resolve(model, say), dtype=dtype)
+        loaded = AutoModelForCausalLM.from_pretrained(**_source(model, say), dtype=dtype)
     loaded.config.use_cache = False
     loaded.requires_grad_(False)
     return loaded.to(device).eval()  # type: ignore[arg-type]
@@ -66,7 +67,7 @@ def load_model(model: str, dtype: torch.dtype, device: str, say: Say = print) ->
 def facts(model: str, say: Say = print) -> dict[str, Any]:
     """Architecture facts from config.json alone; no weights are read. Unknown is None."""
     with _clear_errors(model):
-        config = AutoConfig.from_pretrained(resolve(model, say))
+        config = AutoConfig.from_pretrained(**_source(model, say))
     text = config.get_text_config()
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config)
@@ -78,6 +79,12 @@ def facts(model: str, say: Say = print) -> dict[str, Any]:
         "layers": getattr(text, "num_hidden_layers", None),
         "positions": getattr(text, "max_position_embeddings", None),
     }
+
+
+def _source(model: str, say: Say) -> dict[str, Any]:
+    """Arguments of from_pretrained: a hub that cannot be reached is not asked, only its local cache."""
+    found = resolve(model, say)
+    return {"pretrained_model_name_or_path": found, "local_files_only": not (Path(found).exists() or hub.reachable())}
 
 
 def _bundled(name: str, say: Say) -> Path:
