@@ -48,9 +48,9 @@ def reference(base: Subject, cache: Path | None = None, language: str = "en") ->
     said = _cached_answers(base, messages, cache, prompts)
     asked = [prompt_ids(m, base.base.tokenizer) for m in messages]
     kl_rows = tuple(_row(p, a.tokens) for p, a in zip(asked, said, strict=True) if a.tokens)
-    pulse_rows = tuple(_row(p, a.tokens[:PULSE_TOKENS]) for p, a in zip(asked, said, strict=True) if a.tokens)[
-        :PULSE_PROMPTS
-    ]
+    # the shortest prompts: a pulse has to cost next to nothing
+    brief = sorted(zip(asked, said, strict=True), key=lambda pair: len(pair[0]))
+    pulse_rows = tuple(_row(p, a.tokens[:PULSE_TOKENS]) for p, a in brief if a.tokens)[:PULSE_PROMPTS]
     text_rows = tuple(
         _text_row(ids) for ids in base.base.tokenizer(list(generic_texts()), add_special_tokens=False)["input_ids"]
     )

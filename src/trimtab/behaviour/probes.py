@@ -9,7 +9,7 @@ from pathlib import Path
 
 CARD_PROMPTS = 24
 PULSE_PROMPTS = 8
-PULSE_TOKENS = 24  # of the base model's own answer, teacher-forced
+PULSE_TOKENS = 16  # of the base model's own answer, teacher-forced
 CARD_TOKENS = 64
 TEXTS = 16
 TEXT_TOKENS = 96
