@@ -183,14 +183,14 @@ def opened(out: str | Path, create: bool = True) -> Iterator[Store]:
         store = Store(path, create=create)
         with _only_writer(path) if create else contextlib.nullcontext():
             yield store
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        if number == errno.ENOSPC or "No space left" in str(error):  # safetensors has an error class of its own
             raise SpaceError(
-                f"the disk of {path} is full; free some space and start the same command again: "
-                "it continues where it was"
+                f"the disk of {path} is full; free some space and start the same command again: it continues where it was"
             ) from None
-        if error.errno in (errno.EACCES, errno.EROFS):
-            raise StoreError(f"{path} cannot be written ({error.strerror}); give another folder with --out") from None
+        if number in (errno.EACCES, errno.EROFS):
+            raise StoreError(f"{path} cannot be written; give another folder with --out") from None
         raise
 
 

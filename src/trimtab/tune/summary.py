@@ -28,15 +28,20 @@ def summary(
     runs = [o.recipe.run_id for o in outcomes]
     gains = [[a - b for a, b in zip(numbers[run][metric], untouched[metric], strict=True)] for run in runs]
     gain = stats.recipe_gain(gains)
+    seeds = [_seed_row(o, numbers[o.recipe.run_id], untouched) for o in outcomes]
     return {
         "recipe": chosen.model_dump(mode="json"),
         "run": chosen.run_id,
         "runs": runs,
-        "seeds": [_seed_row(o, numbers[o.recipe.run_id], untouched) for o in outcomes],
+        "seeds": seeds,
+        "over_seeds": {
+            **{k: _spread([s[k] for s in seeds], math.inf) for k in ("loss", "kl")},
+            **{k: _spread([s[k] for s in seeds], 1.0) for k in untouched},
+        },
         "metric": metric,
         "base": _mean(untouched[metric]),
         "tuned": _mean([_mean(numbers[run][metric]) for run in runs]),
-        "gain": gain and {k: v if math.isfinite(v) else None for k, v in vars(gain).items()},
+        "gain": gain and _finite(gain),
         "confirmed": len(runs) >= wanted and all(o.eligible for o in outcomes),
         "verdict": verdict,
     }
@@ -62,6 +67,18 @@ def _seed_row(o: Outcome, numbers: Numbers, base: Numbers) -> dict[str, Any]:
     means = {k: _mean(v) for k, v in numbers.items()}
     own = {"seed": o.recipe.seed, "run": o.recipe.run_id, "status": o.status, "loss": o.loss, "kl": o.kl}
     return {**own, **means, "base": {k: _mean(v) for k, v in base.items()}}
+
+
+def _spread(values: Sequence[float | None], top: float) -> dict[str, float | None] | None:
+    """Mean and 95 % interval over seeds, kept between 0 and `top`; the bounds are None for one seed."""
+    interval = stats.seeds([v for v in values if v is not None])
+    if interval is None:
+        return None
+    return {k: v if v is None or k == "n" else min(top, max(0.0, v)) for k, v in _finite(interval).items()}
+
+
+def _finite(interval: stats.Interval) -> dict[str, float | None]:
+    return {k: v if math.isfinite(v) else None for k, v in vars(interval).items()}
 
 
 def _mean(values: Sequence[float]) -> float:
