@@ -87,11 +87,15 @@ def export(member: Member, base: Base, folder: Path) -> None:
     """The member's weights as anybody loads them: `PeftModel.from_pretrained(base, folder)` or `from_pretrained(folder)`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent))
-    if member.adapter is None:
-        base.model.save_pretrained(scratch)  # type: ignore[operator]
-        base.tokenizer.save_pretrained(scratch)
-    else:
-        _export_adapter(member, member.adapter, scratch)
+    try:
+        if member.adapter is None:
+            base.model.save_pretrained(scratch)  # type: ignore[operator]
+            base.tokenizer.save_pretrained(scratch)
+        else:
+            _export_adapter(member, member.adapter, scratch)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)  # half an export is no export
+        raise
     scratch.chmod(0o755)
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)

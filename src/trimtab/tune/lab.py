@@ -24,7 +24,7 @@ class Lab(Protocol):
         """The untouched model's task numbers, the task's metric and how long it took; once per study."""
 
     def seconds_per_token(self, recipe: Recipe) -> float:
-        """Timed on one real micro-batch."""
+        """Timed on real micro-batches."""
 
     def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None, reopen: bool = False) -> list[Outcome]:
         """Train (or continue, or just look up) these runs; compatible ones as a cohort. `reopen`: stopped ones go on."""
