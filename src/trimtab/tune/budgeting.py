@@ -21,10 +21,10 @@ class Pace:
 
 # A whole study costs about this many times its starting recipe: rates 1.5 and batch 1.25 (the race stops the losers
 # early), two more seeds 2, and room for part of the longer run that the epochs step tries.
-STUDY_COST = 6.0
+STUDY_COST = 5.5
 
 
 def affordable_epochs(wanted: float, seconds: float, pace: Pace) -> float:
-    """The starting epochs that leave room for the whole study, in halves, at least 0.5."""
+    """The starting epochs that leave room for the whole study, in quarters, at least 0.5."""
     one_epoch = pace.epoch_tokens * pace.seconds_per_token
-    return min(wanted, max(0.5, int(2 * seconds / (STUDY_COST * one_epoch)) / 2))
+    return min(wanted, max(0.5, int(4 * seconds / (STUDY_COST * one_epoch)) / 4))
