@@ -42,6 +42,7 @@ def test_a_folder_splits_by_file_name(tmp_path):
         ("j.parquet", b"no", "cannot be read as parquet"),
         ("k.txt", b"hello", "ends in .txt"),
         ("l.csv", b"a,b\n", "holds no rows"),
+        ("m.csv", b"prompt,completion\na,b,c\n", "line 2 has more fields"),
     ],
 )
 def test_bad_files_are_one_sentence(tmp_path, name, content, said):
@@ -60,3 +61,12 @@ def test_things_that_are_not_there(tmp_path):
         read(str(tmp_path))
     with pytest.raises(DataError, match="hub did not give it"):
         read("nobody/nothing")
+
+
+def test_odd_but_right_files(tmp_path):
+    (tmp_path / "a.JSONL").write_text(
+        json.dumps({"prompt": "x\u2028y", "completion": "z\x85"}, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    assert read(str(tmp_path / "a.JSONL")).rows["train"] == [{"prompt": "x\u2028y", "completion": "z\x85"}]
+    (tmp_path / "b.csv").write_text("prompt;completion\na, b;c\n" + "x" * 200_000 + ";y\n", encoding="utf-8")
+    assert read(str(tmp_path / "b.csv")).rows["train"][0] == {"prompt": "a, b", "completion": "c"}

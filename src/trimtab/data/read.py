@@ -41,7 +41,7 @@ def read(data: str, say: Callable[[str], None] = print) -> Source:
         return _folder(path)
     if path.exists():
         return Source(data, {"train": _file(path)})
-    if path.suffix in SUFFIXES or data.startswith((".", "/", "~")):
+    if path.suffix.lower() in SUFFIXES or data.startswith((".", "/", "~")):
         raise DataError(
             f"{data} does not exist; give a {', '.join(SUFFIXES)} file, a folder, a hub id or bundled:home-commands"
         )
@@ -62,7 +62,7 @@ def _bundled(data: str, say: Callable[[str], None]) -> Source:
 
 
 def _folder(path: Path) -> Source:
-    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES)
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError(f"{path} holds no {', '.join(SUFFIXES)} file")
     rows: dict[str, Rows] = {}
@@ -77,9 +77,10 @@ def _folder(path: Path) -> Source:
 
 
 def _file(path: Path) -> Rows:
-    if path.suffix == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
         return _parquet(path)
-    if path.suffix not in SUFFIXES:
+    if suffix not in SUFFIXES:
         raise DataError(f"{path} ends in {path.suffix or 'nothing'}; allowed are {', '.join(SUFFIXES)}")
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -90,7 +91,7 @@ def _file(path: Path) -> Rows:
         ) from None
     if not text.strip():
         raise DataError(f"{path} is empty; it needs at least one example")
-    rows = {".jsonl": _jsonl, ".json": _json, ".csv": _csv}[path.suffix](text, path)
+    rows = {".jsonl": _jsonl, ".json": _json, ".csv": _csv}[suffix](text, path)
     if not rows:
         raise DataError(f"{path} holds no rows; it needs at least one example")
     return rows
@@ -98,7 +99,7 @@ def _file(path: Path) -> Rows:
 
 def _jsonl(text: str, path: Path) -> Rows:
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 may stand inside a string
         if line.strip():
             try:
                 row = json.loads(line)
@@ -122,8 +123,19 @@ def _json(text: str, path: Path) -> Rows:
     return [_row(row, f"{path}, item {i}") for i, row in enumerate(value)]
 
 
-def _csv(text: str, _path: Path) -> Rows:
-    return [dict(row) for row in csv.DictReader(io.StringIO(text))]
+def _csv(text: str, path: Path) -> Rows:
+    """Comma, semicolon or tab: whichever the header has most of."""
+    header = text.split("\n", 1)[0]
+    csv.field_size_limit(10**9)  # one long answer is no error
+    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
+    rows = []
+    for row in reader:
+        if None in row:
+            raise DataError(
+                f"{path}, line {reader.line_num} has more fields than the header; put quotes around text with commas"
+            )
+        rows.append(dict(row))
+    return rows
 
 
 def _parquet(path: Path) -> Rows:
