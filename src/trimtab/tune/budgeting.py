@@ -21,7 +21,7 @@ class Pace:
 
 # A whole study costs about this many times its starting recipe: rates 1.5 and batch 1.25 (the race stops the losers
 # early), two more seeds 2, and room for part of the longer run that the epochs step tries.
-STUDY_COST = 5.5
+STUDY_COST = 6.5
 
 
 def affordable_epochs(wanted: float, seconds: float, pace: Pace) -> float:
