@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from trimtab.errors import SpecError
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.yaml_file import dump, load_budget, load_recipe
+from trimtab.spec.yaml_file import dump, load_budget, load_recipe, parse_overrides
 
 
 def write(path, text):
@@ -94,3 +94,9 @@ def test_a_budget_that_nothing_can_meet(tmp_path):
         load_budget(write(tmp_path / "b.yaml", "limits:\n  kl_generic: {max: -0.1}\n"))
     with pytest.raises(SpecError, match="nothing can meet"):
         load_budget(write(tmp_path / "c.yaml", "limits:\n  format_validity: {min: 1.2}\n"))
+
+
+def test_typed_values_keep_their_kind(tmp_path):
+    typed = parse_overrides(["bf16=false", "learning_rate=1e-4", "target_modules=[q_proj,gate_proj]"])
+    assert typed == {"bf16": False, "learning_rate": 1e-4, "target_modules": ["q_proj", "gate_proj"]}
+    assert load_recipe(write(tmp_path / "r.yaml", 'model: m\ndata: "my #1.jsonl"\n')).data == "my #1.jsonl"

@@ -131,12 +131,21 @@ def _read(path: Path) -> dict[str, Any]:
         raise SpecError(str(path), [f"is not valid YAML{line}: {getattr(error, 'problem', error)}"]) from None
     if not isinstance(raw, dict):
         raise SpecError(str(path), [f"must be a mapping of setting: value, got {type(raw).__name__}"])
-    return {str(k): _number_or_yaml(v) if isinstance(v, str) else v for k, v in raw.items()}
+    return {str(k): _number_or_text(v) if isinstance(v, str) else v for k, v in raw.items()}
+
+
+def _number_or_text(text: str) -> Any:
+    """YAML 1.1 reads 1e-4 as text; everybody who types it means the number."""
+    try:
+        return float(text) if "e" in text.lower() else text
+    except ValueError:
+        return text
 
 
 def _number_or_yaml(text: str) -> Any:
-    """YAML 1.1 reads 1e-4 as text; everybody who types it means the number."""
+    """A value as typed on a command line: a number, true, false, a list or text."""
+    number = _number_or_text(text)
     try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError):
+        return yaml.safe_load(text) if isinstance(number, str) else number
+    except yaml.YAMLError:
         return text
