@@ -10,14 +10,17 @@ import errno
 import hashlib
 import json
 import math
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpaceError, SpecError, StoreError
+from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.yaml_file import check, dump, load_budget, load_recipe
+from trimtab.spec.status import Status
+from trimtab.spec.yaml_file import check, dump, load_budget, load_recipe, split_overrides
 
 if TYPE_CHECKING:
     from trimtab.store import RunRow, Store
@@ -48,34 +51,36 @@ def tune(
     budget: str | Path | None = None,
     seconds: float | None = None,
     out: str | Path = DEFAULT_OUT,
-    own: Mapping[str, Any] | None = None,
+    own: Mapping[str, Any] | Sequence[str] | None = None,
     mode: str = "fast",
     watcher: Any = None,
 ) -> dict[str, Any]:
     """The main job. Gives the recommendation with "report" (a path) added; started again, it continues or looks it up."""
-    own = dict(own or {})
-    check(Recipe, {"model": model, "data": data, **own}, "your settings")
+    own = own_settings(model, data, own or {})
     limits = load_budget(budget)
-    asked = {
-        "model": model,
-        "data": data,
-        "budget": limits.model_dump(mode="json"),
-        "seconds": seconds,
-        "own": own,
-        "mode": mode,
-    }
-    study = "tune-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+    watcher = watcher or Quiet()
     with opened(out) as store:
-        known = {s.id: s.asked for s in store.studies()}
-        from trimtab.run import machine
+        from trimtab.run import machine, material
         from trimtab.tune.coach import Coach
         from trimtab.tune.worker import Worker
 
+        what = material.gather(model, data, watcher.note)
+        asked = {
+            "model": model,
+            "data": data,
+            "fingerprint": what.fingerprint,
+            "budget": limits.model_dump(mode="json"),
+            "seconds": seconds,
+            "own": own,
+            "mode": mode,
+        }
+        study = "tune-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+        known = {s.id: s.asked for s in store.studies()}
         found = machine.look((known.get(study) or {}).get("machine", {}).get("threads"))
         base = {"method": own.get("method", "lora"), "bf16": own.get("bf16")}
-        worker = Worker(store, model, data, found, watcher or Quiet(), limits, study, mode, **base)  # type: ignore[arg-type]
+        worker = Worker(store, what, found, watcher, limits, study, mode, **base)  # type: ignore[arg-type]
         _need_space(Path(out), worker.facts().parameters)
-        command = _command(model, data, budget, seconds, out, own)
+        command = _command(model, data, budget, seconds, out, own, mode)
         store.open_study(
             study, {**asked, "machine": found.as_dict(), "versions": machine.versions(), "command": command}
         )
@@ -95,52 +100,60 @@ def train(
     mode: str = "fast",
     watcher: Any = None,
 ) -> RunRow:
-    """One run of one recipe, or its continuation. `budget` adds the guard that stops it at two breaches in a row."""
+    """One run of one recipe, or its continuation. `budget` adds the guard that stops it at two breaches in a row.
+
+    A run that something else had stopped (a limit, a race, another budget) goes on; broken numbers do not.
+    """
     spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     limits = load_budget(budget) if budget else None
     with opened(out) as store:
         from trimtab.data.prepare import table_lines
-        from trimtab.run import machine
+        from trimtab.run import machine, material
         from trimtab.run.guards import Limits
         from trimtab.tune.worker import Worker
 
-        worker = Worker(
-            store,
-            spec.model,
-            spec.data,
-            machine.look(),
-            watcher or Quiet(),
-            limits,
-            None,
-            mode,  # type: ignore[arg-type]
-            Limits(max_tokens, max_seconds),
-        )
+        watcher = watcher or Quiet()
+        what = material.gather(spec.model, spec.data, watcher.note)
+        spec = what.named_in(spec)
+        stop_at = Limits(max_tokens, max_seconds)
+        worker = Worker(store, what, machine.look(), watcher, limits, None, mode, stop_at)  # type: ignore[arg-type]
         for line in table_lines(worker.describe_data(spec.max_length)):
             worker.watcher.note(line)
-        before = store.add_run(spec)
-        # a run that a limit had stopped goes on when it is asked for again
-        worker.train([spec], reopen="limit" in (before.reason or ""))
-        return store.run(spec.run_id)
+        (found,) = worker.train([spec], reopen=True)
+        row = store.run(spec.run_id)
+        if found.breach and row.status == Status.COMPLETE:  # trained to its end before, without this budget
+            watcher.note(f"{row.id} is outside the budget {limits.name if limits else ''}: {found.breach}")
+        return row
 
 
 def card(
     run: str, *, budget: str | Path | None = None, out: str | Path = DEFAULT_OUT, watcher: Any = None
 ) -> dict[str, Any]:
     """The behaviour card of a trained run against its base model; measured once, judged against any budget."""
-    limits = load_budget(budget)
+    from trimtab.analysis.card import judge, measured_enough
+
+    given = load_budget(budget) if budget else None
     with opened(out, create=False) as store:
         row = store.find_run(run)
-        if (stored := store.card(row.id)) is not None:
-            from trimtab.analysis.card import judge
-
+        limits = given or _budget_of(store, row)
+        if (stored := store.card(row.id)) and measured_enough(stored["measured"], limits):
             return {"run": row.id, **judge(stored["measured"], limits)}
         if not (store.folder / "runs" / row.id / "best").exists():
             raise StoreError(f"run {row.id} is {row.status} and has no saved weights yet; train it first")
-        from trimtab.run import machine
+        from trimtab.run import machine, material
         from trimtab.tune.worker import Worker
 
-        worker = Worker(store, row.recipe.model, row.recipe.data, machine.look(), watcher or Quiet(), limits, row.study)
+        watcher = watcher or Quiet()
+        what = material.gather(row.recipe.model, row.recipe.data, watcher.note)
+        what.named_in(row.recipe)
+        base = {"method": row.recipe.method, "bf16": row.recipe.bf16}
+        worker = Worker(store, what, machine.look(), watcher, limits, row.study, **base)  # type: ignore[arg-type]
         return {"run": row.id, **worker.card(row.recipe)}
+
+
+def _budget_of(store: Store, run: RunRow) -> Budget:
+    """The budget of the study that the run was made for, else the standard one."""
+    return Budget.model_validate(store.study(run.study).asked["budget"]) if run.study else load_budget(None)
 
 
 def runs(out: str | Path = DEFAULT_OUT) -> list[RunRow]:
@@ -237,14 +250,32 @@ def _hand_over(store: Store, study: str, result: Mapping[str, Any]) -> Path:
     return write_report(store, study, folder)
 
 
+def own_settings(model: str, data: str, own: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+    """What a person fixed, typed and checked: all problems in one SpecError."""
+    values, problems = (dict(own), []) if isinstance(own, Mapping) else split_overrides(own)
+    named = {k: v for k, v in values.items() if k in ("model", "data", "fingerprint")}
+    problems += [f"{k} is no setting here: MODEL and DATA are the first two arguments" for k in named]
+    values = {k: v for k, v in values.items() if k not in named}
+    checked = check(Recipe, {"model": model, "data": data, **values}, "your settings", problems)
+    return {k: getattr(checked, k) for k in values}
+
+
 def _command(
-    model: str, data: str, budget: str | Path | None, seconds: float | None, out: str | Path, own: Mapping[str, Any]
+    model: str,
+    data: str,
+    budget: str | Path | None,
+    seconds: float | None,
+    out: str | Path,
+    own: Mapping[str, Any],
+    mode: str,
 ) -> str:
+    """What to type to get this study; quoted for a shell."""
     parts = ["trimtab", "tune", model, data]
     parts += ["--budget", str(budget)] if budget else []
     parts += ["--time", duration_text(seconds)] if seconds else []
     parts += ["--out", str(out)] if Path(out) != DEFAULT_OUT else []
-    return " ".join(parts + [f"{k}={v}" for k, v in own.items()])
+    parts += ["--certify"] if mode == "certify" else []
+    return shlex.join(parts + [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in own.items()])
 
 
 def duration(text: str) -> float:

@@ -1,6 +1,6 @@
 import pytest
 
-from trimtab.analysis.card import breach, judge
+from trimtab.analysis.card import breach, judge, left_budget, measured_enough, prompts_needed
 from trimtab.analysis.compare import compare_runs
 from trimtab.errors import StoreError
 from trimtab.spec.budget import Budget, Limit, preset
@@ -37,10 +37,33 @@ def test_missing_is_never_a_pass():
 
 
 def test_few_items_are_undecided_and_say_what_would_decide():
-    judged = judge({**CALM, "degenerate_tuned": [0.0] * 24}, preset())
+    judged = judge({**CALM, "degenerate_tuned": [0.0] * 24, "degenerate_base": [0.0] * 24}, preset())
     row = next(r for r in judged["rows"] if r["number"] == "degeneration")
     assert row["verdict"] == "UNDECIDED"
     assert row["to_decide"] == "about 300 prompts at this rate"
+
+
+def test_only_what_the_tuning_broke_counts_as_degeneration():
+    """A base that repeats itself on every prompt is not the recipe's fault."""
+    repeats = {**CALM, "degenerate_tuned": [1.0] * 400, "degenerate_base": [1.0] * 400}
+    assert verdicts(repeats, preset())[1]["degeneration"] == "PASS"
+    broken = {**CALM, "degenerate_tuned": [1.0] * 40 + [0.0] * 360}
+    assert verdicts(broken, preset())[1]["degeneration"] == "FAIL"
+
+
+@pytest.mark.parametrize("name", ["tight", "standard", "loose"])
+def test_every_preset_can_be_passed_with_the_prompts_that_it_asks_for(name):
+    n = prompts_needed(preset(name))
+    raw = {**CALM, "degenerate_tuned": [0.0] * n, "degenerate_base": [0.0] * n, "format_validity": [1.0] * 60}
+    assert verdicts(raw, preset(name))[0] == "PASS"
+    assert measured_enough(raw, preset(name))
+    assert measured_enough(raw, preset("standard")) == (name != "loose")
+
+
+def test_two_breaches_in_a_row_leave_the_budget_and_two_apart_do_not():
+    wild, calm = {"kl_generic": [0.9] * 5}, {"kl_generic": [0.01] * 5}
+    assert left_budget([calm, wild, wild, calm], preset()).startswith("budget breached")
+    assert left_budget([wild, calm, wild], preset()) is None
 
 
 def test_a_pulse_breaches_only_hard_limits_that_it_measures():

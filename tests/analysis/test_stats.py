@@ -40,3 +40,24 @@ def test_a_recipes_gain_knows_both_kinds_of_noise():
     assert items_only.value == seeds_only.value == 0.5
     assert seeds_only.high - seeds_only.low > items_only.high - items_only.low > 0
     assert stats.recipe_gain([[1.0, 0.0]]).low == -math.inf  # one seed says nothing about the recipe
+
+
+def test_items_that_all_agree_are_no_certainty():
+    """Sixty right answers out of sixty leave the rule of three; nothing gained anywhere touches 0 on both sides."""
+    all_gained = stats.recipe_gain([[1.0] * 60] * 3)
+    assert 0.9 < all_gained.low < 0.96
+    assert all_gained.high == 1.0
+    none = stats.recipe_gain([[0.0] * 60] * 3)
+    assert none.low < 0 < none.high
+    assert none.above == pytest.approx(0.05, abs=0.02)
+    assert stats.paired_shares([1.0] * 8, [0.0] * 8).low < 1.0
+    assert stats.paired_shares([1.0], [0.0]).low == -math.inf
+
+
+def test_the_interval_of_a_gain_covers_it_for_rare_and_common_gains():
+    rng = np.random.default_rng(2)
+    for p in (0.03, 0.3, 0.9):
+        hits = [
+            (i := stats.paired_shares((rng.random(60) < p) * 1.0, np.zeros(60))).low <= p <= i.high for _ in range(400)
+        ]
+        assert np.mean(hits) >= 0.93

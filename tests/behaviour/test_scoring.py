@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json
+from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json, word_count
 
 
 def test_degeneration():
@@ -34,3 +34,14 @@ def test_partial_credit():
     assert overlap("开灯", "关灯", False) == 0.5
     assert overlap("", "x", False) == 0.0
     assert exact(" The  Lamp ", "the lamp", False) == 1.0
+
+
+def test_repetition_without_spaces_is_repetition():
+    assert degenerate("好的" * 20)
+    assert degenerate("ha" * 60)
+    assert not degenerate("今天天气很好，我们去公园散步，然后回家吃饭。")
+
+
+def test_long_chinese_answers_are_not_one_word():
+    assert word_count("今天天气很好，我们去公园散步，然后回家吃饭。") > 8
+    assert word_count("turn the lamp on") == 4

@@ -14,11 +14,11 @@ class Clock:
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (1.0, math.inf), (math.inf, 1.0)])
 def test_numbers_that_are_none(loss, norm):
-    assert "at step 3" in Guard(100).before_update(3, loss, norm, 0)
+    assert "at step 3" in Guard(100).before_update(3, loss, norm, 0).reason
 
 
 def test_a_dead_run():
-    assert "exactly zero" in Guard(100).before_update(1, 2.0, 0.0, 0)
+    assert "exactly zero" in Guard(100).before_update(1, 2.0, 0.0, 0).reason
 
 
 def test_explosion_needs_more_than_four_high_steps_in_a_row():
@@ -27,7 +27,7 @@ def test_explosion_needs_more_than_four_high_steps_in_a_row():
         assert guard.before_update(step, 1.0, 1.0, 0) is None
     for step in range(20, 24):
         assert guard.before_update(step, 5.0, 1.0, 0) is None
-    assert "exploded" in guard.before_update(24, 5.0, 1.0, 0)
+    assert "exploded" in guard.before_update(24, 5.0, 1.0, 0).reason
 
 
 def test_a_single_spike_is_no_explosion():
@@ -40,6 +40,6 @@ def test_limits():
     clock = Clock()
     guard = Guard(100, Limits(max_tokens=50, max_seconds=9), clock)
     assert guard.before_update(1, 1.0, 1.0, 49) is None
-    assert "token limit" in guard.before_update(2, 1.0, 1.0, 50)
+    assert "token limit" in guard.before_update(2, 1.0, 1.0, 50).reason
     clock.now = 9.0
-    assert "time limit" in guard.before_update(3, 1.0, 1.0, 0)
+    assert "time limit" in guard.before_update(3, 1.0, 1.0, 0).reason

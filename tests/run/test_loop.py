@@ -6,10 +6,10 @@ from accelerate import Accelerator
 
 from tests.weights import same_weights
 from trimtab.run.cohort import Base, Cohort
-from trimtab.run.guards import Limits
+from trimtab.run.guards import Limits, Stop
 from trimtab.run.loop import train
 from trimtab.run.models import load_model
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
 
 
 class Hooks:
@@ -23,7 +23,11 @@ class Hooks:
 
     def evaluated(self, share, items):
         self.evaluations.append((share, {m.id: v for m, v in items.items()}))
-        return {m: self.stop[share] for m in items if m.id in self.stop.get("who", ()) and share in self.stop}
+        return {
+            m: Stop(Cause.RACE, self.stop[share])
+            for m in items
+            if m.id in self.stop.get("who", ()) and share in self.stop
+        }
 
     def stopped(self, member):
         self.ended.append(member.id)
@@ -115,7 +119,7 @@ def test_guards_stop_a_run_and_leave_good_weights(tiny_base, small_data, recipe,
     cohort = Cohort(tiny_base, [r], small_data, limits=limits)
     train(cohort, tmp_path, "c", hooks)
     p = cohort.members[0].progress
-    assert p.status == Status.STOPPED
+    assert p.status == (Status.FAILED if p.cause == Cause.GUARD and p.best_loss is None else Status.STOPPED)
     assert any(word in p.reason for word in why.split("|"))
     assert hooks.ended == [r.run_id]
     from trimtab.run.checkpoint import load_adapter
@@ -133,12 +137,12 @@ def test_a_dead_run_says_so(tiny_base, small_data, recipe, tmp_path):
     assert "exactly zero" in cohort.members[0].progress.reason
 
 
-def test_a_stopped_member_goes_on_in_another_cohort_as_if_never_stopped(tiny_tokenizer, small_data, recipe, tmp_path):
+def test_a_stopped_member_goes_on_alone_as_if_never_stopped(tiny_tokenizer, small_data, recipe, tmp_path):
     pair = [recipe, recipe.but(seed=2, lora_dropout=0.1)]
     hooks = Hooks(stop={"who": (pair[1].run_id,), 0.5: "too weak"})
     train(Cohort(fresh(tiny_tokenizer), pair, small_data, "certify"), tmp_path / "a", "both", hooks)
     again = Hooks()
-    train(Cohort(fresh(tiny_tokenizer), pair[1:], small_data), tmp_path / "a", "reopened", again, reopen=True)
+    train(Cohort(fresh(tiny_tokenizer), pair[1:], small_data), tmp_path / "a", "both", again)
     train(Cohort(fresh(tiny_tokenizer), pair[1:], small_data), tmp_path / "b", "alone", Hooks())
     run = pair[1].run_id
     assert again.ended == [run]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from trimtab.errors import SpecError
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.yaml_file import dump, load_budget, load_recipe, parse_overrides
+from trimtab.spec.yaml_file import dump, load_budget, load_recipe, split_overrides
 
 
 def write(path, text):
@@ -97,6 +97,39 @@ def test_a_budget_that_nothing_can_meet(tmp_path):
 
 
 def test_typed_values_keep_their_kind(tmp_path):
-    typed = parse_overrides(["bf16=false", "learning_rate=1e-4", "target_modules=[q_proj,gate_proj]"])
+    typed, _ = split_overrides(["bf16=false", "learning_rate=1e-4", "target_modules=[q_proj,gate_proj]"])
     assert typed == {"bf16": False, "learning_rate": 1e-4, "target_modules": ["q_proj", "gate_proj"]}
     assert load_recipe(write(tmp_path / "r.yaml", 'model: m\ndata: "my #1.jsonl"\n')).data == "my #1.jsonl"
+
+
+def test_what_a_budget_file_leaves_out_stays_as_the_preset_has_it(tmp_path):
+    budget = load_budget(write(tmp_path / "b.yaml", "limits:\n  length_ratio: {max: 1.3}\n"))
+    limit = budget.limits["length_ratio"]
+    assert (limit.min, limit.max, limit.hard) == (0.67, 1.3, False)
+    alone = load_budget(write(tmp_path / "c.yaml", "name: ours\nlength_ratio: {min: null, max: 1.3}\n"))
+    assert alone.name == "ours"
+    assert alone.limits["length_ratio"].min is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("limits: {}\nlimts: {}\n", 'unknown key "limts"; did you mean "limits"?'),
+        ("limits: {7: {max: 1}}\n", 'unknown number "7"'),
+        ("limits: {kl_generic: 3}\n", "limits.kl_generic must be a mapping"),
+        ("limits: 3\n", "limits must be a mapping"),
+        ("limits: {degeneration: {max: 0}}\n", "no number of answers can show"),
+        ("limits: {format_validity: {min: 1}}\n", "no number of answers can show"),
+    ],
+)
+def test_wrong_budget_files_say_what_is_wrong(tmp_path, text, said):
+    with pytest.raises(SpecError) as error:
+        load_budget(write(tmp_path / "b.yaml", text))
+    assert said in str(error.value)
+
+
+def test_wrong_forms_and_wrong_values_are_said_together(tmp_path):
+    path = write(tmp_path / "r.yaml", "model: m\ndata: d\n")
+    with pytest.raises(SpecError) as error:
+        load_recipe(path, ["nonsense", "learning_rate=-1", "r=0"])
+    assert len(error.value.problems) == 3

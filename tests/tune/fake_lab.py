@@ -6,7 +6,7 @@ import math
 import random
 
 from trimtab.plan.facts import Facts
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
 from trimtab.tune.worker import outcome
 
 ITEMS = [random.Random(9).gauss(0, 0.1) for _ in range(30)]
@@ -45,7 +45,9 @@ class FakeLab:
 
     def train(self, recipes, stop=None, reopen=False):
         rows = [self.store.add_run(r, self.study) for r in recipes]
-        waiting = [r.recipe for r in rows if not r.status.is_finished() or (reopen and r.status == Status.STOPPED)]
+        waiting = [
+            r.recipe for r in rows if not r.status.is_finished() or (reopen and r.result.get("cause") == Cause.RACE)
+        ]
         alive = {r.run_id: r for r in waiting}
         for share in (0.5, 1.0) if waiting else ():
             items = {run: [self.loss(r) * (2 - share) + n for n in ITEMS] for run, r in alive.items()}
@@ -59,17 +61,18 @@ class FakeLab:
                     pulse={"kl_generic": [alive[run].learning_rate * 10] * 8},
                 )
             for run, why in (stop(share, items) if stop else {}).items():
-                self.finish(alive.pop(run), Status.STOPPED, why)
+                self.finish(alive.pop(run), Status.STOPPED, why, Cause.RACE)
         for r in alive.values():
             breached = r.learning_rate > self.breach_above
             self.finish(
                 r,
                 Status.STOPPED if breached else Status.COMPLETE,
-                "budget breached at two evaluations" if breached else None,
+                "outside" if breached else None,
+                Cause.GUARD if breached else None,
             )
         return [outcome(self.store, self.store.run(r.run_id)) for r in recipes]
 
-    def finish(self, recipe, status, reason):
+    def finish(self, recipe, status, reason, cause):
         if self.die_after is not None and len(self.trained) >= self.die_after:
             raise KeyboardInterrupt
         self.trained.append(recipe.run_id)
@@ -80,7 +83,7 @@ class FakeLab:
             recipe.run_id,
             status=status,
             reason=reason,
-            result={"tokens": int(20_000 * recipe.num_train_epochs), "seconds": seconds},
+            result={"tokens": int(20_000 * recipe.num_train_epochs), "seconds": seconds, "cause": cause},
         )
 
     def measure_task(self, recipes):

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from trimtab.api import Quiet
+from trimtab.run.guards import Limits
 from trimtab.run.machine import Machine
+from trimtab.run.material import gather
 from trimtab.spec.budget import Budget, Limit
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
 from trimtab.tune.worker import Worker
 
@@ -16,7 +18,8 @@ HERE = Machine("cpu", "test", 1, 1, 1.0, False)
 @pytest.fixture
 def worker(tmp_path, small_file):
     def make(budget=None, **more):
-        return Worker(Store(tmp_path), "bundled:tiny", str(small_file), HERE, Quiet(), budget, **more)
+        material = gather("bundled:tiny", str(small_file))
+        return Worker(Store(tmp_path), material, HERE, Quiet(), budget, **more)
 
     yield make
     torch.set_num_threads(1)
@@ -86,3 +89,54 @@ def test_facts_are_what_was_read(worker):
     assert facts.examples == 44
     assert 0 < facts.label_tokens < facts.tokens
     assert facts.family == "llama"
+
+
+WILD = {"learning_rate": 2e-2, "eval_steps": 0.25}
+NO_DRIFT = Budget(limits={"kl_generic": Limit(max=0.0)})
+
+
+def test_a_run_that_one_budget_stopped_goes_on_under_another(worker, recipe):
+    wild = recipe.but(**WILD)
+    worker(NO_DRIFT).train([wild])
+    (found,) = worker(NO_DRIFT).train([wild])
+    assert found.status == Status.STOPPED  # the same budget still says no
+    (found,) = worker().train([wild])
+    assert found.eligible
+    w = worker()
+    assert [e["share"] for e in w.store.evaluations(wild.run_id)] == [0.25, 0.5, 0.75, 1.0]
+    assert len(w.store.steps(wild.run_id)) == w.store.run(wild.run_id).total_steps
+
+
+def test_a_run_finished_without_a_budget_is_judged_by_the_one_of_today(worker, recipe):
+    wild = recipe.but(**WILD)
+    worker().train([wild])
+    (found,) = worker(NO_DRIFT).train([wild])
+    assert found.status == Status.COMPLETE
+    assert "two evaluations in a row" in found.breach
+    assert not found.eligible
+
+
+def test_a_limit_before_the_first_evaluation_is_no_failure_and_the_run_goes_on(worker, recipe):
+    (found,) = worker(limits=Limits(max_tokens=50)).train([recipe])
+    assert (found.status, found.cause) == (Status.STOPPED, Cause.LIMIT)
+    (found,) = worker().train([recipe])
+    assert found.eligible
+
+
+def test_an_interrupted_cohort_goes_on_under_its_name_without_those_that_had_ended(worker, recipe):
+    pair = [recipe.but(lora_dropout=0.1), recipe.but(seed=2)]
+    stop = {pair[1].run_id: "too weak"}
+    w = worker()
+    w.train(pair, lambda share, _running: stop if share == 0.5 else {})
+    assert w.store.run(pair[1].run_id).result["cause"] == Cause.RACE
+    w.train(pair[1:], reopen=True)
+    rows = w.store.runs()
+    assert [r.status for r in rows] == [Status.COMPLETE] * 2
+    assert rows[0].cohort == rows[1].cohort
+
+
+def test_one_process_measures_full_and_adapter_runs(worker, recipe):
+    w = worker(Budget())
+    both = [recipe.but(bf16=True), recipe.but(method="full", bf16=True)]
+    w.train(both)
+    assert [w.card(r)["verdict"] for r in both] == ["UNDECIDED"] * 2

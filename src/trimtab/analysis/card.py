@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from trimtab.analysis import stats
 from trimtab.analysis.stats import Interval
+from trimtab.behaviour.probes import CARD_PROMPTS, generic_prompts
 from trimtab.spec.budget import NUMBERS, Budget
 from trimtab.spec.status import Verdict
 
@@ -41,6 +43,25 @@ def _items_of(key: str) -> Callable[[Raw], Interval | None]:
     return lambda raw: stats.mean(raw[key]) if raw.get(key) else None
 
 
+def _one_of(key: str) -> Callable[[Raw], Interval | None]:
+    """A single number without an interval of its own."""
+    return lambda raw: stats.mean(raw[key][:1]) if raw.get(key) else None
+
+
+def _newly(raw: Raw) -> Interval | None:
+    """Degenerate where the base was not, of all prompts: what the tuning did, whatever the base is like."""
+    if not raw.get("degenerate_tuned"):
+        return None
+    pairs = list(zip(raw["degenerate_tuned"], raw["degenerate_base"], strict=True))
+    return stats.share(sum(t > b for t, b in pairs), len(pairs))
+
+
+def _gain(raw: Raw) -> Interval | None:
+    if not raw.get("exact_match") or not raw.get("base_exact_match"):
+        return None
+    return stats.paired_shares(raw["exact_match"], raw["base_exact_match"])
+
+
 def _ratio(raw: Raw) -> Interval | None:
     log = stats.mean(raw["log_length_ratio"]) if raw.get("log_length_ratio") else None
     if log is None:
@@ -54,16 +75,18 @@ def _ratio(raw: Raw) -> Interval | None:
 CARD: dict[str, Number] = {
     "kl_generic": Number("Drift on generic prompts, KL(base‖tuned)", "nats/token", _items_of("kl_generic")),
     "kl_first_token": Number("… of the first answer token", "nats/token", _items_of("kl_first_token")),
+    "kl_p99": Number("… of the most changed 1 % of tokens", "nats/token", _one_of("kl_p99")),
     "nll_change": Number(
         "Forgetting, ΔNLL on human text", "nats/token", _paired_of("nll_tuned", "nll_base"), _mean_of("nll_base")
     ),
     "length_ratio": Number("Answer length on generic prompts", "tuned/base", _ratio),
-    "degeneration": Number("Degenerate answers", "share", _share_of("degenerate_tuned"), _mean_of("degenerate_base")),
+    "degeneration": Number("Answers that became empty or repetitive", "share", _newly, _mean_of("degenerate_base")),
+    "cut": Number("Answers cut at the length limit", "share", _share_of("cut_tuned"), _mean_of("cut_base")),
     "format_validity": Number(
         "Valid JSON on the task", "share", _share_of("format_validity"), _mean_of("base_format_validity")
     ),
     "exact_match": Number("Task: exact match", "share", _share_of("exact_match"), _mean_of("base_exact_match")),
-    "exact_match_gain": Number("Task: gain over the base", "share", _paired_of("exact_match", "base_exact_match")),
+    "exact_match_gain": Number("Task: gain over the base", "share", _gain),
     "overlap": Number("Task: overlap with the reference", "F1", _items_of("overlap"), _mean_of("base_overlap")),
 }
 
@@ -92,6 +115,28 @@ def breach(pulse: Raw, budget: Budget) -> str | None:
                 f"outside the budget's {_limit_text(limit)}"
             )
     return None
+
+
+def left_budget(pulses: Sequence[Raw], budget: Budget) -> str | None:
+    """Why a run with these pulses, in order, is outside: two breaches in a row. None while it is inside."""
+    for before, after in pairwise(pulses):
+        if breach(before, budget) and (why := breach(after, budget)):
+            return f"budget breached at two evaluations in a row: {why}"
+    return None
+
+
+def prompts_needed(budget: Budget) -> int:
+    """As many generic prompts that the limit holds when not one answer became degenerate (rule of three)."""
+    limit = budget.limits.get("degeneration")
+    if limit is None or limit.max is None:
+        return CARD_PROMPTS
+    need = math.ceil(math.log(0.05) / math.log(1 - min(limit.max, 0.99)))
+    return min(len(generic_prompts()), max(CARD_PROMPTS, need))
+
+
+def measured_enough(measured: Raw, budget: Budget) -> bool:
+    """Whether a card that was measured for another budget can be judged against this one."""
+    return len(measured["degenerate_tuned"]) >= prompts_needed(budget)
 
 
 def _wanted(key: str, raw: Raw, budget: Budget) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from trimtab.analysis import stats
 from trimtab.errors import StoreError
+from trimtab.spec.recipe import Recipe
 
 
 def compare_runs(
@@ -17,7 +18,7 @@ def compare_runs(
         if not rows:
             raise StoreError(f"run {run.id} is {run.status} and has not been evaluated yet; nothing to compare")
     best_a, best_b = (min(rows, key=lambda e: e["loss"]) for rows in (evaluations_a, evaluations_b))
-    if a.recipe.data != b.recipe.data or len(best_a["items"]) != len(best_b["items"]):
+    if _data_of(a.recipe) != _data_of(b.recipe) or len(best_a["items"]) != len(best_b["items"]):
         raise StoreError(
             f"{a.id} and {b.id} were validated on different items ({a.recipe.data} and {b.recipe.data}); "
             "only runs on the same data can be compared"
@@ -36,13 +37,18 @@ def compare_runs(
     }
 
 
+def _data_of(recipe: Recipe) -> str:
+    """What was read, whatever the file is called; its name where that is not known."""
+    return recipe.fingerprint.split("-")[-1] if recipe.fingerprint else recipe.data
+
+
 def _task(a: Mapping[str, Sequence[float]] | None, b: Mapping[str, Sequence[float]] | None) -> dict[str, Any]:
     if not a or not b:
         return {}
     return {
         k: {"values": [sum(a[k]) / len(a[k]), sum(b[k]) / len(b[k])], "difference": vars(gap)}
         for k in a
-        if k in b and (gap := stats.paired(b[k], a[k]))
+        if k in b and (gap := stats.paired_shares(b[k], a[k]))
     }
 
 

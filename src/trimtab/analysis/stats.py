@@ -67,6 +67,27 @@ def paired(after: Sequence[float], before: Sequence[float]) -> Interval | None:
     return mean([a - b for a, b in zip(after, before, strict=True)])
 
 
+def paired_shares(after: Sequence[float], before: Sequence[float]) -> Interval | None:
+    """The same for items between 0 and 1: items that all agree are no proof that the next one does."""
+    x = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    if x.size < 2:
+        return mean(list(x))
+    error, centre = math.sqrt(_share_variance(x) / x.size), float(x.mean())
+    wide, narrow = (float(stats.t.ppf(q, x.size - 1)) * error for q in (0.975, 0.95))
+    return _within(Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, int(x.size)))
+
+
+def _share_variance(differences: np.ndarray) -> float:
+    """Of differences in [-1, 1], with one pseudo-item at each end: never 0, and at n equal items about the rule of three."""
+    return float(np.var(np.append(differences, (-1.0, 1.0)), ddof=1))
+
+
+def _within(i: Interval) -> Interval:
+    """A difference of shares cannot leave [-1, 1]."""
+    low, high, below, above = (min(1.0, max(-1.0, v)) for v in (i.low, i.high, i.below, i.above))
+    return Interval(i.value, low, high, below, above, i.n)
+
+
 def seeds(values: Sequence[float]) -> Interval | None:
     """Mean over runs that differ only in seed, Student's t; with one seed the interval is unknown (infinite)."""
     x = np.asarray(values, dtype=float)
@@ -81,13 +102,13 @@ def seeds(values: Sequence[float]) -> Interval | None:
 
 
 def recipe_gain(gains_by_seed: Sequence[Sequence[float]]) -> Interval | None:
-    """A recipe's mean gain over seeds and items: var = s²(seed means)/k + s²(items)/n (both are noise for a recipe's claim)."""
+    """A recipe's mean gain in a share, over seeds and items: var = s²(seed means)/k + s²(items)/n (both are noise for its claim)."""
     means = [float(np.mean(g)) for g in gains_by_seed if len(g)]
     if not means:
         return None
     items = np.mean(np.asarray(gains_by_seed, dtype=float), axis=0)
     between = float(np.var(means, ddof=1)) / len(means) if len(means) > 1 else math.inf
-    within = float(np.var(items, ddof=1)) / items.size if items.size > 1 else math.inf
+    within = _share_variance(items) / items.size if items.size > 1 else math.inf
     error, centre = math.sqrt(between + within), float(np.mean(means))
     # Welch–Satterthwaite: a weighted count of what each part is known from
     parts = ((between, len(means) - 1), (within, items.size - 1))
@@ -97,4 +118,4 @@ def recipe_gain(gains_by_seed: Sequence[Sequence[float]]) -> Interval | None:
     if not math.isfinite(error):
         return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, len(means))
     wide, narrow = (float(stats.t.ppf(q, max(1.0, freedom))) * error for q in (0.975, 0.95))
-    return Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, len(means))
+    return _within(Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, len(means)))

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab.behaviour.drift import Reference, full_drift
+from trimtab.behaviour.drift import Reference, as_messages, full_drift
 from trimtab.behaviour.probes import CARD_TOKENS
-from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json
+from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json, word_count
 from trimtab.behaviour.subject import Answer, Subject, answers
 from trimtab.data.formats import Example
 
@@ -28,14 +28,14 @@ class Task:
     @property
     def metric(self) -> str:
         """Exact match where there is one right answer (JSON, or at most 8 words); else overlap with the reference."""
-        words = sorted(len(e.answer.split()) for e in self.examples)
-        return "exact_match" if self.as_json or words[len(words) // 2] <= 8 else "overlap"
+        lengths = sorted(word_count(e.answer) for e in self.examples)
+        return "exact_match" if self.as_json or lengths[len(lengths) // 2] <= 8 else "overlap"
 
 
 def task_of(examples: Sequence[Example], as_json: bool, tokenizer: Any, most: int = 60) -> Task:
     """At most `most` examples, evenly drawn; room for 1.5 times the longest reference (up to 256 tokens)."""
-    step = max(1, len(examples) // most)
-    chosen = tuple(examples[::step][:most])
+    count = min(most, len(examples))
+    chosen = tuple(examples[i * len(examples) // count] for i in range(count))
     longest = max(len(tokenizer(e.answer, add_special_tokens=False)["input_ids"]) for e in chosen)
     return Task(chosen, as_json, min(256, math.ceil(1.5 * longest) + 2))
 
@@ -57,7 +57,7 @@ def ask_task(subjects: Sequence[Subject], task: Task) -> list[list[Answer]]:
 
 def generic_numbers(base: Subject, tuned: Subject, ref: Reference) -> tuple[dict[str, list[float]], list[Answer]]:
     """Drift, length and degeneration on the generic prompts, and the tuned model's answers to them."""
-    said = answers([tuned], [({"role": "user", "content": p},) for p in ref.prompts], CARD_TOKENS)[0]
+    said = answers([tuned], as_messages(ref.prompts), CARD_TOKENS)[0]
     length = [math.log(max(1, len(t.tokens)) / max(1, len(b.tokens))) for b, t in zip(ref.answers, said, strict=True)]
     numbers = {
         **full_drift(base, tuned, ref),

@@ -25,6 +25,7 @@ from trimtab.behaviour.probes import (
     generic_texts,
 )
 from trimtab.behaviour.subject import Answer, Subject, answers, log_probabilities, nll
+from trimtab.data.formats import Message
 from trimtab.data.tokens import Tokens, prompt_ids
 
 
@@ -41,15 +42,16 @@ class Reference:
     text_nll: tuple[float, ...]
 
 
-def reference(base: Subject, cache: Path | None = None, language: str = "en") -> Reference:
+def reference(base: Subject, cache: Path | None = None, language: str = "en", count: int = CARD_PROMPTS) -> Reference:
     """`cache` keeps the base's answers between processes; log-probabilities are recomputed (about a second)."""
-    prompts = generic_prompts(language)[:CARD_PROMPTS]
-    messages = [({"role": "user", "content": p},) for p in prompts]
+    prompts = generic_prompts(language)[:count]
+    messages = as_messages(prompts)
     said = _cached_answers(base, messages, cache, prompts)
     asked = [prompt_ids(m, base.base.tokenizer) for m in messages]
     kl_rows = tuple(_row(p, a.tokens) for p, a in zip(asked, said, strict=True) if a.tokens)
     # the shortest prompts: a pulse has to cost next to nothing
-    brief = sorted(zip(asked, said, strict=True), key=lambda pair: len(pair[0]))
+    first = list(zip(asked, said, strict=True))[:CARD_PROMPTS]
+    brief = sorted(first, key=lambda pair: len(pair[0]))
     pulse_rows = tuple(_row(p, a.tokens[:PULSE_TOKENS]) for p, a in brief if a.tokens)[:PULSE_PROMPTS]
     text_rows = tuple(
         _text_row(ids) for ids in base.base.tokenizer(list(generic_texts()), add_special_tokens=False)["input_ids"]
@@ -63,6 +65,10 @@ def reference(base: Subject, cache: Path | None = None, language: str = "en") ->
         text_rows,
         tuple(nll(base, text_rows)),
     )
+
+
+def as_messages(prompts: Sequence[str]) -> list[tuple[Message, ...]]:
+    return [({"role": "user", "content": p},) for p in prompts]
 
 
 def pulse(subject: Subject, ref: Reference) -> dict[str, list[float]]:

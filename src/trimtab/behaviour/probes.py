@@ -7,7 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-CARD_PROMPTS = 24
+CARD_PROMPTS = 24  # at least; more where a limit can only be shown with more
 PULSE_PROMPTS = 8
 PULSE_TOKENS = 16  # of the base model's own answer, teacher-forced
 CARD_TOKENS = 64
@@ -17,7 +17,11 @@ TEXT_TOKENS = 96
 
 @cache
 def generic_prompts(language: str = "en") -> tuple[str, ...]:
-    return tuple(json.loads((Path(__file__).parent / "generic_prompts.json").read_text(encoding="utf-8"))[language])
+    """About 300: those written one by one first, then every form of question over every topic."""
+    held = json.loads((Path(__file__).parent / "generic_prompts.json").read_text(encoding="utf-8"))
+    forms, topics = held[f"{language}_forms"], held[f"{language}_topics"]
+    made = [forms[(i + shift) % len(forms)].format(t) for shift in range(len(forms)) for i, t in enumerate(topics)]
+    return (*held[language], *made)
 
 
 @cache

@@ -7,12 +7,20 @@ import re
 from collections import Counter
 from typing import Any
 
+_CHARACTER = "[一-鿿぀-ヿ]"  # Chinese, and Japanese kana
+
 
 def degenerate(answer: str) -> bool:
     """Empty, or more than half of its 4-grams are repetitions (seq-rep-4 > .5)."""
-    words = answer.split()
+    words = _units(answer)
     grams = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     return not words or (bool(grams) and 1 - len(set(grams)) / len(grams) > 0.5)
+
+
+def word_count(answer: str) -> float:
+    """Words; a Chinese word has about 1.7 characters."""
+    chinese = len(re.findall(_CHARACTER, answer))
+    return len(re.sub(_CHARACTER, " ", answer).split()) + chinese / 1.7
 
 
 def parse_json(answer: str) -> dict[str, Any] | None:
@@ -39,13 +47,19 @@ def overlap(answer: str, reference: str, as_json: bool) -> float:
     return 2 * common / (sum(given.values()) + sum(wanted.values())) if common else 0.0
 
 
+def _units(text: str) -> list[str]:
+    """Words; single characters where a script has no spaces, or where a "word" is too long to be one (hahaha…)."""
+    words = re.findall(rf"{_CHARACTER}|[^\s{_CHARACTER[1:-1]}]+", text)
+    return [u for w in words for u in (w if len(w) > 30 else [w])]
+
+
 def _fields(text: str) -> Counter[str]:
     return Counter(f"{k}={json.dumps(v, sort_keys=True)}" for k, v in (parse_json(text) or {}).items())
 
 
 def _words(text: str) -> Counter[str]:
     """Words, and single Chinese characters."""
-    return Counter(re.findall(r"[一-鿿]|[^\W一-鿿]+", text.lower()))
+    return Counter(re.findall(rf"{_CHARACTER}|[^\W{_CHARACTER[1:-1]}]+", text.lower()))
 
 
 def _normal(text: str) -> str:

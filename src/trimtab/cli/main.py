@@ -51,7 +51,6 @@ def tune(
     """
     from trimtab import api
     from trimtab.cli.live import Live
-    from trimtab.spec.yaml_file import parse_overrides
 
     seconds = api.duration(time) if time else None
     with Live(quiet=as_json) as live:
@@ -61,7 +60,7 @@ def tune(
             budget=budget,
             seconds=seconds,
             out=out,
-            own=parse_overrides(settings or []),
+            own=settings or [],
             mode="certify" if certify else "fast",
             watcher=live,
         )

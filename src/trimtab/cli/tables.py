@@ -60,7 +60,7 @@ def card(judged: Mapping[str, Any]) -> None:
                           ("n", "right"), ("limit", "left"), ("state", "left"), ("to decide", "left")):  # fmt: skip
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for r in judged["rows"]:
-        span = f"[{_short(r['low'])}, {_short(r['high'])}]" if r["value"] is not None else ""
+        span = f"[{_short(r['low'])}, {_short(r['high'])}]" if r["low"] is not None or r["high"] is not None else ""
         limit = (
             ", ".join(f"{k} {r['limit'][k]:g}" for k in ("min", "max") if r["limit"][k] is not None)
             if r["limit"]

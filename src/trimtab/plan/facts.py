@@ -23,6 +23,7 @@ class Facts:
     memory_gb: float
     bf16: bool
     has_template: bool = True
+    fingerprint: str | None = None  # of model and data together
 
     @property
     def billions(self) -> float:

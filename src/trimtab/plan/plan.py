@@ -41,7 +41,9 @@ def make_plan(facts: Facts, own: Mapping[str, Any] | None = None) -> Plan:
             chosen[name] = setting.value
     for name in own.keys() - settings.keys():
         settings[name] = Setting(own[name], "yours", "you")
-    recipe = Recipe(model=facts.model, data=facts.data, **{n: s.value for n, s in settings.items()})
+    recipe = Recipe(
+        model=facts.model, data=facts.data, fingerprint=facts.fingerprint, **{n: s.value for n, s in settings.items()}
+    )
     return Plan(recipe, settings, tuple(_warnings(facts, recipe)))
 
 

@@ -2,7 +2,7 @@
 
 runs/RUN/best, runs/RUN/last    adapter in PEFT format (or the full model), safetensors only
 runs/RUN/state-TAG.safetensors  weights, moments, random state; every scalar in its header
-cohorts/COHORT.json             which TAG is valid; replaced last, so it never points at half a file
+cohorts/COHORT.json             which TAG of each member is valid; replaced last, so it never points at half a file
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -22,7 +21,6 @@ from trimtab.errors import ModelError
 from trimtab.run.adapters import Adapter, attach, find_targets
 from trimtab.run.cohort import Base, Cohort
 from trimtab.run.member import Member
-from trimtab.spec.status import Status
 
 _PREFIX = "base_model.model."
 
@@ -32,7 +30,8 @@ class Checkpoints:
         self.folder, self.manifest = folder, folder / "cohorts" / f"{cohort}.json"
 
     def save(self, cohort: Cohort) -> None:
-        tag = (self._read()["tag"] + 1) if self.manifest.exists() else 0
+        tags = self._tags()
+        tag = max(tags.values(), default=-1) + 1
         for m in cohort.members:
             m.progress.recent, m.progress.high = list(m.guard.recent), m.guard.high
             tensors = {k: v.detach().contiguous() for k, v in m.tensors().items()}
@@ -40,30 +39,19 @@ class Checkpoints:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, path, metadata={"progress": json.dumps(asdict(m.progress))})
         self.manifest.parent.mkdir(parents=True, exist_ok=True)
-        _replace_file(self.manifest, json.dumps({"tag": tag, "members": [m.id for m in cohort.members]}))
+        _replace_file(self.manifest, json.dumps({**tags, **{m.id: tag for m in cohort.members}}))
         for m in cohort.members:
             for old in self._state(m.id, tag).parent.glob("state-*.safetensors"):
                 if old != self._state(m.id, tag):
                     old.unlink(missing_ok=True)
 
-    def restore(self, cohort: Cohort) -> bool:
-        """Continue where the last save was; False when there is none."""
-        if not self.manifest.exists():
-            return False
-        tag = self._read()["tag"]
+    def restore(self, cohort: Cohort) -> None:
+        """Members go on where the last save was, or begin; whoever is trained again after a stop goes on too."""
+        tags = self._tags()
         for m in cohort.members:
-            _load_state(m, self._state(m.id, tag))
-        return True
-
-    def reopen(self, cohort: Cohort) -> None:
-        """Stopped members go on from the state they were stopped in, whichever cohort that was in."""
-        for m in cohort.members:
-            states = sorted(
-                (self.folder / "runs" / m.id).glob("state-*.safetensors"), key=lambda p: int(p.stem.split("-")[1])
-            )
-            if states:
-                _load_state(m, states[-1])
-                m.progress.status, m.progress.reason, m.progress.ended = Status.RUNNING, None, False
+            if m.id in tags and (path := self._state(m.id, tags[m.id])).exists():
+                _load_state(m, path)
+                m.go_on()
 
     def drop_state(self, member: Member) -> None:
         """A completed run needs only its weights; stopped ones keep their state and can go on."""
@@ -73,8 +61,8 @@ class Checkpoints:
     def _state(self, run: str, tag: int) -> Path:
         return self.folder / "runs" / run / f"state-{tag}.safetensors"
 
-    def _read(self) -> dict[str, Any]:
-        return json.loads(self.manifest.read_text())
+    def _tags(self) -> dict[str, int]:
+        return json.loads(self.manifest.read_text()) if self.manifest.exists() else {}
 
 
 def _load_state(member: Member, path: Path) -> None:

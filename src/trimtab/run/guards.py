@@ -1,4 +1,4 @@
-"""Reasons to stop a run, as pure bookkeeping. Takes one number at a time, gives a sentence or None. No torch.
+"""Reasons to stop a run, as pure bookkeeping. Takes one number at a time, gives a Stop or None. No torch.
 
 Thresholds: rules.json D1 and D2 (llm-foundry KillLossSpike, axolotl's watchdog). A guard never touches weights: it is
 asked before the update, so the weights of a stopped run are those of its last good step.
@@ -11,6 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from trimtab.spec.status import Cause
+
+
+class Stop(NamedTuple):
+    cause: Cause
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -34,13 +42,12 @@ class Guard:
         self.recent = deque(self.recent, maxlen=max(100, self.total_steps // 20))
         self.started = self.clock()
 
-    def before_update(self, step: int, loss: float, grad_norm: float, tokens: int) -> str | None:
-        return (
-            _numbers(loss, grad_norm, step)
-            or _dead(grad_norm, step)
-            or self._explosion(loss, step)
-            or self._limit(tokens)
-        )
+    def before_update(self, step: int, loss: float, grad_norm: float, tokens: int) -> Stop | None:
+        broken = _numbers(loss, grad_norm, step) or _dead(grad_norm, step) or self._explosion(loss, step)
+        if broken:
+            return Stop(Cause.GUARD, broken)
+        reached = self._limit(tokens)
+        return Stop(Cause.LIMIT, reached) if reached else None
 
     def _explosion(self, loss: float, step: int) -> str | None:
         """Twice the rolling mean for more than 4 steps in a row."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from trimtab.run.checkpoint import Checkpoints, export
 from trimtab.run.cohort import Cohort
+from trimtab.run.guards import Stop
 from trimtab.run.member import Member
 from trimtab.spec.status import Status
 
@@ -19,20 +20,14 @@ class Hooks(Protocol):
     """What the loop tells, and what it asks. `evaluated` answers with the members to stop and why."""
 
     def stepped(self, member: Member, numbers: dict[str, Any]) -> None: ...
-    def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, str]: ...
+    def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, Stop]: ...
     def stopped(self, member: Member) -> None: ...
 
 
-def train(
-    cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: float = 60.0, reopen: bool = False
-) -> None:
-    """Train `cohort` (called `name` on disk) to its end, continuing from its last checkpoint if there is one.
-
-    `reopen`: its members were stopped in another cohort and go on from there.
-    """
+def train(cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: float = 60.0) -> None:
+    """Train `cohort` (called `name` on disk) to its end; members with a checkpoint go on from it, stopped ones too."""
     checkpoints = Checkpoints(folder, name)
-    if not checkpoints.restore(cohort) and reopen:
-        checkpoints.reopen(cohort)
+    checkpoints.restore(cohort)
     saved = cohort.clock()
     for place, share in enumerate(cohort.shares):
         while members := [m for m in cohort.running if m.progress.step < m.steps_at(share)]:
@@ -62,12 +57,12 @@ def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path,
     for member, values in items.items():
         if member.judge_evaluation(sum(values) / len(values)):
             export(member, cohort.base, folder / "runs" / member.id / "best")
-    for member, reason in hooks.evaluated(share, items).items():
+    for member, stop in hooks.evaluated(share, items).items():
         if member.running:
-            member.stop(Status.STOPPED, reason)
+            member.stop(stop)
     for member in members:
         if member.running and member.progress.step >= member.total_steps:
-            member.stop(Status.COMPLETE, None)
+            member.complete()
 
 
 def _finish(cohort: Cohort, folder: Path, hooks: Hooks) -> None:

@@ -14,10 +14,10 @@ import torch
 from trimtab.data.tokens import Tokens
 from trimtab.run.adapters import Adapter
 from trimtab.run.batches import BatchPlan
-from trimtab.run.guards import Guard, Limits
+from trimtab.run.guards import Guard, Limits, Stop
 from trimtab.run.optim import Optimizer
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
 
 
 @dataclass
@@ -33,9 +33,9 @@ class Progress:
     best_loss: float | None = None
     best_step: int = 0
     bad_evaluations: int = 0
-    breaches: int = 0  # budget breaches in a row
     status: Status = Status.RUNNING
     reason: str | None = None
+    cause: Cause | None = None
     ended: bool = False  # last weights saved and the hooks told
     recent: list[float] = field(default_factory=list)  # the guard's rolling window
     high: int = 0
@@ -91,26 +91,41 @@ class Member:
         """One optimizer step, or a stop with a reason and the weights left as they were. Gives the step's numbers."""
         p = self.progress
         loss, norm = p.loss, self.optimizer.grad_norm()
-        reason = self.guard.before_update(p.step + 1, loss, norm, p.tokens)
+        stop = self.guard.before_update(p.step + 1, loss, norm, p.tokens)
         p.micro, p.loss = 0, 0.0
         rate = None
-        if reason is None:
+        if stop is None:
             rate = self.optimizer.step(p.step, norm)
             p.step += 1
         else:
             self.optimizer.clear()
-            self.stop(Status.STOPPED, reason)
+            self.stop(stop)
         return {
-            "step": p.step + (reason is not None),
+            "step": p.step + (stop is not None),
             "loss": loss,
             "grad_norm": norm,
             "learning_rate": rate,
             "tokens": p.tokens,
         }
 
-    def stop(self, status: Status, reason: str | None) -> None:
-        self.progress.status, self.progress.reason = status, reason
+    def stop(self, stop: Stop) -> None:
+        """End before the last step: STOPPED, FAILED where not one good evaluation is left to show, or (patience) complete."""
+        p = self.progress
+        p.cause, p.reason = stop
+        dead = p.cause == Cause.GUARD and p.best_loss is None
+        p.status = Status.FAILED if dead else Status.COMPLETE if p.cause == Cause.PATIENCE else Status.STOPPED
         self.optimizer.clear()
+
+    def complete(self) -> None:
+        self.progress.status = Status.COMPLETE
+        self.optimizer.clear()
+
+    def go_on(self) -> None:
+        """A stopped run that was asked for again."""
+        p = self.progress
+        if p.status == Status.STOPPED:
+            p.status = Status.RUNNING if p.step < self.total_steps else Status.COMPLETE
+            p.reason, p.cause, p.ended = None, None, False
 
     def judge_evaluation(self, loss: float) -> bool:
         """Book an evaluation; True when it is the best so far. Patience that runs out completes the run."""
@@ -122,9 +137,8 @@ class Member:
         p.bad_evaluations += 1
         patience = self.recipe.early_stopping_patience
         if self.running and patience and p.bad_evaluations >= patience:
-            self.stop(
-                Status.COMPLETE, f"early stopping: no gain for {patience} evaluations; best at step {p.best_step}"
-            )
+            why = f"early stopping: no gain for {patience} evaluations; best at step {p.best_step}"
+            self.stop(Stop(Cause.PATIENCE, why))
         return False
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -136,7 +150,9 @@ class Member:
         return found
 
     def load(self, tensors: dict[str, torch.Tensor], progress: dict[str, Any]) -> None:
-        self.progress = Progress(**{**progress, "status": Status(progress["status"])})
+        self.progress = Progress(**progress)
+        self.progress.status = Status(self.progress.status)
+        self.progress.cause = self.progress.cause and Cause(self.progress.cause)
         random = tensors.pop("random").cpu()
         self.adapter.generator.set_state(random) if self.adapter else torch.set_rng_state(random)
         gradients = [tensors.pop(f"gradient.{i}", None) for i in range(len(self.optimizer.flats))]

@@ -81,6 +81,12 @@ def facts(model: str, say: Say = print) -> dict[str, Any]:
     }
 
 
+def commit(model: str, say: Say = print) -> str:
+    """The revision of a hub model that is loaded here."""
+    with _clear_errors(model):
+        return str(getattr(AutoConfig.from_pretrained(**_source(model, say)), "_commit_hash", None) or model)
+
+
 def _source(model: str, say: Say) -> dict[str, Any]:
     """Arguments of from_pretrained: a hub that cannot be reached is not asked, only its local cache."""
     found = resolve(model, say)

@@ -72,6 +72,11 @@ class Budget(BaseModel):
     def _meetable(self) -> Budget:
         for key, limit in self.limits.items():
             low, high = POSSIBLE.get(key, (float("-inf"), float("inf")))
+            if (low, high) == (0.0, 1.0) and (limit.max == 0 or limit.min == 1):
+                raise ValueError(
+                    f"limits.{key}: no number of answers can show a share of exactly {limit.min or 0:g}; "
+                    "leave some room, e.g. 0.01 (which takes 300 answers)"
+                )
             if limit.max is not None and limit.max < low:
                 raise ValueError(f"limits.{key}: nothing can meet max {limit.max:g}; the lowest possible is {low:g}")
             if limit.min is not None and limit.min > high:

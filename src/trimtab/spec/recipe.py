@@ -47,6 +47,9 @@ class Recipe(BaseModel):
     early_stopping_patience: int = Field(0, ge=0, description="evaluations without a gain; 0 switches it off")
     bf16: bool | None = Field(None, description="null: where this machine computes it fast")
     seed: int = Field(1, ge=0, lt=2**31)
+    fingerprint: str | None = Field(
+        None, description="of what model and data held when it was trained; null: not known"
+    )
 
     @property
     def effective_batch(self) -> int:
@@ -80,7 +83,7 @@ class Recipe(BaseModel):
 
 
 # What every member of a cohort must have in common: the frozen base, what it reads, and when it is compared.
-SHARED_IN_COHORT = ("model", "data", "method", "max_length", "bf16", "eval_steps")
+SHARED_IN_COHORT = ("model", "data", "fingerprint", "method", "max_length", "bf16", "eval_steps")
 
 
 def can_share_base(a: Recipe, b: Recipe) -> bool:

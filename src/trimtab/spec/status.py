@@ -1,4 +1,4 @@
-"""The one list of states a run or study can be in."""
+"""The lists of states: of a run or study, of why a run ended early, of a limit."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ class Status(StrEnum):
 
     def is_finished(self) -> bool:
         return self in (Status.COMPLETE, Status.STOPPED, Status.FAILED)
+
+
+class Cause(StrEnum):
+    """Why a run ended before its last step; the sentence beside it is for people."""
+
+    BUDGET = "BUDGET"  # two breaches in a row; goes on under a budget that it does not breach
+    RACE = "RACE"  # clearly worse than another; goes on when it is asked for
+    LIMIT = "LIMIT"  # tokens or time; goes on when it is asked for
+    GUARD = "GUARD"  # broken numbers; never goes on
+    PATIENCE = "PATIENCE"  # no more gain: complete
 
 
 class Verdict(StrEnum):

@@ -20,8 +20,8 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    raw = {**_read(Path(path)), **parse_overrides(overrides)}
-    return check(Recipe, raw, str(path))
+    values, problems = split_overrides(overrides)
+    return check(Recipe, {**_read(Path(path)), **values}, str(path), problems)
 
 
 def load_budget(source: str | Path | None) -> Budget:
@@ -32,32 +32,29 @@ def load_budget(source: str | Path | None) -> Budget:
     if not path.exists():
         raise SpecError(str(source), ["is neither a preset (tight, standard, loose) nor a file"])
     raw = _read(path)
-    start = raw.pop("preset", "standard")
-    problems = []
+    known = ("name", "preset", "limits", *NUMBERS)
+    problems = [f'unknown key "{k}"{did_you_mean(k, known)} (known: {", ".join(known)})' for k in raw if k not in known]
+    start = raw.get("preset", "standard")
     if start not in ("tight", "standard", "loose"):
         problems.append(f"preset: got {start!r}; allowed are tight, standard, loose")
         start = "standard"
-    limits = raw.pop("limits", raw if not ({"name"} & raw.keys()) else {})
-    if not isinstance(limits, dict):
-        raise SpecError(str(path), ["limits must be a mapping from number to {max: …} or {min: …}"])
-    problems += _problems_of_limits(limits)
-    if problems:
-        raise SpecError(str(path), problems)
-    base = preset(start).limits
-    merged = {**{k: v.model_dump() for k, v in base.items()}, **limits}
-    return check(Budget, {"name": raw.get("name", path.stem), "limits": merged}, str(path))
-
-
-def _problems_of_limits(limits: dict[str, Any]) -> list[str]:
-    problems = [
-        f'limits: unknown number "{key}"{did_you_mean(key, list(NUMBERS))} (known: {", ".join(NUMBERS)})'
-        for key in limits
-        if key not in NUMBERS
-    ]
-    for key, value in limits.items():
-        if key in NUMBERS:
-            problems += [f"limits.{key}.{p}" for p in _problems(Limit, value)]
-    return problems
+    given = raw.get("limits", {})
+    if not isinstance(given, dict):
+        problems.append("limits must be a mapping from number to {max: …} or {min: …}")
+        given = {}
+    given = {**{k: v for k, v in raw.items() if k in NUMBERS}, **{str(k): v for k, v in given.items()}}
+    limits = {k: v.model_dump() for k, v in preset(start).limits.items()}
+    for key, value in given.items():
+        if key not in NUMBERS:
+            problems.append(
+                f'limits: unknown number "{key}"{did_you_mean(key, list(NUMBERS))} (known: {", ".join(NUMBERS)})'
+            )
+            continue
+        # what a file does not say of a limit stays as the preset has it; `min: null` takes one side away
+        limits[key] = {**limits.get(key, {}), **value} if isinstance(value, dict) else value
+        problems += [f"limits.{key}{' ' if p.startswith('must be') else '.'}{p}" for p in _problems(Limit, limits[key])]
+    name = str(raw.get("name") or path.stem)
+    return check(Budget, {"name": name, "limits": {} if problems else limits}, str(path), problems)
 
 
 def dump(spec: BaseModel, comments: dict[str, str] | None = None) -> str:
@@ -70,26 +67,25 @@ def dump(spec: BaseModel, comments: dict[str, str] | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """`learning_rate=1e-4` pairs as typed on a command line, read as YAML values."""
+def split_overrides(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """`learning_rate=1e-4` pairs as typed on a command line, read as YAML values; and what is wrong with their form."""
     result: dict[str, Any] = {}
-    problems = []
+    problems: list[str] = []
     for item in overrides:
         key, sep, value = item.partition("=")
         if not sep or not key:
             problems.append(f'"{item}" is not of the form setting=value')
         else:
             result[key.strip()] = _number_or_yaml(value)
-    if problems:
-        raise SpecError("overrides", problems)
-    return result
+    return result, problems
 
 
-def check(kind: type[Spec], raw: Any, where: str) -> Spec:
-    try:
-        return kind.model_validate(raw)
-    except ValidationError:
-        raise SpecError(where, _problems(kind, raw)) from None
+def check(kind: type[Spec], raw: Any, where: str, problems: Iterable[str] = ()) -> Spec:
+    """`problems` that are known already are raised together with those found here."""
+    found = [*problems, *_problems(kind, raw)]
+    if found:
+        raise SpecError(where, found)
+    return kind.model_validate(raw)
 
 
 def _problems(kind: type[BaseModel], raw: Any) -> list[str]:

@@ -137,6 +137,9 @@ class Store:
                     "result": {},
                 }
                 c.execute(insert(t.runs).values(row))
+            link = {"study": study, "run": recipe.run_id}
+            if study and not list(c.execute(select(t.study_runs).filter_by(**link))):
+                c.execute(insert(t.study_runs).values(link))
         return self.run(recipe.run_id)
 
     def run(self, run: str) -> RunRow:
@@ -155,7 +158,7 @@ class Store:
     def runs(self, study: str | None = None, status: Status | None = None) -> list[RunRow]:
         query = select(t.runs).order_by(t.runs.c.created)
         if study is not None:
-            query = query.where(t.runs.c.study == study)
+            query = query.where(t.runs.c.id.in_(select(t.study_runs.c.run).where(t.study_runs.c.study == study)))
         if status is not None:
             query = query.where(t.runs.c.status == status)
         return [_run(r) for r in self._rows(query)]

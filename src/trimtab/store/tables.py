@@ -31,6 +31,14 @@ runs = Table(
     Column("result", JSON, nullable=False, default=dict),  # best_step, val_loss, tokens, seconds, task numbers
 )
 
+# A run belongs to every study that asked for it; runs.study names the first.
+study_runs = Table(
+    "study_runs",
+    metadata,
+    Column("study", String, primary_key=True),
+    Column("run", String, primary_key=True),
+)
+
 steps = Table(
     "steps",
     metadata,

@@ -11,7 +11,7 @@ from typing import Any
 
 from trimtab.analysis import stats
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Outcome:
     items: tuple[float, ...]
     kl: float | None
     breach: str | None = None
+    cause: Cause | None = None
     history: Mapping[float, tuple[float, ...]] = field(default_factory=dict)  # items by share of the run
 
     @property

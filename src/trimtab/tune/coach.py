@@ -15,7 +15,7 @@ from trimtab.data.prepare import table_lines
 from trimtab.plan.facts import Facts
 from trimtab.plan.plan import make_plan
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
 from trimtab.tune.budgeting import Pace, affordable_epochs
 from trimtab.tune.choice import Outcome, choose
@@ -147,7 +147,7 @@ class Coach:
 
     def _confirm(self, best: Recipe) -> list[Recipe]:
         """The same recipe with other seeds, as many of three as fit; the first seed is already there."""
-        wanted = [best.but(seed=best.seed + i) for i in range(SEEDS)]
+        wanted = [best.but(seed=(best.seed + i) % 2**31) for i in range(SEEDS)]
         if decided := self._stored("seeds"):
             recipes = wanted[: decided["evidence"]["seeds"]]
         else:
@@ -192,7 +192,7 @@ class Coach:
 
     def _reopened(self, outcomes: list[Outcome]) -> list[Outcome]:
         """When the front runners left the budget, those they had beaten go on where they were stopped."""
-        beaten = [o.recipe for o in outcomes if o.status == Status.STOPPED and o.breach is None]
+        beaten = [o.recipe for o in outcomes if o.cause == Cause.RACE and o.breach is None]
         if not beaten or any(o.eligible for o in outcomes):
             return outcomes
         self.say(

@@ -15,27 +15,30 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
-from trimtab.analysis.card import breach, judge
+from trimtab.analysis.card import breach, judge, left_budget, measured_enough, prompts_needed
 from trimtab.behaviour import card as cards
 from trimtab.behaviour.drift import Reference, pulse, reference
-from trimtab.behaviour.probes import looks_chinese
+from trimtab.behaviour.probes import CARD_PROMPTS, looks_chinese
+from trimtab.behaviour.scoring import degenerate
 from trimtab.behaviour.subject import Answer, Subject
 from trimtab.data.assets import cache_folder
-from trimtab.data.prepare import Dataset, Tokenised, load, percentile, tokenise_dataset
+from trimtab.data.prepare import Tokenised, percentile, tokenise_dataset
 from trimtab.data.tokens import tokenise
 from trimtab.errors import RunError
 from trimtab.plan.facts import Facts
 from trimtab.run import models
 from trimtab.run.checkpoint import load_adapter
 from trimtab.run.cohort import Base, Cohort, Mode
-from trimtab.run.guards import Limits
+from trimtab.run.guards import Limits, Stop
 from trimtab.run.loop import train
 from trimtab.run.machine import Machine
+from trimtab.run.material import Material
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe, can_share_base
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
 from trimtab.store import RunRow, Store
 from trimtab.tune.choice import Outcome
 from trimtab.tune.lab import StopRule
@@ -54,8 +57,7 @@ class Worker:
     def __init__(
         self,
         store: Store,
-        model: str,
-        data: str,
+        material: Material,
         machine: Machine,
         watcher: Watcher,
         budget: Budget | None = None,
@@ -68,14 +70,20 @@ class Worker:
     ):
         """`method` and `bf16` say how the untouched base is measured: as the runs will train it."""
         self.method, self.bf16 = method, bf16
-        self.store, self.model, self.data, self.machine, self.watcher = store, model, data, machine, watcher
+        self.store, self.material, self.model, self.machine, self.watcher = (
+            store,
+            material,
+            material.model,
+            machine,
+            watcher,
+        )
         self.budget, self.study, self.mode, self.limits, self.save_every = budget, study, mode, limits, save_every
         torch.set_num_threads(machine.threads)
-        self.tokenizer = models.load_tokenizer(model, watcher.note)
-        self.dataset: Dataset = load(data, say=watcher.note)
+        self.tokenizer = models.load_tokenizer(self.model, watcher.note)
+        self.dataset = material.dataset
         self._tokenised: dict[int, Tokenised] = {}
         self._base: tuple[tuple[Any, ...], Base] | None = None
-        self._references: dict[tuple[bool, bool], Reference] = {}
+        self._references: dict[tuple[bool, bool, int], Reference] = {}
 
     # what the coach asks
 
@@ -86,10 +94,10 @@ class Worker:
         name = Path(models.resolve(self.model, self.watcher.note)).name
         return Facts(
             model=self.model, model_name=name, family=found["family"], parameters=found["parameters"],
-            hidden_size=found["hidden_size"], positions=found["positions"], data=self.data, examples=len(tokens),
+            hidden_size=found["hidden_size"], positions=found["positions"], data=self.material.data, examples=len(tokens),
             tokens=sum(lengths), label_tokens=sum(t.labels for t in tokens), length_99=percentile(lengths, 99),
             length_max=lengths[-1], device=self.machine.device, memory_gb=self.machine.memory_gb, bf16=self.machine.bf16,
-            has_template=bool(self.tokenizer.chat_template),
+            has_template=bool(self.tokenizer.chat_template), fingerprint=self.material.fingerprint,
         )  # fmt: skip
 
     def describe_data(self, max_length: int) -> dict[str, Any]:
@@ -122,10 +130,16 @@ class Worker:
 
     def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None, reopen: bool = False) -> list[Outcome]:
         rows = [self.store.add_run(r, self.study) for r in recipes]
-        due = [r for r in rows if not r.status.is_finished() or (reopen and r.status == Status.STOPPED)]
-        for group in _cohorts([r.recipe for r in due]):
-            self._train_cohort(group, stop, reopen)
-        return [outcome(self.store, self.store.run(r.run_id)) for r in recipes]
+        for name, group in _cohorts([r for r in rows if self._is_due(r, reopen)]).items():
+            self._train_cohort(name, group, stop)
+        return [outcome(self.store, self.store.run(r.run_id), self.budget) for r in recipes]
+
+    def _is_due(self, row: RunRow, reopen: bool) -> bool:
+        """Unfinished, or stopped for a reason that does not hold any more (another budget, no limit)."""
+        cause = row.result.get("cause")
+        if not row.status.is_finished() or cause == Cause.LIMIT or (cause == Cause.RACE and reopen):
+            return True
+        return cause == Cause.BUDGET and outcome(self.store, row, self.budget).breach is None
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         missing = [r for r in recipes if "task" not in self.store.run(r.run_id).result]
@@ -139,34 +153,34 @@ class Worker:
 
     def card(self, recipe: Recipe, base_task: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Measure (or look up) and judge; the answers side by side become samples."""
-        if (stored := self.store.card(recipe.run_id)) is not None:
-            return judge(stored["measured"], self.budget or Budget())
+        budget = self.budget or Budget()
+        if (stored := self.store.card(recipe.run_id)) and measured_enough(stored["measured"], budget):
+            return judge(stored["measured"], budget)
         base_task = (
             base_task or (self.store.study(self.study).facts.get("base") if self.study else None) or self.measure_base()
         )
         task_numbers = self.measure_task([recipe])[recipe.run_id]
-        ref = self._ref(recipe)
+        ref = self._ref(recipe, prompts_needed(budget))
         numbers, said = cards.generic_numbers(Subject(self._load(recipe)), self._tuned(recipe), ref)
         measured = {**numbers, **task_numbers, **{f"base_{k}": v for k, v in base_task["numbers"].items()}}
-        judged = judge(measured, self.budget or Budget())
+        judged = judge(measured, budget)
         self.store.save_samples(recipe.run_id, self._samples(recipe, base_task["answers"], ref, said))
         self.store.save_card(recipe.run_id, measured, judged)  # last: a card that is there is whole
         return judged
 
     # training
 
-    def _train_cohort(self, recipes: list[Recipe], stop: StopRule | None, reopen: bool) -> None:
+    def _train_cohort(self, name: str, recipes: list[Recipe], stop: StopRule | None) -> None:
         data, base = self._tokens(recipes[0].max_length), self._load(recipes[0])
         self._ref(recipes[0])  # before full fine-tuning moves the base
-        # A reopened cohort has a name of its own: its members' states lie under the tags of the cohorts they were stopped in.
-        names = [r.run_id for r in recipes] + ["reopened"] * reopen
-        name = hashlib.sha256(" ".join(names).encode()).hexdigest()[:10]
         cohort = Cohort(base, recipes, data, self.mode, self.limits)
         for m in cohort.members:
             self.store.forget_measurements(m.id)  # of an earlier, shorter stretch of the run
-            self.store.update_run(m.id, status=Status.RUNNING, reason=None, cohort=name, total_steps=m.total_steps)
+            self.store.update_run(
+                m.id, status=Status.RUNNING, reason=None, cohort=name, total_steps=m.total_steps, result={"cause": None}
+            )
         self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
-        train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every, reopen)
+        train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every)
         for m in cohort.members:  # also those that had ended when an earlier process was killed
             _book(self.store, m)
         if recipes[0].method == "full":
@@ -193,6 +207,7 @@ class Worker:
 
     def _fresh(self, model: str, key: tuple[bool, bool]) -> Base:
         full, bf16 = key
+        AcceleratorState._reset_state()  # the library allows one precision a process; we may need two, one after another
         accelerator = Accelerator(cpu=self.machine.device == "cpu", mixed_precision="bf16" if full and bf16 else "no")
         dtype = torch.bfloat16 if bf16 and not full else torch.float32
         loaded = models.load_model(model, dtype, str(accelerator.device), self.watcher.note)
@@ -212,14 +227,14 @@ class Worker:
         lora = [r for r in recipes if r.method == "lora"]
         return [[r] for r in recipes if r.method == "full"] + ([lora] if lora else [])
 
-    def _ref(self, recipe: Recipe | None) -> Reference:
+    def _ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS) -> Reference:
         """What the base of this recipe says; asked before anything can have moved it."""
-        key = self._key(recipe)
+        key = (*self._key(recipe), prompts)
         if key not in self._references:
-            self.watcher.note("Asking the base model the generic prompts")
+            self.watcher.note(f"Asking the base model {prompts} generic prompts")
             chinese = looks_chinese(" ".join(e.text for e in self.dataset.examples["train"][:50]))
             base = Subject(self._load(recipe))
-            self._references[key] = reference(base, cache_folder() / "reference", "zh" if chinese else "en")
+            self._references[key] = reference(base, cache_folder() / "reference", "zh" if chinese else "en", prompts)
         return self._references[key]
 
     def _tokens(self, max_length: int) -> Tokenised:
@@ -240,7 +255,8 @@ class Worker:
         ]
         return task + [
             {"probe": "generic", "prompt": p, "reference": None, "base": b.text, "tuned": t.text}
-            for p, b, t in zip(ref.prompts, ref.answers, generic, strict=True)
+            for i, (p, b, t) in enumerate(zip(ref.prompts, ref.answers, generic, strict=True))
+            if i < CARD_PROMPTS or degenerate(t.text)
         ]
 
 
@@ -254,8 +270,10 @@ class _Hooks:
         self.worker.store.log_steps([{"run": member.id, **numbers}])
         self.worker.watcher.step(member.id, numbers)
 
-    def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, str]:
-        stops: dict[Member, str] = {}
+    def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, Stop]:
+        stops: dict[Member, Stop] = {}
+        inside: dict[str, Member] = {}
+        budget = self.worker.budget or Budget()
         for member, values in items.items():
             measured = self.worker.pulse_of(member)
             loss = sum(values) / len(values)
@@ -263,15 +281,14 @@ class _Hooks:
                 run=member.id, step=member.progress.step, share=share, loss=loss, items=values, pulse=measured
             )
             self.worker.watcher.step(member.id, {"evaluation": loss, "kl": _mean(measured.get("kl_generic"))})
-            why = breach(measured, self.worker.budget) if self.worker.budget and measured else None
-            member.progress.breaches = member.progress.breaches + 1 if why else 0
-            if why and member.progress.breaches >= 2:
-                stops[member] = f"budget breached at two evaluations in a row: {why}"
-        if self.stop:
+            if not breach(measured, budget):
+                inside[member.id] = member
+            elif why := left_budget([e["pulse"] for e in self.worker.store.evaluations(member.id)[-2:]], budget):
+                stops[member] = Stop(Cause.BUDGET, why)
+        if self.stop and inside:
             # Whoever is outside the budget just now may not stop those inside it.
-            alive = {m.id: v for m, v in items.items() if m.progress.breaches == 0}
-            for run, why in (self.stop(share, alive) if alive else {}).items():
-                stops[next(m for m in items if m.id == run)] = why
+            for run, why in self.stop(share, {run: items[m] for run, m in inside.items()}).items():
+                stops[inside[run]] = Stop(Cause.RACE, why)
         return stops
 
     def stopped(self, member: Member) -> None:
@@ -284,31 +301,37 @@ class _Hooks:
 
 
 def _book(store: Store, member: Member) -> None:
-    """The run's row, as the loop left it; a dead run without one good evaluation has FAILED."""
+    """The run's row, as the loop left it."""
     p = member.progress
-    status = Status.FAILED if p.status == Status.STOPPED and p.best_loss is None else p.status
-    keys = ("best_loss", "best_step", "tokens", "seconds", "step")
-    store.update_run(member.id, status=status, reason=p.reason, result={k: asdict(p)[k] for k in keys})
+    keys = ("best_loss", "best_step", "tokens", "seconds", "step", "cause")
+    store.update_run(member.id, status=p.status, reason=p.reason, result={k: asdict(p)[k] for k in keys})
 
 
-def outcome(store: Store, run: RunRow) -> Outcome:
-    """A stored run as the chooser sees it: its best evaluation."""
+def outcome(store: Store, run: RunRow, budget: Budget | None = None) -> Outcome:
+    """A stored run as the chooser sees it: its best evaluation, judged against the budget of today."""
     evaluations = store.evaluations(run.id)
     best = min(evaluations, key=lambda e: e["loss"], default=None)
     kl = _mean(best["pulse"].get("kl_generic")) if best else None
-    broke = run.reason if run.reason and (run.reason.startswith("budget") or run.status == Status.FAILED) else None
+    cause = run.result.get("cause")
+    broke = run.reason if cause == Cause.GUARD else left_budget([e["pulse"] for e in evaluations], budget or Budget())
     loss, items = (best["loss"], tuple(best["items"])) if best else (float("inf"), ())
     history = {e["share"]: tuple(e["items"]) for e in evaluations}
-    return Outcome(run.recipe, run.status, loss, items, kl, broke, history)
+    return Outcome(run.recipe, run.status, loss, items, kl, broke, cause and Cause(cause), history)
 
 
-def _cohorts(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
-    """Compatible LoRA runs together, everything else alone."""
-    groups: list[list[Recipe]] = []
-    for recipe in recipes:
-        home = next((g for g in groups if can_share_base(g[0], recipe)), None)
-        home.append(recipe) if home else groups.append([recipe])
-    return groups
+def _cohorts(rows: Sequence[RunRow]) -> dict[str, list[Recipe]]:
+    """By name: runs that go on under the cohort they began in; of the new ones, compatible LoRA runs together."""
+    found: dict[str, list[Recipe]] = {}
+    new: list[list[Recipe]] = []
+    for row in rows:
+        home = next((g for g in new if can_share_base(g[0], row.recipe)), None)
+        if row.cohort:
+            found.setdefault(row.cohort, []).append(row.recipe)
+        elif home:
+            home.append(row.recipe)
+        else:
+            new.append([row.recipe])
+    return found | {hashlib.sha256(" ".join(r.run_id for r in g).encode()).hexdigest()[:10]: g for g in new}
 
 
 def _mean(values: Sequence[float] | None) -> float | None:
