@@ -278,7 +278,7 @@ def _command(
     return shlex.join(parts + [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in own.items()])
 
 
-def duration(text: str) -> float:
+def duration(text: str, option: str = "--time") -> float:
     """ "90s", "30m", "1.5h" or bare minutes, in seconds."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     body, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 60.0)
@@ -287,7 +287,7 @@ def duration(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not (seconds > 0 and math.isfinite(seconds)):
-        raise SpecError("--time", [f'got "{text}"; give a duration such as 90s, 30m or 1.5h'])
+        raise SpecError(option, [f'got "{text}"; give a duration such as 90s, 30m or 1.5h'])
     return seconds
 
 

@@ -1,6 +1,7 @@
 """The commands as typed: good ones on the tiny model, and every kind of bad input with one sentence and exit code 2."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -93,6 +94,17 @@ BAD = {
     "budget that nothing can meet": (("tune", "bundled:tiny", "{small}", "--budget", "{budget}"), "nothing can meet"),
     "budget that is not there": (("tune", "bundled:tiny", "{small}", "--budget", "strict"), "neither a preset"),
     "time": (("tune", "bundled:tiny", "{small}", "--time", "soon"), "give a duration"),
+    "several wrong settings": (("tune", "bundled:tiny", "{small}", "r=0", "oops"), "has 2 problems"),
+    "model as a setting": (
+        ("tune", "bundled:tiny", "{small}", "model=x"),
+        "MODEL and DATA are the first two arguments",
+    ),
+    "wrong --max-time": (("train", "{recipe_good}", "--max-time", "soon"), "--max-time: got"),
+    "a layer that is not there": (
+        ("tune", "bundled:tiny", "{small}", "target_modules=[q_proj,v_prj]"),
+        "target_modules: v_prj names no linear layer",
+    ),
+    "too little time": (("tune", "bundled:tiny", "{small}", "--time", "0.01s"), "are too short"),
     "no such run": (("card", "abc", "--out", "{store}"), 'no run "abc"'),
     "no store": (("runs", "--out", "nowhere"), "holds no trimtab store"),
     "no study": (("report", "--out", "{store}"), "no study"),
@@ -107,11 +119,12 @@ def test_bad_input_is_one_sentence_and_exit_code_2(trimtab, case, tmp_path, smal
 
     monkeypatch.chdir(tmp_path)
     names = {k: tmp_path / v for k, v in {"empty": "e.jsonl", "columns": "c.csv", "latin": "l.jsonl", "budget": "b.yaml",
-                                          "recipe_typo": "r.yaml", "store": "store"}.items()}  # fmt: skip
+                                          "recipe_typo": "r.yaml", "recipe_good": "g.yaml", "store": "store"}.items()}  # fmt: skip
     names["empty"].write_text("")
     names["columns"].write_text("title,body\na,b\n")
     names["latin"].write_bytes('{"prompt": "é"}'.encode("latin-1"))
     names["budget"].write_text("limits:\n  kl_generic: {max: -1}\n")
+    names["recipe_good"].write_text("model: m\ndata: d\n")
     names["recipe_typo"].write_text("model: m\ndata: d\nnum_train_epoch: 1\n")
     Store(names["store"])
     args, said = BAD[case]
@@ -119,7 +132,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(trimtab, case, tmp_path, smal
     assert code == 2, text + err
     assert said in err
     assert "Traceback" not in err
-    assert len(err.strip().splitlines()) == 1
+    assert len(err.strip().splitlines()) == 1 + 2 * ("2 problems" in said)
     assert not list(tmp_path.glob("**/report.html"))
     assert not list(tmp_path.glob("**/adapter_model.safetensors"))
 
@@ -152,3 +165,101 @@ def test_help_teaches_and_loads_nothing_heavy():
     text = subprocess.run([sys.executable, "-m", "trimtab", "--help"], capture_output=True, text=True).stdout
     for verb in ("tune", "train", "runs", "card", "compare", "report", "demo"):
         assert verb in text
+
+
+def test_changed_data_is_a_new_study_and_the_old_recipe_says_so(trimtab, small_file, tmp_path):
+    data, out = tmp_path / "d.jsonl", tmp_path / "o"
+    data.write_text(small_file.read_text())
+    args = (
+        "tune",
+        "bundled:tiny",
+        data,
+        "learning_rate=1e-3",
+        "per_device_train_batch_size=8",
+        "max_steps=4",
+        "--out",
+        out,
+    )
+    first = json.loads(trimtab(*args, "--json")[1])
+    data.write_text(small_file.read_text().replace("lamp", "torch"))
+    second = json.loads(trimtab(*args, "--json")[1])
+    assert first["study"] != second["study"]
+    assert not set(first["runs"]) & set(second["runs"])
+    code, _, err = trimtab("train", out / first["study"] / "recipe.yaml", "--out", out)
+    assert code == 2
+    assert f"{data} has changed since this recipe was written" in err
+    code, _, err = trimtab("compare", first["run"], second["run"], "--out", out)
+    assert "validated on different items" in err
+
+
+def test_a_second_study_shows_the_runs_that_it_shares(trimtab, small_file, tmp_path):
+    args = (
+        "tune",
+        "bundled:tiny",
+        small_file,
+        "learning_rate=1e-3",
+        "per_device_train_batch_size=8",
+        "max_steps=4",
+        "--out",
+        tmp_path,
+    )
+    first = json.loads(trimtab(*args, "--json")[1])
+    second = json.loads(trimtab(*args, "--budget", "loose", "--json")[1])
+    assert first["study"] != second["study"]
+    assert first["runs"] == second["runs"]
+    _, text, _ = trimtab("report", second["study"], "--out", tmp_path, "--json")
+    assert {r["id"] for r in json.loads(text)["runs"]} == set(first["runs"])
+
+
+def test_the_command_to_reproduce_can_be_pasted(trimtab, small_file, tmp_path):
+    out = tmp_path / "my runs"
+    own = (
+        "learning_rate=1e-3",
+        "per_device_train_batch_size=8",
+        "max_steps=2",
+        "target_modules=[q_proj, v_proj]",
+        "bf16=false",
+    )
+    result = json.loads(trimtab("tune", "bundled:tiny", small_file, *own, "--out", out, "--certify", "--json")[1])
+    _, text, _ = trimtab("report", "--out", out, "--json")
+    words = shlex.split(json.loads(text)["asked"]["command"])
+    assert "--certify" in words
+    again = json.loads(trimtab(*words[1:], "--json")[1])
+    assert again["study"] == result["study"]
+
+
+def test_the_card_of_a_full_run_and_the_budget_of_its_study(trimtab, small_file, tmp_path):
+    args = (
+        "method=full",
+        "bf16=true",
+        "learning_rate=1e-5",
+        "per_device_train_batch_size=8",
+        "max_steps=2",
+        "--budget",
+        "loose",
+    )
+    result = json.loads(trimtab("tune", "bundled:tiny", small_file, *args, "--out", tmp_path, "--json")[1])
+    code, text, err = trimtab("card", result["run"], "--out", tmp_path, "--json")
+    assert code == 0, err
+    assert json.loads(text)["budget"]["name"] == "loose"
+    code, text, err = trimtab("card", result["run"], "--out", tmp_path, "--budget", "standard", "--json")
+    assert code == 0, err
+    assert next(r["n"] for r in json.loads(text)["rows"] if r["number"] == "degeneration") == 299
+
+
+def test_a_run_that_breaks_exits_with_1(trimtab, recipe_file, tmp_path):
+    wild = ("learning_rate=1", "optim=sgd", "lora_alpha=1e30", "max_grad_norm=0")
+    code, text, _ = trimtab("train", recipe_file, *wild, "--out", tmp_path / "o")
+    assert code == 1
+    assert "FAILED" in text
+
+
+def test_a_limit_leaves_a_run_that_goes_on(trimtab, recipe_file, tmp_path):
+    code, text, _ = trimtab("train", recipe_file, "--max-tokens", "50", "--out", tmp_path / "o")
+    assert (code, "STOPPED: token limit" in text, "weights so far in" in text) == (0, True, True)
+    code, text, _ = trimtab("train", recipe_file, "--out", tmp_path / "o")
+    assert (code, "COMPLETE" in text) == (0, True)
+
+
+def test_version(trimtab):
+    assert trimtab("--version")[1].startswith("trimtab ")

@@ -42,6 +42,8 @@ def test_a_folder_splits_by_file_name(tmp_path):
         ("j.parquet", b"no", "cannot be read as parquet"),
         ("k.txt", b"hello", "ends in .txt"),
         ("l.csv", b"a,b\n", "holds no rows"),
+        ("n.json", b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        ("o.json", b'{"train": [], "test": [{"prompt": "a"}]}', "no rows to train on"),
         ("m.csv", b"prompt,completion\na,b,c\n", "line 2 has more fields"),
     ],
 )
@@ -70,3 +72,13 @@ def test_odd_but_right_files(tmp_path):
     assert read(str(tmp_path / "a.JSONL")).rows["train"] == [{"prompt": "x\u2028y", "completion": "z\x85"}]
     (tmp_path / "b.csv").write_text("prompt;completion\na, b;c\n" + "x" * 200_000 + ";y\n", encoding="utf-8")
     assert read(str(tmp_path / "b.csv")).rows["train"][0] == {"prompt": "a, b", "completion": "c"}
+
+
+def test_one_json_file_may_hold_all_splits(tmp_path):
+    path = tmp_path / "all.json"
+    path.write_text(
+        json.dumps({"train": ROWS, "validation": ROWS[:1], "test": ROWS[:2], "info": [1]}), encoding="utf-8"
+    )
+    assert {k: len(v) for k, v in read(str(path)).rows.items()} == {"train": 3, "validation": 1, "test": 2}
+    path.write_text(json.dumps({"version": 1, "data": ROWS}), encoding="utf-8")
+    assert read(str(path)).rows == {"train": ROWS}

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,3 +39,13 @@ def test_near_copies_are_found():
     groups = near_duplicates(texts)
     assert [0, 1, 2] in groups
     assert [3] in groups
+
+
+def test_examples_that_are_all_alike_leave_nothing_to_validate_on(tmp_path):
+    from trimtab.data.prepare import load
+    from trimtab.errors import DataError
+
+    path = tmp_path / "same.csv"
+    path.write_text("prompt,completion\n" + "what is it,a lamp\n" * 60)
+    with pytest.raises(DataError, match="60 examples that are all near-copies"):
+        load(str(path))

@@ -2,7 +2,7 @@ import pytest
 
 from trimtab.data.formats import Example
 from trimtab.data.prepare import load, percentile, tokenise_dataset
-from trimtab.data.tokens import prompt_ids, tokenise
+from trimtab.data.tokens import prompt_ids, refuses_system, tokenise
 from trimtab.errors import DataError
 
 
@@ -70,3 +70,29 @@ def test_too_little_data(tmp_path):
 def test_percentiles():
     assert [percentile(list(range(1, 101)), p) for p in (50, 95, 99, 100)] == [50, 95, 99, 100]
     assert percentile([7], 50) == 7
+
+
+STRICT = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}"
+    "<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def test_a_template_without_system_turns_gets_them_joined_to_the_user(tiny_tokenizer):
+    import copy
+
+    strict = copy.deepcopy(tiny_tokenizer)
+    strict.chat_template = STRICT
+    turns = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Ho")]
+    example = Example(tuple({"role": r, "content": c} for r, c in turns))
+    (tokens,) = tokenise([example], strict, 100)
+    text = strict.decode(tokens.ids)
+    assert text == "<user>Be brief.\n\nHi</s><assistant>Ho</s>"
+    learned = strict.decode([t for t, on in zip(tokens.ids, tokens.labelled, strict=True) if on])
+    assert learned == "Ho</s>"
+    assert refuses_system(strict)
+    assert not refuses_system(tiny_tokenizer)
+    twice = Example(tuple({"role": r, "content": "x"} for r in ("user", "user", "assistant")))
+    with pytest.raises(DataError, match="refuses a conversation of user, user"):
+        tokenise([twice], strict, 100)

@@ -63,3 +63,16 @@ def test_formulas_reach_nothing_else():
     with pytest.raises(NameError):
         compute("open('x')")
     assert table()["lora"]["rank"] == 16
+
+
+@given(facts, st.integers(1, 256), st.integers(1, 64))
+def test_what_follows_from_the_users_values_follows_them(found, rank, micro):
+    plan = make_plan(found, {"r": rank, "per_device_train_batch_size": micro})
+    assert plan.recipe.lora_alpha == 2 * rank
+    reason = plan.settings["gradient_accumulation_steps"].reason
+    assert reason.startswith(f"effective batch {plan.recipe.effective_batch}:")
+
+
+def test_the_range_of_the_cutoff_holds_its_value():
+    setting = make_plan(dataclasses.replace(FACTS, length_99=72, length_max=94)).settings["max_length"]
+    assert setting.range[0] <= setting.value <= setting.range[1]

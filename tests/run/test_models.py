@@ -32,3 +32,22 @@ def test_facts_need_no_weights():
 
 def test_a_local_folder_is_a_model(tiny_tokenizer):
     assert models.load_tokenizer(models.resolve("bundled:tiny")).chat_template == tiny_tokenizer.chat_template
+
+
+def test_files_that_are_no_model_are_one_sentence(tmp_path):
+    import shutil
+
+    import torch
+
+    whole = tmp_path / "whole"
+    shutil.copytree(models.resolve("bundled:tiny"), whole)
+    weights = whole / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded as a causal language model"):
+        models.load_model(str(whole), torch.float32, "cpu")
+    with pytest.raises(ModelError, match=r"is a file but no \.gguf"):
+        models.resolve(str(weights))
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF and then nothing")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        models.load_model(str(broken), torch.float32, "cpu")

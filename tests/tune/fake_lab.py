@@ -32,7 +32,7 @@ class FakeLab:
         return {
             "numbers": {"exact_match": [0.0] * 20, "overlap": [0.1] * 20},
             "answers": [],
-            "seconds": 1.0,
+            "card_seconds": 3.5,
             "metric": "exact_match",
         }
 

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from tests.tune.fake_lab import FakeLab
+from trimtab.errors import SpecError
 from trimtab.spec.status import Status
 from trimtab.store import Store
 from trimtab.tune.coach import Coach
@@ -96,7 +97,7 @@ def test_killed_anywhere_it_ends_the_same(tmp_path, die_after):
 
 
 def test_one_seed_is_not_called_confirmed(tmp_path):
-    coach, _, _, said = study(tmp_path, seconds=30)
+    coach, _, _, said = study(tmp_path, seconds=40)
     result = coach.run()
     assert not result["confirmed"]
     assert any("not confirmed" in s for s in said)
@@ -123,3 +124,46 @@ def test_the_users_rate_is_kept_when_other_batches_are_tried(tmp_path):
     coach.run()
     assert {r.recipe.learning_rate for r in store.runs()} == {5e-4}
     assert len({r.recipe.effective_batch for r in store.runs()}) == 3
+
+
+def test_too_little_time_for_one_run_is_said_before_any_training(tmp_path):
+    coach, store, _, _ = study(tmp_path, seconds=5)
+    with pytest.raises(SpecError, match=r"5 seconds are too short: one run and its card take about \d+ seconds here"):
+        coach.run()
+    assert store.runs() == []
+
+
+def test_where_the_scan_does_not_fit_the_rule_is_taken_and_that_is_said(tmp_path):
+    coach, store, _, said = study(tmp_path, seconds=20)
+    coach.run()
+    assert len({r.recipe.learning_rate for r in store.runs()}) == 1
+    assert any(s.startswith("Skipped for lack of time") and "were not compared" in s for s in said)
+
+
+def test_time_that_is_left_buys_more_seeds(tmp_path):
+    coach, _, lab, _ = study(tmp_path / "a", seconds=1500, own={"num_train_epochs": 1.0})
+    assert len(coach.run()["runs"]) == 5
+    assert lab.clock.now <= 1500
+    coach, _, _, _ = study(tmp_path / "b")
+    assert len(coach.run()["runs"]) == 3  # without a limit nothing is spent that was not asked for
+
+
+def test_a_given_number_of_steps_is_kept_and_timed(tmp_path):
+    coach, store, _, said = study(tmp_path, seconds=300, own={"max_steps": 25})
+    result = coach.run()
+    assert {r.recipe.max_steps for r in store.runs()} == {25}
+    assert "25 steps" in next(s for s in said if s.startswith("Start"))
+    assert "epochs" not in places(store)
+    assert result["recipe"]["max_steps"] == 25
+
+
+def test_the_users_patience_is_kept_when_a_longer_run_is_tried(tmp_path):
+    coach, store, _, _ = study(tmp_path, own={"early_stopping_patience": 4})
+    coach.run()
+    assert {r.recipe.early_stopping_patience for r in store.runs()} == {4}
+
+
+def test_the_last_possible_seed_wraps_around(tmp_path):
+    coach, store, _, _ = study(tmp_path, own={"seed": 2**31 - 1})
+    coach.run()
+    assert {r.recipe.seed for r in store.runs()} == {2**31 - 1, 0, 1}

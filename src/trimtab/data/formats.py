@@ -70,7 +70,7 @@ def to_examples(rows: list[dict[str, Any]], name: str) -> tuple[str, list[Exampl
     for i, row in enumerate(rows):
         try:
             messages = _until_last_answer(convert(row))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(
                 f"{name}, example {i + 1} does not have the {form} form of the first one ({error})"
             ) from None
@@ -102,7 +102,7 @@ def _alpaca(row: dict[str, Any]) -> list[Message]:
         turns += [_turn("user", asked), _turn("assistant", answered)]
     return [
         *turns,
-        _turn("user", row["instruction"] + (f"\n{extra}" if extra else "")),
+        _turn("user", (row["instruction"] or "") + (f"\n{extra}" if extra else "")),
         _turn("assistant", row["output"]),
     ]
 

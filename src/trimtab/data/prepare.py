@@ -13,7 +13,7 @@ from typing import Any
 from trimtab.data.formats import Example, to_examples
 from trimtab.data.read import read
 from trimtab.data.split import split
-from trimtab.data.tokens import Tokens, tokenise
+from trimtab.data.tokens import Tokens, refuses_system, tokenise
 from trimtab.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -62,6 +62,11 @@ def load(data: str, seed: int = 0, say: Callable[[str], None] = print) -> Datase
         raise DataError(
             f"{source.name} leaves {len(parts['train'])} examples to train on after validation and test were set aside; "
             "at least 8 are needed, and advice is only worth something from about 50"
+        )
+    if not parts["validation"] or not parts["test"]:
+        raise DataError(
+            f"{source.name} has {len(parts['train'])} examples that are all near-copies of each other, so none can be set "
+            "aside to validate and test on; give more varied examples, or validation and test files of your own"
         )
     return Dataset(source.name, form, {s: parts[s] for s in SPLITS}, dropped, how)
 
@@ -113,11 +118,17 @@ def describe(dataset: Dataset, tokens: dict[str, list[Tokens]], tokenizer: Any, 
         "max_length": max_length,
         "cut_examples": sum(t.cut > 0 for t in train),
         "cut_tokens": sum(t.cut for t in train),
-        "template": "the model's own"
-        if tokenizer.chat_template
-        else "none in the model: plain text, one message a line",
+        "template": _template(dataset, tokenizer),
         "first": [(piece, learned) for piece, learned in _pieces(first, tokenizer)],
     }
+
+
+def _template(dataset: Dataset, tokenizer: Any) -> str:
+    if not tokenizer.chat_template:
+        return "none in the model: plain text, one message a line"
+    has_system = any(m["role"] == "system" for e in dataset.examples["train"] for m in e.messages)
+    joined = has_system and refuses_system(tokenizer)
+    return "the model's own" + (", which takes no system turn: joined to the first user turn" if joined else "")
 
 
 def table_lines(table: dict[str, Any]) -> list[str]:

@@ -40,7 +40,7 @@ def read(data: str, say: Callable[[str], None] = print) -> Source:
     if path.is_dir():
         return _folder(path)
     if path.exists():
-        return Source(data, {"train": _file(path)})
+        return Source(data, _file(path))
     if path.suffix.lower() in SUFFIXES or data.startswith((".", "/", "~")):
         raise DataError(
             f"{data} does not exist; give a {', '.join(SUFFIXES)} file, a folder, a hub id or bundled:home-commands"
@@ -67,8 +67,9 @@ def _folder(path: Path) -> Source:
         raise DataError(f"{path} holds no {', '.join(SUFFIXES)} file")
     rows: dict[str, Rows] = {}
     for file in files:
-        split = _SPLIT_NAMES.get(file.stem.split("-")[0].lower(), "train")
-        rows.setdefault(split, []).extend(_file(file))
+        named = _SPLIT_NAMES.get(file.stem.split("-")[0].lower(), "train")
+        for split, found in _file(file).items():
+            rows.setdefault(named if split == "train" else split, []).extend(found)
     if "train" not in rows:
         raise DataError(
             f"{path} holds {', '.join(rows)} files but none to train on; name one of them train{files[0].suffix}"
@@ -76,10 +77,11 @@ def _folder(path: Path) -> Source:
     return Source(str(path), rows)
 
 
-def _file(path: Path) -> Rows:
+def _file(path: Path) -> dict[str, Rows]:
+    """Rows by split: "train" alone, but for a JSON object that names its splits."""
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return _parquet(path)
+        return {"train": _parquet(path)}
     if suffix not in SUFFIXES:
         raise DataError(f"{path} ends in {path.suffix or 'nothing'}; allowed are {', '.join(SUFFIXES)}")
     try:
@@ -91,10 +93,15 @@ def _file(path: Path) -> Rows:
         ) from None
     if not text.strip():
         raise DataError(f"{path} is empty; it needs at least one example")
-    rows = {".jsonl": _jsonl, ".json": _json, ".csv": _csv}[suffix](text, path)
-    if not rows:
-        raise DataError(f"{path} holds no rows; it needs at least one example")
-    return rows
+    try:
+        found = (
+            _json(text, path) if suffix == ".json" else {"train": {".jsonl": _jsonl, ".csv": _csv}[suffix](text, path)}
+        )
+    except RecursionError:
+        raise DataError(f"{path} is nested too deeply to be a list of examples") from None
+    if not found.get("train"):
+        raise DataError(f"{path} holds no rows to train on; it needs at least one example")
+    return found
 
 
 def _jsonl(text: str, path: Path) -> Rows:
@@ -109,18 +116,23 @@ def _jsonl(text: str, path: Path) -> Rows:
     return rows
 
 
-def _json(text: str, path: Path) -> Rows:
+def _json(text: str, path: Path) -> dict[str, Rows]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         if text.lstrip().startswith("{") and "\n" in text.strip():
-            return _jsonl(text, path)
+            return {"train": _jsonl(text, path)}
         raise DataError(f"{path} is not JSON (line {error.lineno}: {error.msg})") from None
-    if isinstance(value, dict):  # {"data": [...]} and the like
-        value = next((v for v in value.values() if isinstance(v, list)), None)
-    if not isinstance(value, list):
+    parts = {"train": value}
+    if isinstance(value, dict):
+        lists = {k: v for k, v in value.items() if isinstance(v, list)}
+        if "train" in lists:  # {"train": [...], "test": [...]}
+            parts = {_SPLIT_NAMES[k.lower()]: v for k, v in lists.items() if k.lower() in _SPLIT_NAMES}
+        else:  # {"data": [...]} and the like
+            parts = {"train": next(iter(lists.values()), None)}
+    if not isinstance(parts["train"], list):
         raise DataError(f"{path} must hold a list of objects, got {type(value).__name__}")
-    return [_row(row, f"{path}, item {i}") for i, row in enumerate(value)]
+    return {s: [_row(row, f"{path}, item {i}") for i, row in enumerate(part)] for s, part in parts.items()}
 
 
 def _csv(text: str, path: Path) -> Rows:

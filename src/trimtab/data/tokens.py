@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from jinja2.exceptions import TemplateError
+
 from trimtab.data.formats import Example, Message
 from trimtab.errors import DataError
 
@@ -63,6 +65,8 @@ def _text_and_answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str,
     spans = []
     for i, message in enumerate(messages):
         if message["role"] == "assistant":
+            if not any(m["role"] == "user" for m in messages[:i]):
+                continue  # an opening line of the assistant answers nothing, and some templates refuse it as a prompt
             before = _render(messages[:i], tokenizer, True)
             upto = _render(messages[: i + 1], tokenizer, False)
             # Templates that rewrite earlier turns (dropped thinking) have no fixed span for them: only the last is learned.
@@ -83,7 +87,30 @@ def _piecewise(text: str, answers: list[tuple[int, int]], tokenizer: Any) -> tup
     return ids, labelled
 
 
+def refuses_system(tokenizer: Any) -> bool:
+    """Some templates raise on a system turn; its text is then joined to the first user turn."""
+    try:
+        _apply([{"role": "system", "content": "x"}, {"role": "user", "content": "y"}], tokenizer, True)
+    except TemplateError:
+        return True
+    return False
+
+
 def _render(messages: Sequence[Message], tokenizer: Any, for_answer: bool) -> str:
+    try:
+        return _apply(messages, tokenizer, for_answer)
+    except TemplateError as error:
+        if len(messages) > 1 and (messages[0]["role"], messages[1]["role"]) == ("system", "user"):
+            both = "\n\n".join(m["content"] for m in messages[:2])
+            return _render([{"role": "user", "content": both}, *messages[2:]], tokenizer, for_answer)
+        roles = ", ".join(m["role"] for m in messages)
+        raise DataError(
+            f"the model's chat template refuses a conversation of {roles} turns ({error}); "
+            "drop such examples or bring their turns into the order that it takes"
+        ) from None
+
+
+def _apply(messages: Sequence[Message], tokenizer: Any, for_answer: bool) -> str:
     template = None if tokenizer.chat_template else PLAIN_TEMPLATE
     return tokenizer.apply_chat_template(
         list(messages), tokenize=False, add_generation_prompt=for_answer, chat_template=template

@@ -59,16 +59,17 @@ def method(_facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
     }
 
 
-def adapter(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
+def adapter(facts: Facts, chosen: Chosen) -> dict[str, Setting]:
     """2. Rank, alpha, dropout and targets."""
     lora = table()["lora"]
     big = facts.label_tokens > 20_000_000
     rank = lora["rank_big_data"] if big else lora["rank"]
+    scale = 2 * chosen.get("r", rank)
     short = facts.examples < 10_000
     return {
         "r": Setting(rank, f"{facts.label_tokens:,} answer tokens " + ("need room" if big else "fit a small rank"),
                      "rules.json lora.rank; sweep: rank 4 to 128 differ by 0.006 nats (median)", (8, 64)),
-        "lora_alpha": Setting(float(2 * rank), "twice the rank, the commonest choice", "rules.json lora.alpha", (rank, 2 * rank)),
+        "lora_alpha": Setting(float(scale), "twice the rank, the commonest choice", "rules.json lora.alpha", (scale / 2, scale)),
         "lora_dropout": Setting(0.0 if facts.device == "cpu" and short else lora["dropout"],
                                 "0 to 0.05 makes little difference at few epochs; 0 is the faster", "rules.json lora.dropout", (0, 0.1)),
         "target_modules": Setting("all-linear", "all linear layers beat attention only", "LoRA Without Regret; QLoRA"),
@@ -94,14 +95,18 @@ def batch(facts: Facts, chosen: Chosen) -> dict[str, Setting]:
     size = int(table()["batch"][chosen["method"]])
     least = table()["epochs"]["min_optimizer_steps"]
     reason = f"the usual for {chosen['method']}"
-    while size > 4 and facts.examples * chosen["num_train_epochs"] / size < least:
+    while size > 4 and "max_steps" not in chosen and facts.examples * chosen["num_train_epochs"] / size < least:
         size //= 2
         reason = f"lowered so that the run has about {least} optimizer steps"
-    micro = min(size, 8)
+    rule = min(size, 8, max(1, size // chosen.get("gradient_accumulation_steps", 1)))
+    micro = chosen.get("per_device_train_batch_size", rule)
+    pieces = max(1, round(size / micro))
+    if micro * pieces != size:
+        reason = f"the nearest to {size} ({reason}) with your micro-batch"
     return {
-        "per_device_train_batch_size": Setting(micro, "processor and small cards gain nothing from more" if facts.device == "cpu"
+        "per_device_train_batch_size": Setting(rule, "processor and small cards gain nothing from more" if facts.device == "cpu"
                                                else "a cautious start until memory is forecast", _TUNING, (1, size)),
-        "gradient_accumulation_steps": Setting(size // micro, f"effective batch {size}: {reason}", "rules.json batch", (1, size)),
+        "gradient_accumulation_steps": Setting(pieces, f"effective batch {micro * pieces}: {reason}", "rules.json batch", (1, size)),
     }  # fmt: skip
 
 
@@ -177,7 +182,7 @@ def length(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
     )
     return {
         "max_length": Setting(
-            value, held, f"rules.json cutoff: {table()['cutoff']}", (facts.length_99, facts.length_max)
+            value, held, f"rules.json cutoff: {table()['cutoff']}", (facts.length_99, max(value, facts.length_max))
         )
     }
 

@@ -17,7 +17,7 @@ def html(report: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": _number, "percent": lambda v: "–" if v is None else f"{v:.0%}"}
+    environment.filters |= {"number": _number, "percent": lambda v: "–" if v is None else f"{v:.0%}", "limit": _limit}
     return environment.get_template("page.html").render(r=report, curves=draw.curves, limits=draw.limits)
 
 
@@ -35,9 +35,16 @@ def write_report(store: Store, study: str, folder: Path) -> Path:
     return folder / "report.html"
 
 
+def _limit(limit: dict[str, Any] | None) -> str:
+    signs = {"min": "≥", "max": "≤"}
+    return " and ".join(f"{signs[k]} {_number(limit[k])}" for k in signs if limit and limit[k] is not None)
+
+
 def _number(value: Any) -> str:
     if value is None:
         return "unknown"
+    if isinstance(value, list):
+        return ", ".join(map(_number, value))
     if isinstance(value, bool | str):
         return str(value)
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):

@@ -101,7 +101,7 @@ class RoutedLinear(nn.Module):
         if x.dim() != 3 or x.shape[0] != sum(s.rows for s in slices):
             raise RunError(
                 f"{self.name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share "
-                "a pass in this architecture; train them with --mode certify"
+                "a pass in this architecture; train them with --certify"
             )
         return y + (self._batched(x, slices) if self.router.equal else self._one_by_one(x, slices))
 
@@ -139,14 +139,19 @@ def find_targets(model: nn.Module, target_modules: str | Sequence[str]) -> dict[
         chosen = linears
     else:
         wanted = [target_modules] if isinstance(target_modules, str) else list(target_modules)
-        chosen = {n: m for n, m in linears.items() if any(n == w or n.endswith(f".{w}") for w in wanted)}
-    if not chosen:
+        chosen = {n: m for n, m in linears.items() if any(_is_named(n, w) for w in wanted)}
+    lost = [] if target_modules == "all-linear" else [w for w in wanted if not any(_is_named(n, w) for n in linears)]
+    if lost or not chosen:
         endings = sorted({n.rsplit(".", 1)[-1] for n in linears})
         raise ModelError(
-            f"target_modules {target_modules!r} names no linear layer of this model; "
+            f"target_modules: {', '.join(lost) or target_modules} names no linear layer of this model; "
             f"it has {', '.join(endings) or 'none that LoRA can attach to'}"
         )
     return chosen
+
+
+def _is_named(layer: str, wanted: str) -> bool:
+    return layer == wanted or layer.endswith(f".{wanted}")
 
 
 def attach(model: nn.Module, targets: dict[str, nn.Linear], router: Router) -> None:

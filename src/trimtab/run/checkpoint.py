@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from trimtab.errors import ModelError
@@ -110,15 +110,18 @@ def _export_adapter(member: Member, adapter: Adapter, folder: Path) -> None:
 
 def load_adapter(folder: Path, base: Base) -> Adapter:
     """An adapter in PEFT format onto the routed base: what `export` wrote, or what anybody's PEFT wrote."""
-    config = json.loads((folder / "adapter_config.json").read_text())
-    tensors = load_file(folder / "adapter_model.safetensors")
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+        tensors = load_file(folder / "adapter_model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"the adapter in {folder} cannot be read ({error}); train the run again") from None
     names = sorted(
         {k.removeprefix(_PREFIX).removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")}
     )
-    targets = find_targets(base.model, names)
-    missing = set(names) - set(targets)
-    if missing:
-        raise ModelError(f"the adapter in {folder} is for another base model: it has no layer {sorted(missing)[0]}")
+    try:
+        targets = find_targets(base.model, names)
+    except ModelError as error:
+        raise ModelError(f"the adapter in {folder} is for another base model: {error}") from None
     attach(base.model, targets, base.router)
     adapter = Adapter(targets, config["r"], config["lora_alpha"], 0.0, 0, str(base.device))
     for name in names:

@@ -9,8 +9,8 @@ import contextlib
 import hashlib
 import io
 import logging
-import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from trimtab.data import hub
@@ -40,6 +41,8 @@ def resolve(model: str, say: Say = print) -> str:
         if not path.exists():
             raise ModelError(f"{model} does not exist")
         return str(_from_gguf(path, say))
+    if path.is_file():
+        raise ModelError(f"{model} is a file but no .gguf; give a folder that save_pretrained wrote, or a GGUF file")
     if path.is_dir() and not (path / "config.json").exists():
         raise ModelError(f"{model} is a folder without config.json; give the folder that save_pretrained wrote")
     if not path.exists() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
@@ -174,9 +177,9 @@ def _clear_errors(model: str) -> Any:
     """Whatever transformers and the hub client raise becomes one sentence."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, struct.error) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        if os.path.isdir(model):
+        if Path(model).expanduser().exists():
             raise ModelError(f"{model} cannot be loaded as a causal language model: {reason[:200]}") from None
         raise ModelError(
             f'"{model}" is no local folder or file, and the hub did not give it ({reason[:160]}); '

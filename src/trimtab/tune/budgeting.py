@@ -14,9 +14,17 @@ class Pace:
 
     seconds_per_token: float
     epoch_tokens: int
+    examples: int
 
     def seconds(self, recipes: Sequence[Recipe]) -> float:
-        return sum(self.epoch_tokens * r.num_train_epochs * self.seconds_per_token for r in recipes)
+        return sum(self.epoch_tokens * self._epochs(r) * self.seconds_per_token for r in recipes)
+
+    def _epochs(self, recipe: Recipe) -> float:
+        return recipe.steps(self.examples) * recipe.effective_batch / self.examples
+
+
+def in_words(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 # A whole study costs about this many times its starting recipe: rates 1.5 and batch 1.25 (the race stops the losers

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trimtab.data.prepare import table_lines
+from trimtab.errors import SpecError
 from trimtab.plan.facts import Facts
 from trimtab.plan.plan import make_plan
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
-from trimtab.tune.budgeting import Pace, affordable_epochs
+from trimtab.tune.budgeting import Pace, affordable_epochs, in_words
 from trimtab.tune.choice import Outcome, choose
 from trimtab.tune.lab import Lab, StopRule
 from trimtab.tune.moves import FACTOR, edge, round_rate, short, why_further, with_batch, with_epochs
@@ -26,6 +27,7 @@ from trimtab.tune.summary import summary, verdict_sentence
 
 EXTENSIONS = 2
 SEEDS = 3
+MOST_SEEDS = 5  # where --time leaves room: the interval shrinks with every one
 
 
 class Coach:
@@ -75,12 +77,12 @@ class Coach:
         if done := self._decided("plan"):
             return done
         sentence = f"Start: {short(recipe)}."
-        if self.limit is not None and "num_train_epochs" not in self.own:
+        if self.limit is not None and not {"num_train_epochs", "max_steps"} & self.own.keys():
             epochs = affordable_epochs(recipe.num_train_epochs, self._left() - self._card_seconds(), self._pace())
             if epochs < recipe.num_train_epochs:
                 sentence = (
                     f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
-                    f"{self.limit / 60:.0f} minutes, so it starts from {epochs:g}. "
+                    f"{in_words(self.limit)}, so it starts from {epochs:g}. "
                 )
                 examples = self.store.study(self.study).facts["facts"]["examples"]
                 shorter = with_epochs(recipe, epochs, examples, self.own)
@@ -91,12 +93,26 @@ class Coach:
                     )
                 recipe = shorter
                 sentence += f"Start: {short(recipe)}."
+        self._need_time(recipe)
         return self._decide("plan", sentence, recipe, [])
+
+    def _need_time(self, recipe: Recipe) -> None:
+        """One run and its card are the least that a study is."""
+        need = self._pace().seconds([recipe]) + self._card_seconds()
+        if self.limit is not None and need > self._left():
+            whole = need + self.limit - self._left()
+            raise SpecError(
+                "--time",
+                [f"{in_words(self.limit)} are too short: one run and its card take about {in_words(whole)} here"],
+            )
 
     def _learning_rates(self, start: Recipe) -> Recipe:
         if done := self._decided("learning_rate"):
             return done
         rates = [round_rate(start.learning_rate * f) for f in (1 / FACTOR, 1, FACTOR)]
+        # the race stops the losers early: three rates cost about half of three runs
+        if not self._facts_once("scan_fits", lambda: self._fits([start], self._pace().seconds([start]) / 2)):
+            return self._skip_to("learning_rate", f"{', '.join(f'{r:g}' for r in rates)} were not compared", start)
         outcomes = self._reopened(self._race([start.but(learning_rate=r) for r in rates]))
         for _ in range(EXTENSIONS):
             choice = choose(outcomes, "learning_rate")
@@ -138,7 +154,8 @@ class Coach:
         evaluations = self.store.evaluations(best.run_id)
         place = min(evaluations, key=lambda e: e["loss"])["share"] if evaluations else 1.0
         factor = 2.0 if place == 1.0 else place
-        other = best.but(num_train_epochs=best.num_train_epochs * factor, early_stopping_patience=2)
+        patience = self.own.get("early_stopping_patience", 2)
+        other = best.but(num_train_epochs=best.num_train_epochs * factor, early_stopping_patience=patience)
         if not self._fits([other], self._confirm_cost(other)):
             hint = "; the loss was still falling at the end, so more epochs are likely to help" if factor > 1 else ""
             return self._skip_to("epochs", f"{other.num_train_epochs:g} epochs were not tried{hint}", best)
@@ -146,8 +163,9 @@ class Coach:
         return self._decide("epochs", choice.sentence, choice.winner.recipe, choice.evidence)
 
     def _confirm(self, best: Recipe) -> list[Recipe]:
-        """The same recipe with other seeds, as many of three as fit; the first seed is already there."""
-        wanted = [best.but(seed=(best.seed + i) % 2**31) for i in range(SEEDS)]
+        """The same recipe with other seeds: three, up to five where time is left; the first is already there."""
+        count = SEEDS if self.limit is None else MOST_SEEDS
+        wanted = [best.but(seed=(best.seed + i) % 2**31) for i in range(count)]
         if decided := self._stored("seeds"):
             recipes = wanted[: decided["evidence"]["seeds"]]
         else:
@@ -156,7 +174,7 @@ class Coach:
                 recipes = recipes[:-1]
             note = (
                 ""
-                if len(recipes) == SEEDS
+                if len(recipes) >= SEEDS
                 else f"; {SEEDS - len(recipes)} more did not fit into the time, so the gain is not confirmed"
             )
             self._write(
@@ -177,7 +195,7 @@ class Coach:
         chosen = sorted(able, key=lambda o: o.loss)[(len(able) - 1) // 2].recipe
         card = self.lab.card(chosen)
         self._tick()
-        result = summary(chosen, outcomes, numbers, base, card["verdict"], SEEDS)
+        result = summary(chosen, outcomes, numbers, base, card, SEEDS)
         sentence = verdict_sentence(result, card)
         self._write("recommendation", sentence, result)
         self.store.update_study(self.study, status=Status.COMPLETE, facts={"recommendation": result})
@@ -262,7 +280,7 @@ class Coach:
         done = [r.result for r in self.store.runs(self.study) if r.result.get("tokens")]
         tokens, seconds = sum(r["tokens"] for r in done), sum(r["seconds"] for r in done)
         pace = 1.15 * seconds / tokens if tokens > 5000 else facts["seconds_per_token"]
-        return Pace(pace, facts["facts"]["tokens"])
+        return Pace(pace, facts["facts"]["tokens"], facts["facts"]["examples"])
 
     def _fits(self, recipes: Sequence[Recipe], reserve: float) -> bool:
         return self._pace().seconds(recipes) + reserve + self._card_seconds() <= self._left()
@@ -271,5 +289,5 @@ class Coach:
         return self._pace().seconds([recipe] * (SEEDS - 1))
 
     def _card_seconds(self) -> float:
-        """Task answers of three seeds and one card: 3.5 times the base model's task answers, measured on the bundled model."""
-        return 3.5 * self.store.study(self.study).facts["base"]["seconds"]
+        """Task answers of the seeds and one card, by what the base model's task answers took."""
+        return self.store.study(self.study).facts["base"]["card_seconds"]

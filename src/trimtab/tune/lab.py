@@ -21,7 +21,7 @@ class Lab(Protocol):
         """The table of what was read."""
 
     def measure_base(self) -> dict[str, Any]:
-        """The untouched model's task numbers, the task's metric and how long it took; once per study."""
+        """The untouched model's task numbers, the task's metric and what a card will take; once per study."""
 
     def seconds_per_token(self, recipe: Recipe) -> float:
         """Timed on real micro-batches."""

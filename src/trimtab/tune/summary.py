@@ -8,10 +8,20 @@ from typing import Any
 
 from trimtab.analysis import stats
 from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Verdict
 from trimtab.tune.choice import Outcome
 from trimtab.tune.moves import short
 
 METRICS = {"exact_match": "Exact match", "overlap": "Overlap with the reference (F1)"}
+# How far the result stands: never more is said than was shown.
+HEADS = {
+    "outside": "Nothing is recommended inside this budget; nearest",
+    "worse": "Nothing is recommended: tuning lowered the score; best found",
+    "no gain": "Nothing is recommended: no gain over the base model was shown; best found",
+    "unconfirmed": "Not confirmed by enough seeds; best found",
+    "caution": "Recommended with caution, outside a soft limit",
+    "recommended": "Recommended",
+}
 Numbers = Mapping[str, Sequence[float]]
 
 
@@ -20,7 +30,7 @@ def summary(
     outcomes: Sequence[Outcome],
     numbers: Mapping[str, Numbers],
     base: Mapping[str, Any],
-    verdict: str,
+    card: Mapping[str, Any],
     wanted: int,
 ) -> dict[str, Any]:
     """`base` is what the untouched model was measured with: its numbers and the task's metric."""
@@ -28,6 +38,7 @@ def summary(
     runs = [o.recipe.run_id for o in outcomes]
     gains = [[a - b for a, b in zip(numbers[run][metric], untouched[metric], strict=True)] for run in runs]
     gain = stats.recipe_gain(gains)
+    confirmed = len(runs) >= wanted and all(o.eligible for o in outcomes)
     seeds = [_seed_row(o, numbers[o.recipe.run_id], untouched) for o in outcomes]
     return {
         "recipe": chosen.model_dump(mode="json"),
@@ -39,20 +50,33 @@ def summary(
             **{k: _spread([s[k] for s in seeds], 1.0) for k in untouched},
         },
         "metric": metric,
-        "base": _mean(untouched[metric]),
-        "tuned": _mean([_mean(numbers[run][metric]) for run in runs]),
+        "base": stats.average(untouched[metric]),
+        "tuned": stats.average([stats.average(numbers[run][metric]) for run in runs]),
         "gain": gain and _finite(gain),
-        "confirmed": len(runs) >= wanted and all(o.eligible for o in outcomes),
-        "verdict": verdict,
+        "handed_over": stats.average(numbers[chosen.run_id][metric]),
+        "confirmed": confirmed,
+        "verdict": card["verdict"],
+        "standing": _standing(card, gain, confirmed),
     }
+
+
+def _standing(card: Mapping[str, Any], gain: stats.Interval | None, confirmed: bool) -> str:
+    """A key of HEADS."""
+    if card["verdict"] == Verdict.FAIL:
+        return "outside"
+    if gain is None or not confirmed:
+        return "unconfirmed"
+    if gain.low <= 0:
+        return "worse" if gain.high < 0 else "no gain"
+    return "caution" if any(r["verdict"] == Verdict.FAIL for r in card["rows"]) else "recommended"
 
 
 def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     gain, seeds = result["gain"], len(result["runs"])
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else ""
     counted = f"over {seeds} seeds" if seeds > 1 else "with one seed, so without an interval"
-    head = "Nothing is recommended inside this budget; nearest" if result["verdict"] == "FAIL" else "Recommended"
-    states = {s: [r["number"] for r in card["rows"] if r["verdict"] == s] for s in ("FAIL", "UNDECIDED")}
+    head = HEADS[result["standing"]]
+    states = {s: [_named(r) for r in card["rows"] if r["verdict"] == s] for s in ("FAIL", "UNDECIDED")}
     notes = [
         f"{word} {', '.join(states[s])}" for s, word in (("FAIL", "fails"), ("UNDECIDED", "undecided:")) if states[s]
     ]
@@ -63,10 +87,14 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     )
 
 
+def _named(row: Mapping[str, Any]) -> str:
+    return row["number"] if row["hard"] else f"{row['number']} (soft)"
+
+
 def _seed_row(o: Outcome, numbers: Numbers, base: Numbers) -> dict[str, Any]:
-    means = {k: _mean(v) for k, v in numbers.items()}
+    means = {k: stats.average(v) for k, v in numbers.items()}
     own = {"seed": o.recipe.seed, "run": o.recipe.run_id, "status": o.status, "loss": o.loss, "kl": o.kl}
-    return {**own, **means, "base": {k: _mean(v) for k, v in base.items()}}
+    return {**own, **means, "base": {k: stats.average(v) for k, v in base.items()}}
 
 
 def _spread(values: Sequence[float | None], top: float) -> dict[str, float | None] | None:
@@ -79,7 +107,3 @@ def _spread(values: Sequence[float | None], top: float) -> dict[str, float | Non
 
 def _finite(interval: stats.Interval) -> dict[str, float | None]:
     return {k: v if math.isfinite(v) else None for k, v in vars(interval).items()}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -114,7 +114,7 @@ class Worker:
             "metric": task.metric,
             "numbers": cards.task_numbers(said, task),
             "answers": [a.text for a in said],
-            "seconds": seconds,
+            "card_seconds": seconds * cards.cost(task, prompts_needed(self.budget or Budget())),
         }
 
     def seconds_per_token(self, recipe: Recipe) -> float:
