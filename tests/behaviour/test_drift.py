@@ -47,8 +47,8 @@ def test_the_batch_size_does_not_change_an_answer(subjects):
         ({"role": "user", "content": p},)
         for p in ("hi", "a much longer prompt, to be padded against", "why?", "one two three")
     ]
-    whole = answers([base, moved], prompts, 12)
-    single = [answers([s], [p], 12)[0][0] for s in (base, moved) for p in prompts]
+    whole = [answers(s, prompts, 12) for s in (base, moved)]
+    single = [answers(s, [p], 12)[0] for s in (base, moved) for p in prompts]
     assert [a.tokens for row in whole for a in row] == [a.tokens for a in single]
     assert whole[0] != whole[1]
 
@@ -65,7 +65,7 @@ def test_base_answers_are_kept_by_model(subjects, tmp_path):
 
 def test_numbers_of_a_task(subjects, small_file, tiny_tokenizer):
     task = task_of(load(str(small_file)).examples["test"], False, tiny_tokenizer)
-    said = ask_task(subjects[:1], task)[0]
+    said = ask_task(subjects[0], task)
     numbers = task_numbers(said, task)
     assert set(numbers) == {"exact_match", "overlap"}
     assert len(numbers["exact_match"]) == len(task.examples)

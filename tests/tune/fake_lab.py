@@ -32,7 +32,8 @@ class FakeLab:
         return {
             "numbers": {"exact_match": [0.0] * 20, "overlap": [0.1] * 20},
             "answers": [],
-            "card_seconds": 3.5,
+            "answer_seconds": 0.5,
+            "card_seconds": 1.5,
             "metric": "exact_match",
         }
 

@@ -80,7 +80,9 @@ CARD: dict[str, Number] = {
         "Forgetting, ΔNLL on human text", "nats/token", _paired_of("nll_tuned", "nll_base"), _mean_of("nll_base")
     ),
     "length_ratio": Number("Answer length on generic prompts", "tuned/base", _ratio),
-    "degeneration": Number("Newly degenerate answers, empty or repetitive", "share", _newly, _mean_of("degenerate_base")),
+    "degeneration": Number(
+        "Newly degenerate answers, empty or repetitive", "share", _newly, _mean_of("degenerate_base")
+    ),
     "cut": Number("Answers cut at the length limit", "share", _share_of("cut_tuned"), _mean_of("cut_base")),
     "format_validity": Number(
         "Valid JSON on the task", "share", _share_of("format_validity"), _mean_of("base_format_validity")
@@ -181,7 +183,8 @@ def _to_decide(key: str, interval: Interval | None, limit: Any) -> str:
     half = max(interval.above - interval.value, interval.value - interval.below)
     if gap <= 0 or not math.isfinite(half):
         return "more prompts"
-    return f"about {max(interval.n + 1, math.ceil(interval.n * (half / gap) ** 2)):,} prompts"
+    need = max(interval.n + 1, math.ceil(interval.n * (half / gap) ** 2))
+    return f"about {need:,} prompts" if need <= 10_000 else "nothing practical: it lies on the limit"
 
 
 def _limit_text(limit: Any) -> str:

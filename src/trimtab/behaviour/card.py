@@ -51,19 +51,18 @@ def task_numbers(said: Sequence[Answer], task: Task) -> dict[str, list[float]]:
     return numbers
 
 
-def ask_task(subjects: Sequence[Subject], task: Task) -> list[list[Answer]]:
-    return answers(subjects, [e.prompt for e in task.examples], task.max_new_tokens)
+def ask_task(subject: Subject, task: Task) -> list[Answer]:
+    return answers(subject, [e.prompt for e in task.examples], task.max_new_tokens)
 
 
-def cost(task: Task, prompts: int, seeds: int = 3) -> float:
-    """What task answers of the seeds and one card take, in units of one model's task answers: by answer tokens, and drift."""
-    generic = 2 * prompts * CARD_TOKENS / (len(task.examples) * task.max_new_tokens)  # base and tuned
-    return 1.2 * (seeds + generic)
+def cost(task: Task, prompts: int) -> float:
+    """What a card takes, in units of one model's task answers: base's and tuned model's answers, and drift (about one more)."""
+    return 1 + 2 * prompts * CARD_TOKENS / (len(task.examples) * task.max_new_tokens)
 
 
 def generic_numbers(base: Subject, tuned: Subject, ref: Reference) -> tuple[dict[str, list[float]], list[Answer]]:
     """Drift, length and degeneration on the generic prompts, and the tuned model's answers to them."""
-    said = answers([tuned], as_messages(ref.prompts), CARD_TOKENS)[0]
+    said = answers(tuned, as_messages(ref.prompts), CARD_TOKENS)
     length = [math.log(max(1, len(t.tokens)) / max(1, len(b.tokens))) for b, t in zip(ref.answers, said, strict=True)]
     numbers = {
         **full_drift(base, tuned, ref),

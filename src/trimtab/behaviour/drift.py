@@ -48,9 +48,9 @@ def reference(base: Subject, cache: Path | None = None, language: str = "en", co
     messages = as_messages(prompts)
     said = _cached_answers(base, messages, cache, prompts)
     asked = [prompt_ids(m, base.base.tokenizer) for m in messages]
-    kl_rows = tuple(_row(p, a.tokens) for p, a in zip(asked, said, strict=True) if a.tokens)
+    first = list(zip(asked, said, strict=True))[:CARD_PROMPTS]  # the others are only asked for their answers
+    kl_rows = tuple(_row(p, a.tokens) for p, a in first if a.tokens)
     # the shortest prompts: a pulse has to cost next to nothing
-    first = list(zip(asked, said, strict=True))[:CARD_PROMPTS]
     brief = sorted(first, key=lambda pair: len(pair[0]))
     pulse_rows = tuple(_row(p, a.tokens[:PULSE_TOKENS]) for p, a in brief if a.tokens)[:PULSE_PROMPTS]
     text_rows = tuple(
@@ -78,7 +78,7 @@ def pulse(subject: Subject, ref: Reference) -> dict[str, list[float]]:
 
 
 def full_drift(base: Subject, tuned: Subject, ref: Reference) -> dict[str, list[float]]:
-    """All prompts, streamed: two models' log-probabilities of one row at a time."""
+    """The first prompts, streamed: two models' log-probabilities of one row at a time."""
     pairs = zip(log_probabilities(base, ref.kl_rows), log_probabilities(tuned, ref.kl_rows), strict=True)
     per_token = [kl(b, t) for b, t in pairs]
     every = torch.cat(per_token)
@@ -110,7 +110,7 @@ def _cached_answers(
 ) -> list[Answer]:
     """Keyed by weights, template and prompts: a changed model never meets another's answers."""
     if cache is None:
-        return answers([base], messages, CARD_TOKENS)[0]
+        return answers(base, messages, CARD_TOKENS)
     model, tokenizer = base.base.model, base.base.tokenizer
     weights = next(model.parameters()).detach().flatten()[:4096].float().cpu().numpy().tobytes()
     size = sum(p.numel() for p in model.parameters())
@@ -120,7 +120,7 @@ def _cached_answers(
     path = cache / f"base-answers-{key.hexdigest()[:16]}.json"
     if path.exists():
         return [Answer(a["text"], tuple(a["tokens"]), a["ended"]) for a in json.loads(path.read_text(encoding="utf-8"))]
-    said = answers([base], messages, CARD_TOKENS)[0]
+    said = answers(base, messages, CARD_TOKENS)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".tmp")
     scratch.write_text(json.dumps([a.__dict__ for a in said]), encoding="utf-8")

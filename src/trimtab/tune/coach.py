@@ -98,7 +98,7 @@ class Coach:
 
     def _need_time(self, recipe: Recipe) -> None:
         """One run and its card are the least that a study is."""
-        need = self._pace().seconds([recipe]) + self._card_seconds()
+        need = self._pace().seconds([recipe]) + self._card_seconds(1)
         if self.limit is not None and need > self._left():
             whole = need + self.limit - self._left()
             raise SpecError(
@@ -170,7 +170,7 @@ class Coach:
             recipes = wanted[: decided["evidence"]["seeds"]]
         else:
             recipes = wanted
-            while len(recipes) > 1 and not self._fits(recipes[1:], 0):
+            while len(recipes) > 1 and not self._fits(recipes[1:], 0, len(recipes)):
                 recipes = recipes[:-1]
             note = (
                 ""
@@ -282,12 +282,13 @@ class Coach:
         pace = 1.15 * seconds / tokens if tokens > 5000 else facts["seconds_per_token"]
         return Pace(pace, facts["facts"]["tokens"], facts["facts"]["examples"])
 
-    def _fits(self, recipes: Sequence[Recipe], reserve: float) -> bool:
-        return self._pace().seconds(recipes) + reserve + self._card_seconds() <= self._left()
+    def _fits(self, recipes: Sequence[Recipe], reserve: float, seeds: int = SEEDS) -> bool:
+        return self._pace().seconds(recipes) + reserve + self._card_seconds(seeds) <= self._left()
 
     def _confirm_cost(self, recipe: Recipe) -> float:
         return self._pace().seconds([recipe] * (SEEDS - 1))
 
-    def _card_seconds(self) -> float:
+    def _card_seconds(self, seeds: int = SEEDS) -> float:
         """Task answers of the seeds and one card, by what the base model's task answers took."""
-        return self.store.study(self.study).facts["base"]["card_seconds"]
+        base = self.store.study(self.study).facts["base"]
+        return 1.2 * (seeds * base["answer_seconds"] + base["card_seconds"])

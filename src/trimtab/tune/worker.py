@@ -108,12 +108,13 @@ class Worker:
         base = Subject(self._load())
         self._ref(None)
         task, began = self._task(), time.monotonic()
-        said = cards.ask_task([base], task)[0]
+        said = cards.ask_task(base, task)
         seconds = time.monotonic() - began
         return {
             "metric": task.metric,
             "numbers": cards.task_numbers(said, task),
             "answers": [a.text for a in said],
+            "answer_seconds": seconds,
             "card_seconds": seconds * cards.cost(task, prompts_needed(self.budget or Budget())),
         }
 
@@ -144,11 +145,10 @@ class Worker:
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         missing = [r for r in recipes if "task" not in self.store.run(r.run_id).result]
         task = self._task()
-        for group in self._groups(missing):
-            answered = cards.ask_task([self._tuned(r) for r in group], task)
-            for recipe, said in zip(group, answered, strict=True):
-                result = {"task": cards.task_numbers(said, task), "answers": [a.text for a in said]}
-                self.store.update_run(recipe.run_id, result=result)
+        for recipe in missing:
+            said = cards.ask_task(self._tuned(recipe), task)
+            result = {"task": cards.task_numbers(said, task), "answers": [a.text for a in said]}
+            self.store.update_run(recipe.run_id, result=result)
         return {r.run_id: self.store.run(r.run_id).result["task"] for r in recipes}
 
     def card(self, recipe: Recipe, base_task: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -221,11 +221,6 @@ class Worker:
             return Subject(self._fresh(str(best), self._key(recipe)))
         base = self._load(recipe)
         return Subject(base, load_adapter(best, base))
-
-    def _groups(self, recipes: Sequence[Recipe]) -> list[list[Recipe]]:
-        """Runs on one base together, full fine-tunes one by one."""
-        lora = [r for r in recipes if r.method == "lora"]
-        return [[r] for r in recipes if r.method == "full"] + ([lora] if lora else [])
 
     def _ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS) -> Reference:
         """What the base of this recipe says; asked before anything can have moved it."""
