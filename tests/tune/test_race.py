@@ -1,5 +1,6 @@
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,8 +73,12 @@ def test_a_breach_never_wins_and_nobody_inside_is_said():
 
 
 def test_time_sets_the_starting_length():
-    pace = Pace(seconds_per_token=0.01, epoch_tokens=1000, examples=80)  # 10 s an epoch
-    assert affordable_epochs(5, 1e9, pace) == 5
-    assert affordable_epochs(5, 70, pace) == 1.0
-    assert affordable_epochs(5, 1, pace) == 0.5
+    pace = Pace({8: 0.01}, epoch_tokens=1000, examples=80)  # 10 s an epoch
+    long = BASE.but(num_train_epochs=5)
+    assert affordable_epochs(long, 1e9, pace) == 5
+    assert affordable_epochs(long, 80, pace) == 1.0
+    assert affordable_epochs(long, 1, pace) == 0.5
     assert pace.seconds([BASE.but(num_train_epochs=2), BASE]) == 30
+    assert pace.seconds([BASE.but(per_device_train_batch_size=4)]) == pytest.approx(10 * 2**0.8)
+    assert Pace({8: 0.01, 4: 0.012}, 1000, 80).seconds([BASE.but(per_device_train_batch_size=4)]) == pytest.approx(12)
+    assert pace.seconds([BASE.but(per_device_train_batch_size=16)]) == 10  # never promised to be quicker

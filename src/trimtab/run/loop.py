@@ -33,9 +33,9 @@ def train(cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: flo
         while members := [m for m in cohort.running if m.progress.step < m.steps_at(share)]:
             began = cohort.clock()
             losses = cohort.forward_backward(members)
-            spent = (cohort.clock() - began) / len(members)
+            spent, total = cohort.clock() - began, sum(tokens for _, tokens in losses)
             for member, (loss, tokens) in zip(members, losses, strict=True):
-                member.progress.seconds += spent
+                member.progress.seconds += spent * tokens / total
                 if member.accumulate(loss, tokens):
                     hooks.stepped(member, {**member.update(), "seconds": member.progress.seconds})
             if cohort.clock() - saved > save_every:

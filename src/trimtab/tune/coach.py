@@ -73,12 +73,13 @@ class Coach:
                 self.say(line)
         self._facts_once("base", self.lab.measure_base)
         self._facts_once("seconds_per_token", lambda: self.lab.seconds_per_token(recipe) * 1.15)  # and evaluations
+        self._facts_once("timed_at", lambda: recipe.per_device_train_batch_size)
         self._tick()
         if done := self._decided("plan"):
             return done
         sentence = f"Start: {short(recipe)}."
         if self.limit is not None and not {"num_train_epochs", "max_steps"} & self.own.keys():
-            epochs = affordable_epochs(recipe.num_train_epochs, self._left() - self._card_seconds(), self._pace())
+            epochs = affordable_epochs(recipe, self._left() - self._card_seconds(), self._pace())
             if epochs < recipe.num_train_epochs:
                 sentence = (
                     f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
@@ -277,16 +278,21 @@ class Coach:
     def _pace(self) -> Pace:
         """Timed at the start; as soon as there are runs, by what they took (evaluations and checkpoints included)."""
         facts = self.store.study(self.study).facts
-        done = [r.result for r in self.store.runs(self.study) if r.result.get("tokens")]
-        tokens, seconds = sum(r["tokens"] for r in done), sum(r["seconds"] for r in done)
-        pace = 1.15 * seconds / tokens if tokens > 5000 else facts["seconds_per_token"]
-        return Pace(pace, facts["facts"]["tokens"], facts["facts"]["examples"])
+        found = {facts["timed_at"]: facts["seconds_per_token"]}
+        done = [r for r in self.store.runs(self.study) if r.result.get("tokens")]
+        for micro in {r.recipe.per_device_train_batch_size for r in done}:
+            same = [r.result for r in done if r.recipe.per_device_train_batch_size == micro]
+            tokens, seconds = sum(r["tokens"] for r in same), sum(r["seconds"] for r in same)
+            if tokens > 5000:
+                found[micro] = 1.15 * seconds / tokens
+        return Pace(found, facts["facts"]["tokens"], facts["facts"]["examples"])
 
     def _fits(self, recipes: Sequence[Recipe], reserve: float, seeds: int = SEEDS) -> bool:
         return self._pace().seconds(recipes) + reserve + self._card_seconds(seeds) <= self._left()
 
     def _confirm_cost(self, recipe: Recipe) -> float:
-        return self._pace().seconds([recipe] * (SEEDS - 1))
+        """With some room: three seeds are worth more than a step that is tried."""
+        return 1.2 * self._pace().seconds([recipe] * (SEEDS - 1))
 
     def _card_seconds(self, seeds: int = SEEDS) -> float:
         """Task answers of the seeds and one card, by what the base model's task answers took."""
