@@ -43,3 +43,12 @@ def test_limits():
     assert "token limit" in guard.before_update(2, 1.0, 1.0, 50).reason
     clock.now = 9.0
     assert "time limit" in guard.before_update(3, 1.0, 1.0, 0).reason
+
+
+def test_a_loss_that_had_fallen_and_stays_above_five_has_exploded():
+    guard = Guard(100)
+    stops = [guard.before_update(i, loss, 1.0, 0) for i, loss in enumerate([2.0, 2.0, 6.0, 6.0, 6.0])]
+    assert stops[:4] == [None] * 4
+    assert "above 5 for 3 steps at step 4, after 2.00" in stops[4].reason
+    guard = Guard(100)
+    assert not any(guard.before_update(i, 10.8, 1.0, 0) for i in range(50))  # a random model begins there

@@ -50,7 +50,10 @@ class Guard:
         return Stop(Cause.LIMIT, reached) if reached else None
 
     def _explosion(self, loss: float, step: int) -> str | None:
-        """Twice the rolling mean for more than 4 steps in a row."""
+        """Twice the rolling mean for more than 4 steps in a row; or above 5 for 3 steps after it had been below half of that.
+
+        The published rule is "above 5" alone; a base model may begin there, so the fall before it is asked for.
+        """
         mean = sum(self.recent) / len(self.recent) if self.recent else None
         self.high = self.high + 1 if mean is not None and len(self.recent) >= 5 and loss >= 2 * mean else 0
         self.recent.append(loss)
@@ -59,6 +62,8 @@ class Guard:
                 f"loss exploded: {loss:.2f} at step {step} and at least twice its rolling mean ({mean:.2f}) "
                 f"for {self.high} steps; try half the learning_rate"
             )
+        if min(self.recent) < 2.5 and min(list(self.recent)[-3:]) > 5:
+            return f"loss exploded: above 5 for 3 steps at step {step}, after {min(self.recent):.2f}; try half the learning_rate"
         return None
 
     def _limit(self, tokens: int) -> str | None:
