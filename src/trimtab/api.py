@@ -193,7 +193,10 @@ def opened(out: str | Path, create: bool = True) -> Iterator[Store]:
     if path.exists() and not path.is_dir():
         raise StoreError(f"--out {path} is a file; give a folder")
     try:
-        store = Store(path, create=create)
+        try:
+            store = Store(path, create=create)
+        except (FileNotFoundError, NotADirectoryError, FileExistsError):
+            raise StoreError(f"{path} cannot be made a folder; give another one with --out") from None
         with _only_writer(path) if create else contextlib.nullcontext():
             yield store
     except Exception as error:

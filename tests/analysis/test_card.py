@@ -45,8 +45,11 @@ def test_few_items_are_undecided_and_say_what_would_decide():
 
 def test_only_what_the_tuning_broke_counts_as_degeneration():
     """A base that repeats itself on every prompt is not the recipe's fault."""
-    repeats = {**CALM, "degenerate_tuned": [1.0] * 400, "degenerate_base": [1.0] * 400}
+    often = [1.0] * 100 + [0.0] * 300
+    repeats = {**CALM, "degenerate_tuned": often, "degenerate_base": often}
     assert verdicts(repeats, preset())[1]["degeneration"] == "PASS"
+    nothing_to_break = {**CALM, "degenerate_tuned": [1.0] * 400, "degenerate_base": [1.0] * 399 + [0.0]}
+    assert verdicts(nothing_to_break, preset())[1]["degeneration"] == "UNDECIDED"
     broken = {**CALM, "degenerate_tuned": [1.0] * 40 + [0.0] * 360}
     assert verdicts(broken, preset())[1]["degeneration"] == "FAIL"
 

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from trimtab.behaviour.card import ask_task, generic_numbers, task_numbers, task_of
+from trimtab.behaviour.card import ask_task, generic_numbers, log_length_ratios, task_numbers, task_of
 from trimtab.behaviour.drift import full_drift, kl, pulse, reference
 from trimtab.behaviour.probes import CARD_PROMPTS, TEXTS, generic_prompts, generic_texts
-from trimtab.behaviour.subject import Subject, answers
+from trimtab.behaviour.subject import Answer, Subject, answers
 from trimtab.data.prepare import load
 from trimtab.run.cohort import Cohort
 
@@ -70,7 +70,8 @@ def test_numbers_of_a_task(subjects, small_file, tiny_tokenizer):
     assert set(numbers) == {"exact_match", "overlap"}
     assert len(numbers["exact_match"]) == len(task.examples)
     found, texts = generic_numbers(subjects[0], subjects[1], reference(subjects[0]))
-    assert found["log_length_ratio"] == [0.0] * CARD_PROMPTS
+    assert found["log_length_ratio"] == []  # the tiny model never ends
+    assert found["cut_tuned"] == [1.0] * CARD_PROMPTS
     assert [t.tokens for t in texts] == [a.tokens for a in reference(subjects[0]).answers]
 
 
@@ -90,3 +91,12 @@ def test_the_metric_fits_the_task(small_file, tiny_tokenizer):
     )
     assert task_of([essay], False, tiny_tokenizer).metric == "overlap"
     assert task_of([essay], True, tiny_tokenizer).metric == "exact_match"
+
+
+def test_lengths_are_compared_where_at_least_one_answer_ended():
+    def said(tokens, ended=True):
+        return Answer("", tuple(range(tokens)), ended)
+
+    base = [said(10), said(64, False), said(64, False), said(0)]
+    tuned = [said(20), said(64, False), said(16), said(1)]
+    assert log_length_ratios(base, tuned) == [math.log(2), -math.log(4), 0.0]

@@ -87,6 +87,12 @@ BAD = {
     "empty file": (("tune", "bundled:tiny", "{empty}"), "is empty"),
     "wrong column": (("tune", "bundled:tiny", "{columns}"), "none of the known forms"),
     "answer longer than the cutoff": (("tune", "bundled:tiny", "{small}", "max_length=10"), "every label is masked"),
+    "a GGUF file that is none": (("tune", "{gguf}", "{small}"), "cannot be loaded"),
+    "out that cannot be made": (
+        ("tune", "bundled:tiny", "{small}", "--out", "/proc/nothing"),
+        "cannot be made a folder",
+    ),
+    "empty time": (("tune", "bundled:tiny", "{small}", "--time", ""), "give a duration"),
     "non-UTF-8": (("tune", "bundled:tiny", "{latin}"), "not UTF-8"),
     "negative rate": (("tune", "bundled:tiny", "{small}", "learning_rate=-1"), "learning_rate: got -1"),
     "unknown setting": (("tune", "bundled:tiny", "{small}", "learning_rat=1"), 'did you mean "learning_rate"'),
@@ -119,11 +125,12 @@ def test_bad_input_is_one_sentence_and_exit_code_2(trimtab, case, tmp_path, smal
 
     monkeypatch.chdir(tmp_path)
     names = {k: tmp_path / v for k, v in {"empty": "e.jsonl", "columns": "c.csv", "latin": "l.jsonl", "budget": "b.yaml",
-                                          "recipe_typo": "r.yaml", "recipe_good": "g.yaml", "store": "store"}.items()}  # fmt: skip
+                                          "recipe_typo": "r.yaml", "recipe_good": "g.yaml", "store": "store", "gguf": "no.gguf"}.items()}  # fmt: skip
     names["empty"].write_text("")
     names["columns"].write_text("title,body\na,b\n")
     names["latin"].write_bytes('{"prompt": "é"}'.encode("latin-1"))
     names["budget"].write_text("limits:\n  kl_generic: {max: -1}\n")
+    names["gguf"].write_text("no")
     names["recipe_good"].write_text("model: m\ndata: d\n")
     names["recipe_typo"].write_text("model: m\ndata: d\nnum_train_epoch: 1\n")
     Store(names["store"])
@@ -244,7 +251,7 @@ def test_the_card_of_a_full_run_and_the_budget_of_its_study(trimtab, small_file,
     assert json.loads(text)["budget"]["name"] == "loose"
     code, text, err = trimtab("card", result["run"], "--out", tmp_path, "--budget", "standard", "--json")
     assert code == 0, err
-    assert next(r["n"] for r in json.loads(text)["rows"] if r["number"] == "degeneration") == 299
+    assert next(r["n"] for r in json.loads(text)["rows"] if r["number"] == "cut") == 299
 
 
 def test_a_run_that_breaks_exits_with_1(trimtab, recipe_file, tmp_path):

@@ -39,7 +39,7 @@ def test_empty_sides_are_dropped_and_counted():
 def test_wrong_columns_are_named():
     with pytest.raises(DataError, match=r"columns body, title.*alpaca"):
         to_examples([{"title": "a", "body": "b"}], "x")
-    with pytest.raises(DataError, match="example 2 does not have the"):
+    with pytest.raises(DataError, match="example 2 is not of the"):
         to_examples([{"prompt": "a", "completion": "b"}, {"prompt": "a"}], "x")
     with pytest.raises(DataError, match="unknown role"):
         to_examples([{"messages": [{"role": "boss", "content": "x"}]}], "x")
@@ -48,5 +48,5 @@ def test_wrong_columns_are_named():
 def test_alpaca_with_gaps_and_a_broken_history():
     rows = [{"instruction": "a", "output": "b"}, {"instruction": None, "input": "only this", "output": "c"}]
     assert [e.prompt[0]["content"] for e in to_examples(rows, "x")[1]] == ["a", "\nonly this"]
-    with pytest.raises(DataError, match="example 2 does not have the alpaca form"):
+    with pytest.raises(DataError, match="example 2 is not of the alpaca form"):
         to_examples([rows[0], {**rows[0], "history": [["x"]]}], "x")

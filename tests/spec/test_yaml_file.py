@@ -116,10 +116,13 @@ def test_what_a_budget_file_leaves_out_stays_as_the_preset_has_it(tmp_path):
     [
         ("limits: {}\nlimts: {}\n", 'unknown key "limts"; did you mean "limits"?'),
         ("limits: {7: {max: 1}}\n", 'unknown number "7"'),
-        ("limits: {kl_generic: 3}\n", "limits.kl_generic must be a mapping"),
+        ("limits: {kl_generic: 3}\n", "limits.kl_generic: must be a mapping"),
         ("limits: 3\n", "limits must be a mapping"),
-        ("limits: {degeneration: {max: 0}}\n", "no number of answers can show"),
-        ("limits: {format_validity: {min: 1}}\n", "no number of answers can show"),
+        ("limits: {degeneration: {max: 0}}\n", "the lowest that 300 answers can show is 0.01"),
+        ("limits: {degeneration: {max: 0.001}}\n", "the lowest that 300 answers can show is 0.01"),
+        ("limits: {format_validity: {min: 1}}\n", "the highest that 60 answers can show is 0.95"),
+        ("limits: {kl_generic: {max: 0}}\n", "a tuned model always moves a little"),
+        ("limits: {length_ratio: {min: 2, max: 1}}\n", "limits.length_ratio: nothing can meet it"),
     ],
 )
 def test_wrong_budget_files_say_what_is_wrong(tmp_path, text, said):

@@ -7,11 +7,13 @@ from trimtab.api import Quiet
 from trimtab.run.guards import Limits
 from trimtab.run.machine import Machine
 from trimtab.run.material import gather
-from trimtab.spec.budget import Budget, Limit
+from trimtab.spec.budget import Budget, Limit, preset
 from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
 from trimtab.tune.worker import Worker
 
+WILD = {"learning_rate": 2e-2, "eval_steps": 0.25}
+NO_DRIFT = Budget(limits={"kl_generic": Limit(max=1e-9)})
 HERE = Machine("cpu", "test", 1, 1, 1.0, False)
 
 
@@ -49,7 +51,7 @@ def test_finished_runs_are_only_looked_up(worker, recipe):
 
 def test_two_breaches_in_a_row_stop_a_run_and_it_keeps_its_weights(worker, recipe):
     """A limit of zero drift that any training leaves: stopped at the second evaluation, not the first."""
-    w = worker(Budget(limits={"kl_generic": Limit(max=0.0)}))
+    w = worker(NO_DRIFT)
     wild = recipe.but(learning_rate=2e-2, eval_steps=0.25)
     (found,) = w.train([wild])
     row = w.store.run(wild.run_id)
@@ -63,7 +65,7 @@ def test_two_breaches_in_a_row_stop_a_run_and_it_keeps_its_weights(worker, recip
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_the_card_of_a_run(worker, recipe, method):
-    w = worker(Budget())
+    w = worker(preset("loose"))
     r = recipe.but(method=method)
     w.train([r])
     judged = w.card(r)
@@ -78,6 +80,8 @@ def test_the_card_of_a_run(worker, recipe, method):
     } <= numbers.keys()
     assert numbers["kl_generic"]["value"] > 0
     assert numbers["kl_generic"]["n"] == 24
+    assert numbers["cut"]["n"] == 59  # as many as "at most 5 % degenerate" needs
+    assert numbers["length_ratio"]["verdict"] == "UNDECIDED"  # every answer of the random model is cut
     samples = w.store.samples(r.run_id)
     assert {s["probe"] for s in samples} == {"task", "generic"}
     tight = worker(Budget(limits={"kl_generic": Limit(max=1e-12)})).card(r)
@@ -89,10 +93,6 @@ def test_facts_are_what_was_read(worker):
     assert facts.examples == 44
     assert 0 < facts.label_tokens < facts.tokens
     assert facts.family == "llama"
-
-
-WILD = {"learning_rate": 2e-2, "eval_steps": 0.25}
-NO_DRIFT = Budget(limits={"kl_generic": Limit(max=0.0)})
 
 
 def test_a_run_that_one_budget_stopped_goes_on_under_another(worker, recipe):

@@ -49,8 +49,8 @@ def _one_of(key: str) -> Callable[[Raw], Interval | None]:
 
 
 def _newly(raw: Raw) -> Interval | None:
-    """Degenerate where the base was not, of all prompts: what the tuning did, whatever the base is like."""
-    if not raw.get("degenerate_tuned"):
+    """Degenerate where the base was not, of all prompts: what the tuning did, unless most of the base is broken already."""
+    if not raw.get("degenerate_tuned") or stats.average(raw["degenerate_base"]) > 0.5:
         return None
     pairs = list(zip(raw["degenerate_tuned"], raw["degenerate_base"], strict=True))
     return stats.share(sum(t > b for t, b in pairs), len(pairs))

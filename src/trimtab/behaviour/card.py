@@ -15,6 +15,8 @@ from trimtab.behaviour.probes import CARD_TOKENS
 from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json, word_count
 from trimtab.behaviour.subject import Answer, Subject, answers
 from trimtab.data.formats import Example
+from trimtab.data.tokens import prompt_ids
+from trimtab.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,16 @@ class Task:
         return "exact_match" if self.as_json or lengths[len(lengths) // 2] <= 8 else "overlap"
 
 
-def task_of(examples: Sequence[Example], as_json: bool, tokenizer: Any, most: int = 60) -> Task:
-    """At most `most` examples, evenly drawn; room for 1.5 times the longest reference (up to 256 tokens)."""
+def task_of(
+    examples: Sequence[Example], as_json: bool, tokenizer: Any, positions: int | None = None, most: int = 60
+) -> Task:
+    """At most `most` examples, evenly drawn from those that leave the model room to answer; room for 1.5 times the longest
+    reference (up to 256 tokens)."""
+    examples = [e for e in examples if positions is None or len(prompt_ids(e.prompt, tokenizer)) <= positions - 256]
+    if not examples:
+        raise DataError(
+            f"every test prompt is longer than the model can read ({positions:,} tokens); shorten the prompts"
+        )
     count = min(most, len(examples))
     chosen = tuple(examples[i * len(examples) // count] for i in range(count))
     longest = max(len(tokenizer(e.answer, add_special_tokens=False)["input_ids"]) for e in chosen)
@@ -63,13 +73,18 @@ def cost(task: Task, prompts: int) -> float:
 def generic_numbers(base: Subject, tuned: Subject, ref: Reference) -> tuple[dict[str, list[float]], list[Answer]]:
     """Drift, length and degeneration on the generic prompts, and the tuned model's answers to them."""
     said = answers(tuned, as_messages(ref.prompts), CARD_TOKENS)
-    length = [math.log(max(1, len(t.tokens)) / max(1, len(b.tokens))) for b, t in zip(ref.answers, said, strict=True)]
     numbers = {
         **full_drift(base, tuned, ref),
-        "log_length_ratio": length,
+        "log_length_ratio": log_length_ratios(ref.answers, said),
         "degenerate_base": [float(degenerate(a.text)) for a in ref.answers],
         "degenerate_tuned": [float(degenerate(a.text)) for a in said],
         "cut_base": [float(not a.ended) for a in ref.answers],
         "cut_tuned": [float(not a.ended) for a in said],
     }
     return numbers, said
+
+
+def log_length_ratios(base: Sequence[Answer], tuned: Sequence[Answer]) -> list[float]:
+    """ln(tuned / base) of the answers' tokens; two that were both cut at the limit say nothing and are left out."""
+    pairs = [(b, t) for b, t in zip(base, tuned, strict=True) if b.ended or t.ended]
+    return [math.log(max(1, len(t.tokens)) / max(1, len(b.tokens))) for b, t in pairs]

@@ -57,7 +57,7 @@ def tune(
     from trimtab import api
     from trimtab.cli.live import Live
 
-    seconds = api.duration(time) if time else None
+    seconds = api.duration(time) if time is not None else None
     with Live(quiet=as_json) as live:
         result = api.tune(
             model,
@@ -102,7 +102,7 @@ def train(
             overrides=settings or [],
             out=out,
             budget=budget,
-            max_seconds=api.duration(max_time, "--max-time") if max_time else None,
+            max_seconds=api.duration(max_time, "--max-time") if max_time is not None else None,
             max_tokens=max_tokens,
             mode="certify" if certify else "fast",
             watcher=live,

@@ -36,13 +36,14 @@ def recommendation(result: Mapping[str, Any]) -> None:
 
 
 def runs(rows: Sequence[RunRow]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 200)  # a file or a pipe has no edge
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "status", "rate", "batch", "epochs", "seed", "steps", "validation", "study", "why it ended"):
-        table.add_column(
-            name,
-            justify="right" if name in ("rate", "batch", "epochs", "seed", "steps", "validation") else "left",
-            no_wrap=name != "why it ended",
-        )
+    table.add_column("run", no_wrap=True, min_width=max((len(r.id) for r in rows), default=3))
+    for name in ("status", "rate", "batch", "epochs", "seed", "steps", "validation", "study", "why it ended"):
+        number = name in ("rate", "batch", "epochs", "seed", "steps", "validation")
+        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for r in rows:
         best = r.result.get("best_loss")
         table.add_row(
@@ -57,7 +58,7 @@ def runs(rows: Sequence[RunRow]) -> None:
             r.study or "",
             r.reason or "",
         )
-    Console(highlight=False).print(table)
+    console.print(table)
 
 
 def card(judged: Mapping[str, Any]) -> None:

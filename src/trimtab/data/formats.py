@@ -72,7 +72,7 @@ def to_examples(rows: list[dict[str, Any]], name: str) -> tuple[str, list[Exampl
             messages = _until_last_answer(convert(row))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(
-                f"{name}, example {i + 1} does not have the {form} form of the first one ({error})"
+                f"{name}, example {i + 1} is not of the {form} form that the columns of the first one show ({error})"
             ) from None
         usable = messages and messages[-1]["content"].strip() and any(m["role"] == "user" for m in messages)
         if usable:

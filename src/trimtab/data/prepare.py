@@ -74,7 +74,9 @@ def load(data: str, seed: int = 0, say: Callable[[str], None] = print) -> Datase
 def _split_off(parts: dict[str, list[Example]], missing: str, seed: int) -> dict[str, list[Example]]:
     train = parts["train"]
     if len(train) < 24:
-        raise DataError(f"{len(train)} examples are too few to train, validate and test on; at least 24 are needed")
+        raise DataError(
+            f"{len(train)} usable example(s) are too few to train, validate and test on; at least 24 are needed"
+        )
     cut = split(train, seed)
     if missing == "validation" and "test" not in parts:
         return {name: [train[i] for i in getattr(cut, name)] for name in SPLITS}

@@ -163,12 +163,14 @@ def _hub(name: str) -> Source:
     import datasets
     import huggingface_hub.constants
 
-    if not hub.reachable():  # then only the local cache is asked
+    reachable = hub.reachable()
+    if not reachable:  # then only the local cache is asked
         datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
     try:
         loaded = datasets.load_dataset(name)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        reason = reason if reachable else "it cannot be reached, and its local cache does not hold this"
         raise DataError(
             f'"{name}" is no local file or folder, and the hub did not give it ({reason}); '
             "check the name and the network, or give a local file"

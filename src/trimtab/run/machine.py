@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
+import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -47,8 +49,24 @@ def look(threads: int | None = None) -> Machine:
 
 
 def free_cores(cores: int) -> int:
+    """Cores that are idle now, if they really are quicker together than one alone: a neighbour can make them ten times slower."""
     busy = psutil.cpu_percent(interval=0.3) / 100
-    return max(1, round(cores * (1 - busy)))
+    free = max(1, round(cores * (1 - busy)))
+    return free if free == 1 or _seconds(free) < _seconds(1) else 1
+
+
+def _seconds(threads: int) -> float:
+    """Some small products, as training makes them; the median of five."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    x, found = torch.ones(256, 1024), []
+    for _ in range(6):
+        began = time.perf_counter()
+        for _ in range(20):
+            x @ x.T
+        found.append(time.perf_counter() - began)
+    torch.set_num_threads(before)
+    return statistics.median(found[1:])
 
 
 def cpu_has_bf16() -> bool:

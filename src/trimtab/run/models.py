@@ -40,7 +40,8 @@ def resolve(model: str, say: Say = print) -> str:
     if path.suffix == ".gguf":
         if not path.exists():
             raise ModelError(f"{model} does not exist")
-        return str(_from_gguf(path, say))
+        with _clear_errors(model):
+            return str(_from_gguf(path, say))
     if path.is_file():
         raise ModelError(f"{model} is a file but no .gguf; give a folder that save_pretrained wrote, or a GGUF file")
     if path.is_dir() and not (path / "config.json").exists():

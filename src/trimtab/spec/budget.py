@@ -60,6 +60,10 @@ POSSIBLE: dict[str, tuple[float, float]] = {
 }
 
 
+# With one-sided 95 % confidence and not one bad answer: 300 answers to neutral prompts, 60 to the task.
+LOWEST_SHOWN, HIGHEST_SHOWN = 0.01, 0.95
+
+
 class Budget(BaseModel):
     """Limits by number. Defaults: the proposal of BEHAVIOUR §3, not yet calibrated on many runs."""
 
@@ -72,10 +76,17 @@ class Budget(BaseModel):
     def _meetable(self) -> Budget:
         for key, limit in self.limits.items():
             low, high = POSSIBLE.get(key, (float("-inf"), float("inf")))
-            if (low, high) == (0.0, 1.0) and (limit.max == 0 or limit.min == 1):
+            if key == "degeneration" and limit.max is not None and 0 <= limit.max < LOWEST_SHOWN:
                 raise ValueError(
-                    f"limits.{key}: no number of answers can show a share of exactly {limit.min or 0:g}; "
-                    "leave some room, e.g. 0.01 (which takes 300 answers)"
+                    f"limits.{key}: got max {limit.max:g}; the lowest that 300 answers can show is {LOWEST_SHOWN:g}"
+                )
+            if key == "format_validity" and limit.min is not None and HIGHEST_SHOWN < limit.min <= 1:
+                raise ValueError(
+                    f"limits.{key}: got min {limit.min:g}; the highest that 60 answers can show is {HIGHEST_SHOWN:g}"
+                )
+            if key == "kl_generic" and limit.max == 0:
+                raise ValueError(
+                    f"limits.{key}: a tuned model always moves a little; 0.001 is about what 8-bit weights do"
                 )
             if limit.max is not None and limit.max < low:
                 raise ValueError(f"limits.{key}: nothing can meet max {limit.max:g}; the lowest possible is {low:g}")

@@ -52,7 +52,7 @@ def load_budget(source: str | Path | None) -> Budget:
             continue
         # what a file does not say of a limit stays as the preset has it; `min: null` takes one side away
         limits[key] = {**limits.get(key, {}), **value} if isinstance(value, dict) else value
-        problems += [f"limits.{key}{' ' if p.startswith('must be') else '.'}{p}" for p in _problems(Limit, limits[key])]
+        problems += [f"limits.{key}: {p}" for p in _problems(Limit, limits[key])]
     name = str(raw.get("name") or path.stem)
     return check(Budget, {"name": name, "limits": {} if problems else limits}, str(path), problems)
 

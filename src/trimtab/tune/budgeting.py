@@ -34,7 +34,13 @@ class Pace:
 
 
 def in_words(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    return (
+        f"{seconds:.2g} seconds"
+        if seconds < 10
+        else f"{seconds:.0f} seconds"
+        if seconds < 120
+        else f"{seconds / 60:.0f} minutes"
+    )
 
 
 # A whole study costs about this many times its starting recipe: rates 2 and batch 2.25 (the race stops the losers half-way,

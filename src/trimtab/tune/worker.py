@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -107,7 +108,7 @@ class Worker:
         """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""
         base = Subject(self._load())
         self._ref(None)
-        task, began = self._task(), time.monotonic()
+        task, began = self._task, time.monotonic()
         said = cards.ask_task(base, task)
         seconds = time.monotonic() - began
         return {
@@ -144,7 +145,7 @@ class Worker:
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         missing = [r for r in recipes if "task" not in self.store.run(r.run_id).result]
-        task = self._task()
+        task = self._task
         for recipe in missing:
             said = cards.ask_task(self._tuned(recipe), task)
             result = {"task": cards.task_numbers(said, task), "answers": [a.text for a in said]}
@@ -237,8 +238,10 @@ class Worker:
             self._tokenised[max_length] = tokenise_dataset(self.dataset, self.tokenizer, max_length)
         return self._tokenised[max_length]
 
+    @cached_property
     def _task(self) -> cards.Task:
-        return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.tokenizer)
+        positions = models.facts(self.model, self.watcher.note)["positions"]
+        return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.tokenizer, positions)
 
     def _samples(
         self, recipe: Recipe, base_answers: Sequence[str], ref: Reference, generic: Sequence[Answer]
@@ -246,7 +249,7 @@ class Worker:
         tuned = self.store.run(recipe.run_id).result["answers"]
         task = [
             {"probe": "task", "prompt": e.messages[-2]["content"], "reference": e.answer, "base": b, "tuned": t}
-            for e, b, t in zip(self._task().examples, base_answers, tuned, strict=True)
+            for e, b, t in zip(self._task.examples, base_answers, tuned, strict=True)
         ]
         return task + [
             {"probe": "generic", "prompt": p, "reference": None, "base": b.text, "tuned": t.text}
