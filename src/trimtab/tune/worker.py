@@ -108,7 +108,9 @@ class Worker:
         """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""
         base = Subject(self._load())
         self._ref(None)
-        task, began = self._task, time.monotonic()
+        task = self._task
+        self.watcher.note(f"Asking the base model {len(task.examples)} held-out examples")
+        began = time.monotonic()
         said = cards.ask_task(base, task)
         seconds = time.monotonic() - began
         return {
@@ -121,6 +123,7 @@ class Worker:
 
     def seconds_per_token(self, recipe: Recipe) -> float:
         """The quickest of three micro-batches: a busy moment must not shrink the whole study."""
+        self.watcher.note("Timing a few micro-batches")
         cohort = Cohort(self._load(recipe), [recipe], self._tokens(recipe.max_length))
         cohort.forward_backward(cohort.members)  # memory and kernels
         found = []
