@@ -108,7 +108,7 @@ class Live:
 
 
 def describe(recipe: Recipe) -> str:
-    return f"rate {recipe.learning_rate:g}, batch {recipe.effective_batch}, {recipe.num_train_epochs:g} ep, seed {recipe.seed}"
+    return f"rate {recipe.learning_rate:g}, batch {recipe.effective_batch}, {recipe.length}, seed {recipe.seed}"
 
 
 def sparkline(values: Sequence[float], width: int = 16) -> str:

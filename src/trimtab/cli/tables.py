@@ -51,7 +51,7 @@ def runs(rows: Sequence[RunRow]) -> None:
             str(r.status),
             f"{r.recipe.learning_rate:g}",
             str(r.recipe.effective_batch),
-            f"{r.recipe.num_train_epochs:g}",
+            "" if r.recipe.max_steps > 0 else f"{r.recipe.num_train_epochs:g}",
             str(r.recipe.seed),
             f"{r.result.get('step', 0)}/{r.total_steps or '?'}",
             f"{best:.4f}" if best is not None else "",

@@ -76,6 +76,13 @@ class Recipe(BaseModel):
             return self.max_steps
         return max(1, round(self.num_train_epochs * math.ceil(examples / self.effective_batch)))
 
+    @property
+    def length(self) -> str:
+        """For people: "1.25 epochs" or "100 steps"."""
+        if self.max_steps > 0:
+            return f"{self.max_steps} steps"
+        return f"{self.num_train_epochs:g} epoch{'' if self.num_train_epochs == 1 else 's'}"
+
     def evaluations(self) -> list[float]:
         """The shares of the run at which it is evaluated, ending in 1.0."""
         n = max(1, round(1 / self.eval_steps))

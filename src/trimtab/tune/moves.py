@@ -53,6 +53,4 @@ def round_rate(value: float) -> float:
 
 def short(recipe: Recipe) -> str:
     lora = f", r {recipe.r}" if recipe.method == "lora" else ""
-    epochs = f"{recipe.num_train_epochs:g} epoch{'' if recipe.num_train_epochs == 1 else 's'}"
-    length = f"{recipe.max_steps} steps" if recipe.max_steps > 0 else epochs
-    return f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch}, {length}{lora}"
+    return f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch}, {recipe.length}{lora}"
