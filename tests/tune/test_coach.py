@@ -167,3 +167,14 @@ def test_the_last_possible_seed_wraps_around(tmp_path):
     coach, store, _, _ = study(tmp_path, own={"seed": 2**31 - 1})
     coach.run()
     assert {r.recipe.seed for r in store.runs()} == {2**31 - 1, 0, 1}
+
+
+def test_a_run_that_another_study_had_stopped_is_trained_to_its_end(tmp_path):
+    coach, store, _, _ = study(tmp_path, best_rate=1e-3)
+    coach.run()
+    beaten = next(r.recipe for r in store.runs() if r.result["cause"] == "RACE")
+    own = beaten.model_dump(exclude={"model", "data", "method", "fingerprint"})
+    store.open_study("t", {})
+    result = Coach(FakeLab(store, "t"), store, "t", None, own, lambda _text: None).run()
+    assert beaten.run_id in result["runs"]
+    assert result["confirmed"]

@@ -144,7 +144,7 @@ class Coach:
         candidates = [with_batch(best, b, self.own) for b in sizes]
         if not self._fits(candidates, self._confirm_cost(best)):
             return self._skip_to("batch", f"effective batch {' and '.join(map(str, sizes))} were not tried", best)
-        reference = self.lab.train([best])
+        reference = self.lab.train([best], reopen=True)  # another study may have stopped it
         choice = choose(reference + self._race(candidates, reference), "effective batch")
         return self._decide("batch", choice.sentence, choice.winner.recipe, choice.evidence)
 
@@ -160,7 +160,7 @@ class Coach:
         if not self._fits([other], self._confirm_cost(other)):
             hint = "; the loss was still falling at the end, so more epochs are likely to help" if factor > 1 else ""
             return self._skip_to("epochs", f"{other.num_train_epochs:g} epochs were not tried{hint}", best)
-        choice = choose(self.lab.train([best]) + self.lab.train([other]), "num_train_epochs")
+        choice = choose(self.lab.train([best], reopen=True) + self.lab.train([other], reopen=True), "num_train_epochs")
         return self._decide("epochs", choice.sentence, choice.winner.recipe, choice.evidence)
 
     def _confirm(self, best: Recipe) -> list[Recipe]:
@@ -183,7 +183,7 @@ class Coach:
                 f"Confirm with {len(recipes)} seed{'s' if len(recipes) > 1 else ''}{note}.",
                 {"seeds": len(recipes)},
             )
-        self.lab.train(recipes)
+        self.lab.train(recipes, reopen=True)
         self._tick()
         return recipes
 
