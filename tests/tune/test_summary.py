@@ -29,6 +29,8 @@ def test_three_seeds_have_intervals_that_stay_shares():
     spread = result["over_seeds"]["exact_match"]
     assert spread["value"] == pytest.approx(0.9)
     assert 0 <= spread["low"] < 0.9 < spread["high"] == 1.0
+    agreeing = made([0.5, 0.5, 0.5], PASSED)["over_seeds"]["exact_match"]
+    assert agreeing["low"] < 0.4 < 0.6 < agreeing["high"]
     assert result["confirmed"]
     assert "over 3 seeds" in verdict_sentence(result, {"rows": []})
 

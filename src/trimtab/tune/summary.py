@@ -46,8 +46,9 @@ def summary(
         "runs": runs,
         "seeds": seeds,
         "over_seeds": {
-            **{k: _spread([s[k] for s in seeds], math.inf) for k in ("loss", "kl")},
-            **{k: _spread([s[k] for s in seeds], 1.0) for k in untouched},
+            **{k: _bounded(stats.seeds([s[k] for s in seeds if s[k] is not None]), math.inf) for k in ("loss", "kl")},
+            # shares by seeds and items: three seeds that agree by chance are no certainty
+            **{k: _bounded(stats.recipe_gain([numbers[run][k] for run in runs]), 1.0) for k in untouched},
         },
         "metric": metric,
         "base": stats.average(untouched[metric]),
@@ -97,9 +98,8 @@ def _seed_row(o: Outcome, numbers: Numbers, base: Numbers) -> dict[str, Any]:
     return {**own, **means, "base": {k: stats.average(v) for k, v in base.items()}}
 
 
-def _spread(values: Sequence[float | None], top: float) -> dict[str, float | None] | None:
-    """Mean and 95 % interval over seeds, kept between 0 and `top`; the bounds are None for one seed."""
-    interval = stats.seeds([v for v in values if v is not None])
+def _bounded(interval: stats.Interval | None, top: float) -> dict[str, float | None] | None:
+    """Kept between 0 and `top`; the bounds are None for one seed."""
     if interval is None:
         return None
     return {k: v if v is None or k == "n" else min(top, max(0.0, v)) for k, v in _finite(interval).items()}
