@@ -1,9 +1,10 @@
+import dataclasses
 import math
 
 import pytest
 import torch
 
-from trimtab.behaviour.card import ask_task, generic_numbers, log_length_ratios, task_numbers, task_of
+from trimtab.behaviour.card import ask_task, cost, generic_numbers, log_length_ratios, task_numbers, task_of
 from trimtab.behaviour.drift import full_drift, kl, pulse, reference
 from trimtab.behaviour.probes import CARD_PROMPTS, TEXTS, generic_prompts, generic_texts
 from trimtab.behaviour.subject import Answer, Subject, answers
@@ -100,3 +101,9 @@ def test_lengths_are_compared_where_at_least_one_answer_ended():
     base = [said(10), said(64, False), said(64, False), said(0)]
     tuned = [said(20), said(64, False), said(16), said(1)]
     assert log_length_ratios(base, tuned) == [math.log(2), -math.log(4), 0.0]
+
+
+def test_a_card_is_not_reckoned_as_if_small_batches_were_cheap(small_file, tiny_tokenizer):
+    task = task_of(load(str(small_file)).examples["test"], False, tiny_tokenizer)
+    few, many = (dataclasses.replace(task, examples=(task.examples[0],) * n, max_new_tokens=64) for n in (6, 60))
+    assert cost(many, 60) < cost(few, 60) < 3 * cost(many, 60)

@@ -178,3 +178,13 @@ def test_a_run_that_another_study_had_stopped_is_trained_to_its_end(tmp_path):
     result = Coach(FakeLab(store, "t"), store, "t", None, own, lambda _text: None).run()
     assert beaten.run_id in result["runs"]
     assert result["confirmed"]
+
+
+def test_a_refusal_is_timed_again_the_next_time(tmp_path):
+    coach, store, _, _ = study(tmp_path, seconds=40)
+    coach.lab.seconds_per_token = lambda _recipe: 1.0  # a very bad moment
+    with pytest.raises(SpecError, match="too short"):
+        coach.run()
+    assert store.study("s").seconds == 0
+    again, _, _, _ = study(tmp_path, seconds=40)
+    assert again.run()["recipe"]

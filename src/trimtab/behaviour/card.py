@@ -66,8 +66,14 @@ def ask_task(subject: Subject, task: Task) -> list[Answer]:
 
 
 def cost(task: Task, prompts: int) -> float:
-    """What a card takes, in units of one model's task answers: base's and tuned model's answers, and drift (about one more)."""
-    return 1 + 2 * prompts * CARD_TOKENS / (len(task.examples) * task.max_new_tokens)
+    """What a card takes, in units of one model's task answers: base's and tuned model's answers to the prompts, and drift."""
+    drift = 5000  # measured on the bundled model, in the units of _work
+    return (drift + 2 * _work(prompts, CARD_TOKENS)) / _work(len(task.examples), task.max_new_tokens)
+
+
+def _work(answers: int, tokens: int) -> int:
+    """A step of generation costs as much as 35 rows whatever the rows, and then each row (measured with 8 to 64 rows)."""
+    return tokens * (35 * math.ceil(answers / 64) + answers)
 
 
 def generic_numbers(base: Subject, tuned: Subject, ref: Reference) -> tuple[dict[str, list[float]], list[Answer]]:

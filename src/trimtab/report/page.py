@@ -17,7 +17,8 @@ def html(report: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": _number, "percent": lambda v: "–" if v is None else f"{v:.0%}", "limit": _limit}
+    percent = lambda v: "–" if v is None else f"{v:.0%}"  # noqa: E731
+    environment.filters.update(number=_number, percent=percent, limit=_limit, duration=_duration)
     return environment.get_template("page.html").render(r=report, curves=draw.curves, limits=draw.limits)
 
 
@@ -33,6 +34,10 @@ def write_report(store: Store, study: str, folder: Path) -> Path:
         scratch.write_text(text, encoding="utf-8")
         scratch.replace(folder / name)
     return folder / "report.html"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.1f} minutes"
 
 
 def _limit(limit: dict[str, Any] | None) -> str:

@@ -125,6 +125,8 @@ def _read(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         raise SpecError(str(path), [f"is not valid YAML{line}: {getattr(error, 'problem', error)}"]) from None
+    if raw is None:
+        raise SpecError(str(path), ["is empty; it must hold at least one setting: value"])
     if not isinstance(raw, dict):
         raise SpecError(str(path), [f"must be a mapping of setting: value, got {type(raw).__name__}"])
     return {str(k): _number_or_text(v) if isinstance(v, str) else v for k, v in raw.items()}

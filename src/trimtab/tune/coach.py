@@ -102,9 +102,14 @@ class Coach:
         need = self._pace().seconds([recipe]) + self._card_seconds(1)
         if self.limit is not None and need > self._left():
             whole = need + self.limit - self._left()
+            # what was timed in a bad moment must not refuse the next try
+            self.store.update_study(self.study, seconds=0.0, facts={"seconds_per_token": None, "base": None})
             raise SpecError(
                 "--time",
-                [f"{in_words(self.limit)} are too short: one run and its card take about {in_words(whole)} here"],
+                [
+                    f"{in_words(self.limit)} are too short: one run and its card take about {in_words(whole)} here, start included; "
+                    "give at least that, better several times as much"
+                ],
             )
 
     def _learning_rates(self, start: Recipe) -> Recipe:
@@ -263,7 +268,7 @@ class Coach:
 
     def _facts_once(self, key: str, make: Callable[[], Any]) -> Any:
         facts = self.store.study(self.study).facts
-        if key not in facts:
+        if facts.get(key) is None:
             self.store.update_study(self.study, facts={key: make()})
         return self.store.study(self.study).facts[key]
 
