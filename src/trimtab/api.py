@@ -79,7 +79,7 @@ def tune(
         found = machine.look((known.get(study) or {}).get("machine", {}).get("threads"))
         base = {"method": own.get("method", "lora"), "bf16": own.get("bf16")}
         worker = Worker(store, what, found, watcher, limits, study, mode, **base)  # type: ignore[arg-type]
-        _need_space(Path(out), worker.facts().parameters)
+        _need_space(Path(out), worker.architecture["parameters"])
         command = _command(model, data, budget, seconds, out, own, mode)
         store.open_study(
             study, {**asked, "machine": found.as_dict(), "versions": machine.versions(), "command": command}
@@ -256,7 +256,7 @@ def _hand_over(store: Store, study: str, result: Mapping[str, Any]) -> Path:
 def own_settings(model: str, data: str, own: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
     """What a person fixed, typed and checked: all problems in one SpecError."""
     values, problems = (dict(own), []) if isinstance(own, Mapping) else split_overrides(own)
-    named = {k: v for k, v in values.items() if k in ("model", "data", "fingerprint")}
+    named = [k for k in values if k in ("model", "data", "fingerprint")]
     problems += [f"{k} is no setting here: MODEL and DATA are the first two arguments" for k in named]
     values = {k: v for k, v in values.items() if k not in named}
     checked = check(Recipe, {"model": model, "data": data, **values}, "your settings", problems)

@@ -33,6 +33,11 @@ def recipe_file(tmp_path, recipe):
     return path
 
 
+def small_study(data, out, *own):
+    """Arguments of a tune with the rate and the batch given, so that only seeds are trained."""
+    return ("tune", "bundled:tiny", data, "learning_rate=1e-3", "per_device_train_batch_size=8", *own, "--out", out)
+
+
 def test_train_runs_card_and_compare(trimtab, recipe_file, tmp_path):
     out = tmp_path / "out"
     code, text, _ = trimtab("train", recipe_file, "--out", out)
@@ -56,16 +61,7 @@ def test_train_runs_card_and_compare(trimtab, recipe_file, tmp_path):
 
 
 def test_tune_ends_with_a_report_and_is_looked_up_the_second_time(trimtab, small_file, tmp_path):
-    args = (
-        "tune",
-        "bundled:tiny",
-        small_file,
-        "learning_rate=1e-3",
-        "per_device_train_batch_size=8",
-        "num_train_epochs=1",
-        "--out",
-        tmp_path / "o",
-    )
+    args = small_study(small_file, tmp_path / "o", "num_train_epochs=1")
     code, text, err = trimtab(*args)
     assert code == 0, err
     page = text.strip().splitlines()[-1].removeprefix("Report: ")
@@ -177,16 +173,7 @@ def test_help_teaches_and_loads_nothing_heavy():
 def test_changed_data_is_a_new_study_and_the_old_recipe_says_so(trimtab, small_file, tmp_path):
     data, out = tmp_path / "d.jsonl", tmp_path / "o"
     data.write_text(small_file.read_text())
-    args = (
-        "tune",
-        "bundled:tiny",
-        data,
-        "learning_rate=1e-3",
-        "per_device_train_batch_size=8",
-        "max_steps=4",
-        "--out",
-        out,
-    )
+    args = small_study(data, out, "max_steps=4")
     first = json.loads(trimtab(*args, "--json")[1])
     data.write_text(small_file.read_text().replace("lamp", "torch"))
     second = json.loads(trimtab(*args, "--json")[1])
@@ -200,16 +187,7 @@ def test_changed_data_is_a_new_study_and_the_old_recipe_says_so(trimtab, small_f
 
 
 def test_a_second_study_shows_the_runs_that_it_shares(trimtab, small_file, tmp_path):
-    args = (
-        "tune",
-        "bundled:tiny",
-        small_file,
-        "learning_rate=1e-3",
-        "per_device_train_batch_size=8",
-        "max_steps=4",
-        "--out",
-        tmp_path,
-    )
+    args = small_study(small_file, tmp_path, "max_steps=4")
     first = json.loads(trimtab(*args, "--json")[1])
     second = json.loads(trimtab(*args, "--budget", "loose", "--json")[1])
     assert first["study"] != second["study"]
@@ -220,14 +198,8 @@ def test_a_second_study_shows_the_runs_that_it_shares(trimtab, small_file, tmp_p
 
 def test_the_command_to_reproduce_can_be_pasted(trimtab, small_file, tmp_path):
     out = tmp_path / "my runs"
-    own = (
-        "learning_rate=1e-3",
-        "per_device_train_batch_size=8",
-        "max_steps=2",
-        "target_modules=[q_proj, v_proj]",
-        "bf16=false",
-    )
-    result = json.loads(trimtab("tune", "bundled:tiny", small_file, *own, "--out", out, "--certify", "--json")[1])
+    args = small_study(small_file, out, "max_steps=2", "target_modules=[q_proj, v_proj]", "bf16=false")
+    result = json.loads(trimtab(*args, "--certify", "--json")[1])
     _, text, _ = trimtab("report", "--out", out, "--json")
     words = shlex.split(json.loads(text)["asked"]["command"])
     assert "--certify" in words

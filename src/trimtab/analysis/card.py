@@ -121,10 +121,15 @@ def breach(pulse: Raw, budget: Budget) -> str | None:
 
 def left_budget(pulses: Sequence[Raw], budget: Budget) -> str | None:
     """Why a run with these pulses, in order, is outside: two breaches in a row. None while it is inside."""
-    for before, after in pairwise(pulses):
-        if breach(before, budget) and (why := breach(after, budget)):
+    for before, why in pairwise([breach(p, budget) for p in pulses]):
+        if before and why:
             return f"budget breached at two evaluations in a row: {why}"
     return None
+
+
+def drift_of(pulse: Raw) -> float | None:
+    """Mean KL of a pulse, where one was taken."""
+    return stats.average(pulse["kl_generic"]) if pulse.get("kl_generic") else None
 
 
 def prompts_needed(budget: Budget) -> int:

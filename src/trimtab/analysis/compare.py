@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.analysis import stats
+from trimtab.analysis.card import drift_of
 from trimtab.errors import StoreError
 from trimtab.spec.recipe import Recipe
 
@@ -30,7 +31,7 @@ def compare_runs(
         "runs": [a.id, b.id],
         "settings": {k: [mine[k], other[k]] for k in mine if mine[k] != other[k]},
         "loss": [best_a["loss"], best_b["loss"]],
-        "kl": [_kl(best_a), _kl(best_b)],
+        "kl": [drift_of(best_a["pulse"]), drift_of(best_b["pulse"])],
         "difference": vars(gap),
         "task": _task(a.result.get("task"), b.result.get("task")),
         "sentence": _sentence(a.id, b.id, gap),
@@ -50,11 +51,6 @@ def _task(a: Mapping[str, Sequence[float]] | None, b: Mapping[str, Sequence[floa
         for k in a
         if k in b and (gap := stats.paired_shares(b[k], a[k]))
     }
-
-
-def _kl(evaluation: Mapping[str, Any]) -> float | None:
-    values = evaluation["pulse"].get("kl_generic")
-    return sum(values) / len(values) if values else None
 
 
 def _sentence(a: str, b: str, gap: stats.Interval) -> str:

@@ -78,13 +78,17 @@ def paired_shares(after: Sequence[float], before: Sequence[float]) -> Interval |
     if x.size < 2:
         return mean(list(x))
     error, centre = math.sqrt(_share_variance(x) / x.size), float(x.mean())
-    wide, narrow = (float(stats.t.ppf(q, x.size - 1)) * error for q in (0.975, 0.95))
-    return _within(Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, int(x.size)))
+    return _within(_student(centre, error, x.size - 1, int(x.size)))
 
 
 def _share_variance(differences: np.ndarray) -> float:
     """Of differences in [-1, 1], with one pseudo-item at each end: never 0, and at n equal items about the rule of three."""
     return float(np.var(np.append(differences, (-1.0, 1.0)), ddof=1))
+
+
+def _student(centre: float, error: float, freedom: float, n: int) -> Interval:
+    wide, narrow = (float(stats.t.ppf(q, freedom)) * error for q in (0.975, 0.95))
+    return Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, n)
 
 
 def _within(i: Interval) -> Interval:
@@ -102,8 +106,7 @@ def seeds(values: Sequence[float]) -> Interval | None:
     if x.size == 1:
         return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, 1)
     error = float(x.std(ddof=1)) / math.sqrt(x.size)
-    wide, narrow = (float(stats.t.ppf(q, x.size - 1)) * error for q in (0.975, 0.95))
-    return Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, int(x.size))
+    return _student(centre, error, x.size - 1, int(x.size))
 
 
 def recipe_gain(gains_by_seed: Sequence[Sequence[float]]) -> Interval | None:
@@ -122,5 +125,4 @@ def recipe_gain(gains_by_seed: Sequence[Sequence[float]]) -> Interval | None:
     )
     if not math.isfinite(error):
         return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, len(means))
-    wide, narrow = (float(stats.t.ppf(q, max(1.0, freedom))) * error for q in (0.975, 0.95))
-    return _within(Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, len(means)))
+    return _within(_student(centre, error, max(1.0, freedom), len(means)))

@@ -206,10 +206,11 @@ def demo(
 @app.command()
 def fetch(as_json: Json = False) -> None:
     """Fetch and convert the bundled model and data now (94 MB), so that later work needs no network."""
+    from trimtab import api
     from trimtab.data.assets import fetch as fetch_asset
     from trimtab.run.models import resolve
 
-    say = _say_nothing if as_json else typer.echo
+    say = api.Quiet().note if as_json else typer.echo
     ready = {"bundled:home-commands": str(fetch_asset("home-commands", say))}
     ready |= {name: resolve(name, say) for name in ("bundled:smollm2", "bundled:tiny")}
     if as_json:
@@ -217,10 +218,6 @@ def fetch(as_json: Json = False) -> None:
     else:
         for name, place in ready.items():
             typer.echo(f"{name} is ready in {place}")
-
-
-def _say_nothing(_text: str) -> None:
-    pass
 
 
 def _version(wanted: bool) -> None:

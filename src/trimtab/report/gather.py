@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trimtab.analysis.card import drift_of
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import dump
 from trimtab.store import Store
@@ -75,7 +76,7 @@ def _curve(store: Store, run: str) -> dict[str, Any]:
     total = store.run(run).total_steps or max((s["step"] for s in steps), default=1)
     return {
         "validation": [(e["share"], e["loss"]) for e in evaluations],
-        "kl": [(e["share"], sum(k) / len(k)) for e in evaluations if (k := e["pulse"].get("kl_generic"))],
+        "kl": [(e["share"], kl) for e in evaluations if (kl := drift_of(e["pulse"])) is not None],
         "train": thin([(s["step"] / total, s["loss"]) for s in steps if s["loss"] is not None]),
     }
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 from trimtab.report import draw
 from trimtab.report.gather import study_report
 from trimtab.store import Store
+from trimtab.tune.budgeting import in_words
 
 
 def html(report: dict[str, Any]) -> str:
@@ -18,7 +19,7 @@ def html(report: dict[str, Any]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     percent = lambda v: "–" if v is None else f"{v:.0%}"  # noqa: E731
-    environment.filters.update(number=_number, percent=percent, limit=_limit, duration=_duration)
+    environment.filters.update(number=_number, percent=percent, limit=_limit, duration=in_words)
     return environment.get_template("page.html").render(r=report, curves=draw.curves, limits=draw.limits)
 
 
@@ -34,10 +35,6 @@ def write_report(store: Store, study: str, folder: Path) -> Path:
         scratch.write_text(text, encoding="utf-8")
         scratch.replace(folder / name)
     return folder / "report.html"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.1f} minutes"
 
 
 def _limit(limit: dict[str, Any] | None) -> str:

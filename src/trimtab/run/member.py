@@ -98,7 +98,6 @@ class Member:
             rate = self.optimizer.step(p.step, norm)
             p.step += 1
         else:
-            self.optimizer.clear()
             self.stop(stop)
         return {
             "step": p.step + (stop is not None),

@@ -43,18 +43,25 @@ def load_budget(source: str | Path | None) -> Budget:
         problems.append("limits must be a mapping from number to {max: …} or {min: …}")
         given = {}
     given = {**{k: v for k, v in raw.items() if k in NUMBERS}, **{str(k): v for k, v in given.items()}}
-    limits = {k: v.model_dump() for k, v in preset(start).limits.items()}
+    limits, wrong = _over_preset(given, preset(start))
+    problems += wrong
+    name = str(raw.get("name") or path.stem)
+    return check(Budget, {"name": name, "limits": {} if problems else limits}, str(path), problems)
+
+
+def _over_preset(given: dict[str, Any], start: Budget) -> tuple[dict[str, Any], list[str]]:
+    """The preset's limits with those given over them. What is not said of a limit stays; `min: null` takes a side away."""
+    limits = {k: v.model_dump() for k, v in start.limits.items()}
+    problems = []
     for key, value in given.items():
         if key not in NUMBERS:
             problems.append(
                 f'limits: unknown number "{key}"{did_you_mean(key, list(NUMBERS))} (known: {", ".join(NUMBERS)})'
             )
             continue
-        # what a file does not say of a limit stays as the preset has it; `min: null` takes one side away
         limits[key] = {**limits.get(key, {}), **value} if isinstance(value, dict) else value
         problems += [f"limits.{key}: {p}" for p in _problems(Limit, limits[key])]
-    name = str(raw.get("name") or path.stem)
-    return check(Budget, {"name": name, "limits": {} if problems else limits}, str(path), problems)
+    return limits, problems
 
 
 def dump(spec: BaseModel, comments: dict[str, str] | None = None) -> str:

@@ -33,14 +33,11 @@ class Pace:
         return recipe.steps(self.examples) * recipe.effective_batch / self.examples
 
 
-def in_words(seconds: float) -> str:
-    return (
-        f"{seconds:.2g} seconds"
-        if seconds < 10
-        else f"{seconds:.0f} seconds"
-        if seconds < 120
-        else f"{seconds / 60:.0f} minutes"
-    )
+def in_words(seconds: float, digits: int = 0) -> str:
+    """`digits` of the minutes."""
+    if seconds >= 120:
+        return f"{seconds / 60:.{digits}f} minutes"
+    return f"{seconds:.2g} seconds" if seconds < 10 else f"{seconds:.0f} seconds"
 
 
 # A whole study costs about this many times its starting recipe: rates 2 and batch 2.25 (the race stops the losers half-way,

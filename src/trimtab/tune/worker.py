@@ -18,7 +18,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from trimtab.analysis.card import breach, judge, left_budget, measured_enough, prompts_needed
+from trimtab.analysis.card import breach, drift_of, judge, left_budget, measured_enough, prompts_needed
+from trimtab.analysis.stats import average
 from trimtab.behaviour import card as cards
 from trimtab.behaviour.drift import Reference, pulse, reference
 from trimtab.behaviour.probes import CARD_PROMPTS, looks_chinese
@@ -71,25 +72,25 @@ class Worker:
     ):
         """`method` and `bf16` say how the untouched base is measured: as the runs will train it."""
         self.method, self.bf16 = method, bf16
-        self.store, self.material, self.model, self.machine, self.watcher = (
-            store,
-            material,
-            material.model,
-            machine,
-            watcher,
-        )
-        self.budget, self.study, self.mode, self.limits, self.save_every = budget, study, mode, limits, save_every
+        self.store, self.material, self.machine, self.watcher = store, material, machine, watcher
+        self.model, self.dataset = material.model, material.dataset
+        self.budget = budget or Budget()  # no limits
+        self.study, self.mode, self.limits, self.save_every = study, mode, limits, save_every
         torch.set_num_threads(machine.threads)
         self.tokenizer = models.load_tokenizer(self.model, watcher.note)
-        self.dataset = material.dataset
         self._tokenised: dict[int, Tokenised] = {}
         self._base: tuple[tuple[Any, ...], Base] | None = None
         self._references: dict[tuple[bool, bool, int], Reference] = {}
 
     # what the coach asks
 
+    @cached_property
+    def architecture(self) -> dict[str, Any]:
+        """What config.json says; no weights are read."""
+        return models.facts(self.model, self.watcher.note)
+
     def facts(self) -> Facts:
-        found = models.facts(self.model, self.watcher.note)
+        found = self.architecture
         tokens = tokenise(self.dataset.examples["train"], self.tokenizer, 2**31)
         lengths = sorted(len(t.ids) for t in tokens)
         name = Path(models.resolve(self.model, self.watcher.note)).name
@@ -118,7 +119,7 @@ class Worker:
             "numbers": cards.task_numbers(said, task),
             "answers": [a.text for a in said],
             "answer_seconds": seconds,
-            "card_seconds": seconds * cards.cost(task, prompts_needed(self.budget or Budget())),
+            "card_seconds": seconds * cards.cost(task, prompts_needed(self.budget)),
         }
 
     def seconds_per_token(self, recipe: Recipe) -> float:
@@ -155,19 +156,17 @@ class Worker:
             self.store.update_run(recipe.run_id, result=result)
         return {r.run_id: self.store.run(r.run_id).result["task"] for r in recipes}
 
-    def card(self, recipe: Recipe, base_task: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def card(self, recipe: Recipe) -> dict[str, Any]:
         """Measure (or look up) and judge; the answers side by side become samples."""
-        budget = self.budget or Budget()
-        if (stored := self.store.card(recipe.run_id)) and measured_enough(stored["measured"], budget):
-            return judge(stored["measured"], budget)
-        base_task = (
-            base_task or (self.store.study(self.study).facts.get("base") if self.study else None) or self.measure_base()
-        )
+        if (stored := self.store.card(recipe.run_id)) and measured_enough(stored["measured"], self.budget):
+            return judge(stored["measured"], self.budget)
+        known = self.store.study(self.study).facts.get("base") if self.study else None
+        base_task = known or self.measure_base()
         task_numbers = self.measure_task([recipe])[recipe.run_id]
-        ref = self._ref(recipe, prompts_needed(budget))
+        ref = self._ref(recipe, prompts_needed(self.budget))
         numbers, said = cards.generic_numbers(Subject(self._load(recipe)), self._tuned(recipe), ref)
         measured = {**numbers, **task_numbers, **{f"base_{k}": v for k, v in base_task["numbers"].items()}}
-        judged = judge(measured, budget)
+        judged = judge(measured, self.budget)
         self.store.save_samples(recipe.run_id, self._samples(recipe, base_task["answers"], ref, said))
         self.store.save_card(recipe.run_id, measured, judged)  # last: a card that is there is whole
         return judged
@@ -243,8 +242,8 @@ class Worker:
 
     @cached_property
     def _task(self) -> cards.Task:
-        positions = models.facts(self.model, self.watcher.note)["positions"]
-        return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.tokenizer, positions)
+        test, positions = self.dataset.examples["test"], self.architecture["positions"]
+        return cards.task_of(test, self.dataset.is_json, self.tokenizer, positions)
 
     def _samples(
         self, recipe: Recipe, base_answers: Sequence[str], ref: Reference, generic: Sequence[Answer]
@@ -274,17 +273,18 @@ class _Hooks:
     def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, Stop]:
         stops: dict[Member, Stop] = {}
         inside: dict[str, Member] = {}
-        budget = self.worker.budget or Budget()
         for member, values in items.items():
             measured = self.worker.pulse_of(member)
-            loss = sum(values) / len(values)
+            loss = average(values)
             self.worker.store.log_evaluation(
                 run=member.id, step=member.progress.step, share=share, loss=loss, items=values, pulse=measured
             )
-            self.worker.watcher.step(member.id, {"evaluation": loss, "kl": _mean(measured.get("kl_generic"))})
-            if not breach(measured, budget):
+            self.worker.watcher.step(member.id, {"evaluation": loss, "kl": drift_of(measured)})
+            if not breach(measured, self.worker.budget):
                 inside[member.id] = member
-            elif why := left_budget([e["pulse"] for e in self.worker.store.evaluations(member.id)[-2:]], budget):
+            elif why := left_budget(
+                [e["pulse"] for e in self.worker.store.evaluations(member.id)[-2:]], self.worker.budget
+            ):
                 stops[member] = Stop(Cause.BUDGET, why)
         if self.stop and inside:
             # Whoever is outside the budget just now may not stop those inside it.
@@ -308,13 +308,13 @@ def _book(store: Store, member: Member) -> None:
     store.update_run(member.id, status=p.status, reason=p.reason, result={k: asdict(p)[k] for k in keys})
 
 
-def outcome(store: Store, run: RunRow, budget: Budget | None = None) -> Outcome:
+def outcome(store: Store, run: RunRow, budget: Budget = Budget()) -> Outcome:
     """A stored run as the chooser sees it: its best evaluation, judged against the budget of today."""
     evaluations = store.evaluations(run.id)
     best = min(evaluations, key=lambda e: e["loss"], default=None)
-    kl = _mean(best["pulse"].get("kl_generic")) if best else None
+    kl = drift_of(best["pulse"]) if best else None
     cause = run.result.get("cause")
-    broke = run.reason if cause == Cause.GUARD else left_budget([e["pulse"] for e in evaluations], budget or Budget())
+    broke = run.reason if cause == Cause.GUARD else left_budget([e["pulse"] for e in evaluations], budget)
     loss, items = (best["loss"], tuple(best["items"])) if best else (float("inf"), ())
     history = {e["share"]: tuple(e["items"]) for e in evaluations}
     return Outcome(run.recipe, run.status, loss, items, kl, broke, cause and Cause(cause), history)
@@ -333,7 +333,3 @@ def _cohorts(rows: Sequence[RunRow]) -> dict[str, list[Recipe]]:
         else:
             new.append([row.recipe])
     return found | {hashlib.sha256(" ".join(r.run_id for r in g).encode()).hexdigest()[:10]: g for g in new}
-
-
-def _mean(values: Sequence[float] | None) -> float | None:
-    return sum(values) / len(values) if values else None
