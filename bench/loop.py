@@ -115,7 +115,7 @@ def against_trainer(bench: Bench) -> None:
         def inner(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
             batch = cohort.base.pad([train[i["row"]] for i in items], width)
             labels = torch.full_like(batch.ids, -100)
-            labels[:, 1:][batch.predicts[:, :-1]] = batch.targets
+            labels.flatten()[batch.places + 1] = batch.targets
             return {"input_ids": batch.ids, "attention_mask": batch.mask, "labels": labels}
 
         return inner

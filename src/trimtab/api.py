@@ -161,6 +161,15 @@ def runs(out: str | Path = DEFAULT_OUT) -> list[RunRow]:
         return store.runs()
 
 
+def forecast(
+    file: str | Path | None = None, settings: Sequence[str] = (), own: Mapping[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """Peak memory, fit and time before launch; see trimtab.forecasting.verbs.forecast for what `more` takes."""
+    from trimtab.forecasting import verbs
+
+    return verbs.forecast(file, settings, own, **more)
+
+
 def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
     """Two runs on the same validation items, and on the task where both were asked."""
     from trimtab.analysis.compare import compare_runs

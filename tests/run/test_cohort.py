@@ -116,3 +116,16 @@ def test_bad_requests(tiny_base, small_data, recipe):
 
 def test_a_row_without_a_first_label_is_counted_right():
     assert Tokens([1, 2, 3], [True, True, False]).labels == 1
+
+
+@pytest.mark.parametrize("mode", ["certify", "fast"])
+def test_recomputing_layers_changes_no_number(tiny_base, small_data, recipe, mode):
+    """Dropout included: the second pass of a layer must draw the mask of the first."""
+    pair = [recipe.but(lora_dropout=0.3, seed=s, per_device_train_batch_size=3) for s in (1, 2)]
+    losses, weights = steps(Cohort(tiny_base, pair, small_data, mode), 4)
+    again = [r.but(gradient_checkpointing=True) for r in pair]
+    losses2, weights2 = steps(Cohort(tiny_base, again, small_data, mode), 4)
+    for kept, recomputed in zip(pair, again, strict=True):
+        assert losses[kept.run_id] == losses2[recomputed.run_id]
+        assert torch.equal(weights[kept.run_id], weights2[recomputed.run_id])
+        assert not torch.equal(weights[kept.run_id], torch.zeros_like(weights[kept.run_id]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -15,6 +16,7 @@ from trimtab.data.formats import Message
 from trimtab.data.tokens import Tokens, prompt_ids
 from trimtab.run.adapters import Adapter, Slice
 from trimtab.run.cohort import Base, row_nll
+from trimtab.run.memory import in_batches
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ def answers(
     ids = [prompt_ids(p, subject.base.tokenizer) for p in prompts]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     found: dict[int, Answer] = {}
-    for start in range(0, len(order), batch_size):
-        chunk = order[start : start + batch_size]
-        found |= zip(chunk, _generate(subject, [ids[i] for i in chunk], max_new_tokens), strict=True)
+    say = lambda chunk: _generate(subject, [ids[i] for i in chunk], max_new_tokens)  # noqa: E731
+    for chunk, said in in_batches(order, batch_size, say, subject.base.say):
+        found |= zip(chunk, said, strict=True)
     return [found[i] for i in range(len(ids))]
 
 
@@ -74,16 +76,21 @@ def _answer(row: list[int], stops: set[int], base: Base) -> Answer:
 @torch.no_grad()
 def log_probabilities(subject: Subject, rows: Sequence[Tokens], batch_size: int = 8) -> Iterator[torch.Tensor]:
     """For each row in order: [label tokens, vocabulary] float32 log-probabilities, teacher-forced."""
-    for start in range(0, len(rows), batch_size):
-        batch = subject.base.pad(rows[start : start + batch_size])
-        logits = subject.base.logits(batch, [Slice(subject.adapter, batch.rows, batch.ids.shape[1])])
-        yield from torch.log_softmax(logits, -1).split(batch.predicts.sum(1).tolist())
+    for _, found in in_batches(rows, batch_size, partial(_log_probabilities, subject), subject.base.say):
+        yield from found
+
+
+def _log_probabilities(subject: Subject, rows: Sequence[Tokens]) -> Sequence[torch.Tensor]:
+    batch = subject.base.pad(rows)
+    logits = subject.base.logits(batch, [Slice(subject.adapter, batch.rows, batch.ids.shape[1])])
+    return torch.log_softmax(logits, -1).split(batch.labels)
 
 
 @torch.no_grad()
 def nll(subject: Subject, rows: Sequence[Tokens], batch_size: int = 8) -> list[float]:
     """Mean nats per label token of each row."""
     found: list[float] = []
-    for start in range(0, len(rows), batch_size):
-        found += row_nll(subject.base, subject.base.pad(rows[start : start + batch_size]), subject.adapter)
+    measure = lambda piece: row_nll(subject.base, subject.base.pad(piece), subject.adapter)  # noqa: E731
+    for _, losses in in_batches(rows, batch_size, measure, subject.base.say):
+        found += losses
     return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trimtab.cli.forecast import forecast
 from trimtab.errors import TrimtabError
 from trimtab.spec.status import Status
 
@@ -24,6 +25,8 @@ app = typer.Typer(
          "First time: **trimtab demo** (about ten minutes on two cores, nothing to prepare).\n\n"
          "Your own: **trimtab tune MODEL DATA --time 30m**, then open the report that it names.",
 )  # fmt: skip
+
+app.command()(forecast)
 
 Out = Annotated[Path, typer.Option(help="Folder of the store, the weights and the reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]

@@ -56,12 +56,16 @@ def _epoch(lengths: tuple[int, ...], batch: int, seed: int, epoch: int) -> list[
 
 @dataclass(frozen=True)
 class Padded:
-    """`ids` and `mask` are [rows, length]; `predicts` marks positions whose next token is learned; `targets` are those tokens."""
+    """`ids` and `mask` are [rows, length]; `places` are flat positions whose next token is learned; `targets` those tokens.
+
+    Positions, not a mask: reading a mask makes a card wait, and how many there are is known here anyway (`labels` a row).
+    """
 
     ids: torch.Tensor
     mask: torch.Tensor
-    predicts: torch.Tensor
+    places: torch.Tensor
     targets: torch.Tensor
+    labels: tuple[int, ...]
 
     @property
     def rows(self) -> int:
@@ -71,15 +75,10 @@ class Padded:
 def pad(rows: Sequence[Tokens], pad_id: int, device: str | torch.device, length: int | None = None) -> Padded:
     """Right-padded to the longest row, or to `length`."""
     width = length or max(len(r.ids) for r in rows)
-    ids = torch.full((len(rows), width), pad_id)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    learned = torch.zeros(len(rows), width, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        n = len(row.ids)
-        ids[i, :n] = torch.tensor(row.ids)
-        mask[i, :n] = 1
-        learned[i, :n] = torch.tensor(row.labelled)
-    predicts = torch.zeros_like(learned)
-    predicts[:, :-1] = learned[:, 1:]
-    targets = ids[:, 1:][learned[:, 1:]]
-    return Padded(ids.to(device), mask.to(device), predicts.to(device), targets.to(device))
+    ids = [[*r.ids, *[pad_id] * (width - len(r.ids))] for r in rows]
+    mask = [[1] * len(r.ids) + [0] * (width - len(r.ids)) for r in rows]
+    learned = [[i for i, label in enumerate(r.labelled[1:]) if label] for r in rows]
+    places = [row * width + i for row, found in enumerate(learned) for i in found]
+    targets = [r.ids[i + 1] for r, found in zip(rows, learned, strict=True) for i in found]
+    a, b, c, d = (torch.tensor(v, dtype=torch.long).to(device) for v in (ids, mask, places, targets))
+    return Padded(a, b, c, d, tuple(map(len, learned)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -23,9 +24,12 @@ from trimtab.run.adapters import Adapter, Router, Slice, attach, find_targets
 from trimtab.run.batches import Padded, pad
 from trimtab.run.guards import Limits
 from trimtab.run.member import Member
+from trimtab.run.memory import in_batches, is_out_of_memory, release
+from trimtab.run.recompute import recomputing
 from trimtab.spec.recipe import Recipe, can_share_base
 
 Mode = Literal["fast", "certify"]
+Work = tuple[Member, list[Tokens], int]  # a member, its rows, and the labels of the effective batch they belong to
 
 
 class Base:
@@ -35,31 +39,31 @@ class Base:
         self.model, self.tokenizer, self.accelerator = model, tokenizer, accelerator
         self.router = Router()
         self.device = accelerator.device
+        self.say: Callable[[str], None] = lambda _: None  # told what a person should know
         self._selected: torch.Tensor | None = None
+        self._width = 0
         model.get_output_embeddings().register_forward_pre_hook(self._select)  # type: ignore[operator]
 
     def logits(self, batch: Padded, slices: Sequence[Slice]) -> torch.Tensor:
         """[labels, vocabulary] float32, only where the next token is learned: the head is the widest layer of a small model."""
-        self._selected = batch.predicts
+        self._selected, self._width = batch.places, batch.ids.shape[1]
         try:
-            with self.router.route(slices), self.accelerator.autocast(), self._attention(batch):
+            with self.router.route(slices), self.accelerator.autocast(), self.attention():
                 return self.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
         finally:
             self._selected = None
 
-    def _attention(self, batch: Padded) -> AbstractContextManager[None]:
+    def attention(self) -> AbstractContextManager[None]:
         """torch's fused CPU attention is half as fast as plain matmuls on short bfloat16 rows (7.6 against 3.6 ms at 62 tokens)."""
         short = (
-            self.device.type == "cpu"
-            and batch.ids.shape[1] <= 256
-            and next(self.model.parameters()).dtype == torch.bfloat16
+            self.device.type == "cpu" and self._width <= 256 and next(self.model.parameters()).dtype == torch.bfloat16
         )
         return sdpa_kernel(SDPBackend.MATH) if short else nullcontext()
 
     def _select(self, _module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden = inputs[0]
         # Contiguous: of a last position sliced out of many, torch copies the whole head once a row (1.8 s for 32 prompts).
-        return (hidden.contiguous() if self._selected is None else hidden[self._selected], *inputs[1:])
+        return (hidden.contiguous() if self._selected is None else hidden.flatten(0, 1)[self._selected], *inputs[1:])
 
     def pad(self, rows: Sequence[Tokens], length: int | None = None) -> Padded:
         return pad(rows, self.tokenizer.pad_token_id, self.device, length)
@@ -81,6 +85,7 @@ class Cohort:
                 "eval_steps, or fine-tune all weights); run them as cohorts of one"
             )
         self.base, self.data, self.mode, self.clock = base, data, mode, clock
+        self.shrunk: Callable[[Member, str], None] = lambda _member, _text: None  # told of a smaller micro-batch
         self.members = [self._member(r, limits) for r in recipes]
         self.shares = recipes[0].evaluations()
 
@@ -102,29 +107,83 @@ class Cohort:
         return [m for m in self.members if m.running]
 
     def forward_backward(self, members: Sequence[Member]) -> list[tuple[float, int]]:
-        """One micro-batch of each member: its share of the effective batch's loss (nats/token) and its tokens."""
-        groups = [list(members)] if self.mode == "fast" else [[m] for m in members]
+        """One micro-batch of each member: its share of the effective batch's loss (nats/token) and its tokens.
+
+        Where memory runs out the members halve their micro-batches, begin the step again and say so.
+        """
+        while True:
+            try:
+                return [(float(loss), tokens) for loss, tokens in self.passes([(m, *m.micro_batch()) for m in members])]
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                why = str(error).splitlines()[0]
+            self._shrink(members, why)
+
+    def rehearse(self) -> None:
+        """Before the first step: the longest batch of every member at once, moments and all. Changes no weight and no draw."""
+        for member in self.members:
+            member.optimizer.prepare()
+        states = [(m.adapter, m.adapter.generator.get_state()) for m in self.members if m.adapter]
+        drawn = torch.get_rng_state()
+        while True:
+            try:
+                self.passes([(m, *m.longest_batch()) for m in self.members])
+                for member in self.members:
+                    member.optimizer.scratch()
+                break
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                why = str(error).splitlines()[0]
+            self._shrink(self.members, why)
+        for member in self.members:
+            member.optimizer.clear()
+        for adapter, state in states:
+            adapter.generator.set_state(state)
+        torch.set_rng_state(drawn)
+
+    def _shrink(self, members: Sequence[Member], why: str) -> None:
+        for member in members:
+            member.restart_step()
+        release()
+        large = [m for m in members if m.plan.micro_batch > 1]
+        if not large:
+            raise RunError(
+                f"out of memory with one example in a pass ({why[:120]}); shorten max_length, set gradient_checkpointing: "
+                "true, or take a smaller model (trimtab forecast shows what each saves)"
+            )
+        for member in large:
+            before = member.plan.micro_batch
+            member.halve()
+            self.shrunk(
+                member,
+                f"out of memory: micro-batch {before} -> {member.plan.micro_batch}, "
+                f"{member.passes} passes a step; the effective batch stays {member.recipe.effective_batch}",
+            )
+
+    def passes(self, work: Sequence[Work]) -> list[tuple[torch.Tensor, int]]:
+        """Forward and backward of each member's rows; losses stay on the device."""
+        groups = [list(work)] if self.mode == "fast" else [[one] for one in work]
+        members = [m for m, _, _ in work]
         with ExitStack() as stack:
             self._training(members, True, stack)
+            if members[0].recipe.gradient_checkpointing:
+                stack.enter_context(recomputing(self.base.model, self.base.router, self.base.attention))
             return [result for group in groups for result in self._pass(group)]
 
-    def _pass(self, members: list[Member]) -> list[tuple[float, int]]:
-        pieces = [m.micro_batch() for m in members]
-        length = max(len(t.ids) for rows, _ in pieces for t in rows)
-        batches = [self.base.pad(rows, length) for rows, _ in pieces]
-        logits = self.base.logits(
-            joined(batches), [_slice(m, rows) for m, (rows, _) in zip(members, pieces, strict=True)]
-        )
+    def _pass(self, work: Sequence[Work]) -> list[tuple[torch.Tensor, int]]:
+        length = max(len(t.ids) for _, rows, _ in work for t in rows)
+        batches = [self.base.pad(rows, length) for _, rows, _ in work]
+        logits = self.base.logits(joined(batches), [_slice(m, rows) for m, rows, _ in work])
         parts = logits.split([len(b.targets) for b in batches])
         losses = [
             F.cross_entropy(part, b.targets, reduction="sum") / labels
-            for part, b, (_, labels) in zip(parts, batches, pieces, strict=True)
+            for part, b, (_, _, labels) in zip(parts, batches, work, strict=True)
         ]
         self.base.accelerator.backward(torch.stack(losses).sum())
-        return [
-            (float(loss.detach()), sum(len(t.ids) for t in rows))
-            for loss, (rows, _) in zip(losses, pieces, strict=True)
-        ]
+        tokens = [sum(len(t.ids) for t in rows) for _, rows, _ in work]
+        return [(loss.detach(), n) for loss, n in zip(losses, tokens, strict=True)]
 
     @torch.no_grad()
     def nll(self, members: Sequence[Member], rows: Sequence[Tokens], batch_size: int = 16) -> list[list[float]]:
@@ -133,13 +192,15 @@ class Cohort:
         found = [[0.0] * len(rows) for _ in members]
         with ExitStack() as stack:
             self._training(members, False, stack)
-            for start in range(0, len(order), batch_size):
-                chunk = order[start : start + batch_size]
-                batch = self.base.pad([rows[i] for i in chunk])
-                for values, member in zip(found, members, strict=True):
-                    for i, value in zip(chunk, row_nll(self.base, batch, member.adapter), strict=True):
+            for values, member in zip(found, members, strict=True):
+                measure = partial(self._nll, rows, member.adapter)
+                for chunk, losses in in_batches(order, batch_size, measure, self.base.say):
+                    for i, value in zip(chunk, losses, strict=True):
                         values[i] = value
         return found
+
+    def _nll(self, rows: Sequence[Tokens], adapter: Adapter | None, chunk: Sequence[int]) -> list[float]:
+        return row_nll(self.base, self.base.pad([rows[i] for i in chunk]), adapter)
 
     def _training(self, members: Sequence[Member], on: bool, stack: ExitStack) -> None:
         """Dropout on or off; the frozen base of a LoRA cohort always stays in evaluation mode."""
@@ -154,17 +215,23 @@ class Cohort:
 
 def row_nll(base: Base, batch: Padded, adapter: Adapter | None) -> list[float]:
     """Mean nats per label token of each row."""
+    return [float(part.mean()) for part in token_losses(base, batch, adapter).split(batch.labels)]
+
+
+def token_losses(base: Base, batch: Padded, adapter: Adapter | None) -> torch.Tensor:
+    """[labels] nats of each label token."""
     slices = [Slice(adapter, batch.rows, batch.ids.shape[1])]
-    losses = F.cross_entropy(base.logits(batch, slices), batch.targets, reduction="none")
-    counts = batch.predicts.sum(1)
-    return [float(part.mean()) for part in losses.split(counts.tolist())]
+    return F.cross_entropy(base.logits(batch, slices), batch.targets, reduction="none")
 
 
 def joined(batches: Sequence[Padded]) -> Padded:
     """Batches of one length, stacked."""
     if len(batches) == 1:
         return batches[0]
-    return Padded(*(torch.cat([getattr(b, f) for b in batches]) for f in ("ids", "mask", "predicts", "targets")))
+    starts = [sum(b.ids.numel() for b in batches[:i]) for i in range(len(batches))]
+    places = torch.cat([b.places + start for b, start in zip(batches, starts, strict=True)])
+    ids, mask, targets = (torch.cat([getattr(b, f) for b in batches]) for f in ("ids", "mask", "targets"))
+    return Padded(ids, mask, places, targets, tuple(n for b in batches for n in b.labels))
 
 
 def _slice(member: Member, rows: Sequence[Tokens]) -> Slice:

@@ -14,9 +14,12 @@ from typing import Any
 # Idle OpenMP threads spin by default: with other load, two threads were measured up to ten times slower than one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler greets on every start
 
 import psutil
 import torch
+
+from trimtab.plan.processor import cpu_has_bf16
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,6 @@ def _seconds(threads: int) -> float:
         found.append(time.perf_counter() - began)
     torch.set_num_threads(before)
     return statistics.median(found[1:])
-
-
-def cpu_has_bf16() -> bool:
-    """bfloat16 in hardware (AVX512-BF16 or AMX); without it bfloat16 is slower than float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ A run alone is a cohort of one; nothing here knows about the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class Progress:
     reason: str | None = None
     cause: Cause | None = None
     ended: bool = False  # last weights saved and the hooks told
+    micro_batch: int = 0  # examples in one pass where memory was too small for the recipe's; 0: the recipe's
     recent: list[float] = field(default_factory=list)  # the guard's rolling window
     high: int = 0
 
@@ -70,6 +71,11 @@ class Member:
     def running(self) -> bool:
         return self.progress.status == Status.RUNNING
 
+    @property
+    def passes(self) -> int:
+        """Micro-batches in one step."""
+        return -(-self.plan.effective_batch // self.plan.micro_batch)
+
     def steps_at(self, share: float) -> int:
         """Optimizer steps after which `share` of the run is done; at least one."""
         return max(1, round(share * self.total_steps))
@@ -79,6 +85,23 @@ class Member:
         pieces = self.plan.micro_batches(self.progress.step)
         labels = sum(self.train[i].labels for piece in pieces for i in piece)
         return [self.train[i] for i in pieces[self.progress.micro]], labels
+
+    def longest_batch(self) -> tuple[list[Tokens], int]:
+        """The micro-batch that takes most memory, and its labels."""
+        rows = sorted(self.train, key=lambda t: -len(t.ids))[: self.plan.micro_batch]
+        return rows, sum(t.labels for t in rows)
+
+    def halve(self) -> None:
+        """Half the examples in a pass and so twice the passes; the step that was begun begins again."""
+        self.progress.micro_batch = max(1, self.plan.micro_batch // 2)
+        self.plan = replace(self.plan, micro_batch=self.progress.micro_batch)
+
+    def restart_step(self) -> None:
+        p = self.progress
+        done = self.plan.micro_batches(p.step)[: p.micro] if p.micro else []
+        p.tokens -= sum(len(self.train[i].ids) for piece in done for i in piece)
+        p.micro, p.loss = 0, 0.0
+        self.optimizer.clear()
 
     def accumulate(self, loss: float, tokens: int) -> bool:
         """Book one micro-batch; True when the effective batch is complete."""
@@ -152,6 +175,8 @@ class Member:
         self.progress = Progress(**progress)
         self.progress.status = Status(self.progress.status)
         self.progress.cause = self.progress.cause and Cause(self.progress.cause)
+        if self.progress.micro_batch:
+            self.plan = replace(self.plan, micro_batch=self.progress.micro_batch)
         random = tensors.pop("random").cpu()
         self.adapter.generator.set_state(random) if self.adapter else torch.set_rng_state(random)
         gradients = [tensors.pop(f"gradient.{i}", None) for i in range(len(self.optimizer.flats))]

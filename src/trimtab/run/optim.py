@@ -61,6 +61,22 @@ class Optimizer:
         ]
         self.inner = _build(recipe, groups)
 
+    def prepare(self) -> None:
+        """Make Adam's moments now: whether they fit must show before the first step, not in it."""
+        for flat in self.flats if self.recipe.optim != "sgd" else ():
+            if not self.inner.state.get(flat.vector):
+                self.inner.state[flat.vector] = {
+                    "step": torch.tensor(0.0),
+                    **{k: torch.zeros_like(flat.vector.data) for k in ("exp_avg", "exp_avg_sq")},
+                }
+
+    def scratch(self) -> list[torch.Tensor]:
+        """As much as a step takes for itself: Adam's denominator, on a processor twice for a moment."""
+        if self.recipe.optim == "sgd":
+            return []
+        biggest = max((f.vector.data for f in self.flats), key=torch.Tensor.numel)
+        return [torch.empty_like(biggest) for _ in range(1 if biggest.is_cuda else 2)]
+
     def grad_norm(self) -> float:
         return math.sqrt(sum(float(f.grad.norm()) ** 2 for f in self.flats))
 

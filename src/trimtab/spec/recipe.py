@@ -42,6 +42,10 @@ class Recipe(BaseModel):
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
 
+    gradient_checkpointing: bool = Field(
+        False, description="recompute activations in backward: less memory, a third more time"
+    )
+
     max_length: int = Field(512, ge=8, description="tokens; longer examples are cut (from the answer's end)")
     eval_steps: float = Field(0.25, gt=0, le=1, description="share of all steps between two evaluations")
     early_stopping_patience: int = Field(0, ge=0, description="evaluations without a gain; 0 switches it off")
@@ -59,7 +63,8 @@ class Recipe(BaseModel):
     @property
     def hash(self) -> str:
         """12 hex digits over every setting but the seed."""
-        content = self.model_dump(mode="json", exclude={"seed"})
+        added = {k for k in ADDED_LATER if getattr(self, k) == type(self).model_fields[k].default}
+        content = self.model_dump(mode="json", exclude={"seed"} | added)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -90,7 +95,19 @@ class Recipe(BaseModel):
 
 
 # What every member of a cohort must have in common: the frozen base, what it reads, and when it is compared.
-SHARED_IN_COHORT = ("model", "data", "fingerprint", "method", "max_length", "bf16", "eval_steps")
+SHARED_IN_COHORT = (
+    "model",
+    "data",
+    "fingerprint",
+    "method",
+    "max_length",
+    "bf16",
+    "eval_steps",
+    "gradient_checkpointing",
+)
+
+# Settings that came after the first stores were written: at their default they do not count, so that old runs keep their ids.
+ADDED_LATER = ("gradient_checkpointing",)
 
 
 def can_share_base(a: Recipe, b: Recipe) -> bool:

@@ -21,7 +21,7 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     values, problems = split_overrides(overrides)
-    return check(Recipe, {**_read(Path(path)), **values}, str(path), problems)
+    return check(Recipe, {**read_mapping(Path(path)), **values}, str(path), problems)
 
 
 def load_budget(source: str | Path | None) -> Budget:
@@ -31,7 +31,7 @@ def load_budget(source: str | Path | None) -> Budget:
     path = Path(source)
     if not path.exists():
         raise SpecError(str(source), ["is neither a preset (tight, standard, loose) nor a file"])
-    raw = _read(path)
+    raw = read_mapping(path)
     known = ("name", "preset", "limits", *NUMBERS)
     problems = [f'unknown key "{k}"{did_you_mean(k, known)} (known: {", ".join(known)})' for k in raw if k not in known]
     start = raw.get("preset", "standard")
@@ -119,7 +119,7 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
     return f"{path}: got {error['input']!r}, {message}" if path and "must" in message else f"{path} {message}".strip()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

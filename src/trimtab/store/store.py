@@ -199,6 +199,28 @@ class Store:
             query = query.where(t.events.c.run == run)
         return self._dicts(query)
 
+    # forecasts
+
+    def save_forecast(self, run: str, predicted: dict[str, Any]) -> None:
+        """What was expected of a run, before it began; a new expectation forgets the old measurement."""
+        with self._write() as c:
+            c.execute(t.forecasts.delete().where(t.forecasts.c.run == run))
+            c.execute(t.forecasts.insert().values(run=run, created=time.time(), predicted=predicted, measured={}))
+
+    def measured(self, run: str, **numbers: Any) -> None:
+        """Add what a run really took to its forecast; nothing where there was none."""
+        with self._write() as c:
+            row = c.execute(t.forecasts.select().where(t.forecasts.c.run == run)).first()
+            if row is not None:
+                merged = {**row.measured, **numbers}
+                c.execute(t.forecasts.update().where(t.forecasts.c.run == run).values(measured=merged))
+
+    def forecasts(self) -> list[dict[str, Any]]:
+        """Every run's expectation and measurement, oldest first."""
+        with self._engine.connect() as c:
+            rows = c.execute(t.forecasts.select().order_by(t.forecasts.c.created)).all()
+        return [{"run": r.run, "created": r.created, "predicted": r.predicted, "measured": r.measured} for r in rows]
+
     def save_card(self, run: str, measured: dict[str, Any], judged: dict[str, Any]) -> None:
         self._replace(t.cards, [{"run": run, "created": time.time(), "measured": measured, "judged": judged}], ("run",))
 

@@ -74,6 +74,15 @@ events = Table(
     Column("text", Text, nullable=False),
 )
 
+forecasts = Table(
+    "forecasts",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("predicted", JSON, nullable=False),  # allocated, reserved, seconds a step, terms, versions, device
+    Column("measured", JSON, nullable=False, default=dict),  # the same, as far as they can be measured there
+)
+
 cards = Table(
     "cards",
     metadata,

@@ -43,6 +43,7 @@ from trimtab.spec.recipe import Recipe, can_share_base
 from trimtab.spec.status import Cause, Status
 from trimtab.store import RunRow, Store
 from trimtab.tune.choice import Outcome
+from trimtab.tune.expectation import Expectation
 from trimtab.tune.lab import StopRule
 
 
@@ -77,6 +78,7 @@ class Worker:
         self.budget = budget or Budget()  # no limits
         self.study, self.mode, self.limits, self.save_every = study, mode, limits, save_every
         torch.set_num_threads(machine.threads)
+        self.expectation = Expectation(store, machine, watcher.note)
         self.tokenizer = models.load_tokenizer(self.model, watcher.note)
         self._tokenised: dict[int, Tokenised] = {}
         self._base: tuple[tuple[Any, ...], Base] | None = None
@@ -182,6 +184,8 @@ class Worker:
             self.store.update_run(
                 m.id, status=Status.RUNNING, reason=None, cohort=name, total_steps=m.total_steps, result={"cause": None}
             )
+        base.say, cohort.shrunk = self.watcher.note, self._shrunk
+        self.expectation.rehearse(cohort, models.resolve(self.model, self.watcher.note))
         self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
         train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every)
         for m in cohort.members:  # also those that had ended when an earlier process was killed
@@ -189,6 +193,10 @@ class Worker:
         if recipes[0].method == "full":
             self._base = None
         self.watcher.done()
+
+    def _shrunk(self, member: Member, text: str) -> None:
+        self.watcher.note(f"{member.id}: {text}")
+        self.store.log_event("memory", text, study=self.study, run=member.id, step=member.progress.step)
 
     def pulse_of(self, member: Member) -> dict[str, list[float]]:
         return pulse(Subject(self._load(member.recipe), member.adapter), self._ref(member.recipe))
@@ -269,6 +277,7 @@ class _Hooks:
     def stepped(self, member: Member, numbers: dict[str, Any]) -> None:
         self.worker.store.log_steps([{"run": member.id, **numbers}])
         self.worker.watcher.step(member.id, numbers)
+        self.worker.expectation.stepped(member)
 
     def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, Stop]:
         stops: dict[Member, Stop] = {}
@@ -294,6 +303,7 @@ class _Hooks:
 
     def stopped(self, member: Member) -> None:
         _book(self.worker.store, member)
+        self.worker.expectation.ended(member)
         if member.progress.reason:
             self.worker.store.log_event(
                 "stopped", member.progress.reason, study=self.worker.study, run=member.id, step=member.progress.step

@@ -1,0 +1,99 @@
+"""From what a person gave to a workload and a card: a YAML file, flags, settings. Takes plain values, gives both. No torch."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trimtab.errors import SpecError, TrimtabError
+from trimtab.plan.catalogue import Card, find_card
+from trimtab.plan.processor import cpu_has_bf16
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.workload import Workload
+from trimtab.spec.yaml_file import check, read_mapping, split_overrides
+
+
+def workload(
+    file: str | Path | None, settings: Sequence[str], own: Mapping[str, Any], card: Card | None, count: int
+) -> Workload:
+    """`own` are flags; settings win over the file, flags over both. All problems are raised together."""
+    values, problems = split_overrides(settings)
+    given = read_mapping(Path(file)) if file else {}
+    where = str(file or "forecast")
+    if count > 1:
+        values = {"devices": count, "sharding": "ddp", **values}
+    if "data" in given:
+        recipe_keys = {k: v for k, v in {**values, **own}.items() if k in Recipe.model_fields}
+        rest = {k: v for k, v in {**values, **own}.items() if k not in Recipe.model_fields}
+        recipe = check(Recipe, {**given, **recipe_keys}, where, problems)
+        started = Workload.of_recipe(recipe, bf16_of(recipe, card), examples=_examples(recipe), device=device_of(card))
+        if rest.get("sharding") and started.trainer == "trimtab":
+            rest = {"trainer": "transformers", **rest}
+        return check(Workload, {**started.model_dump(), **rest}, where)
+    merged = {"device": device_of(card), **given, **values, **own}
+    if merged["device"] == "cpu" and "dtype" not in merged:
+        merged |= {"dtype": "float32", "autocast": merged.get("autocast", "no")}
+    if "model" not in merged:
+        problems.append('"model" is missing: give a recipe file, or --model')
+        merged["model"] = "-"
+    return check(Workload, merged, where, problems)
+
+
+def card_of(gpu: str | None) -> tuple[Card | None, int]:
+    """The named card; else what this machine has: its card, or its memory."""
+    if gpu is not None:
+        return find_card(gpu)
+    return _own_card() or this_machine(), 1
+
+
+def device_of(card: Card | None) -> str:
+    return "cpu" if card is not None and card.name == THIS_MACHINE else "cuda"
+
+
+THIS_MACHINE = "this machine"
+
+
+def this_machine() -> Card:
+    import psutil
+
+    return Card(THIS_MACHINE, psutil.virtual_memory().total)
+
+
+def _own_card() -> Card | None:
+    """As the driver tells it; torch is not asked, it takes seconds to load."""
+    if not shutil.which("nvidia-smi"):
+        return None
+    asked = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()[0]
+        name, mib = (part.strip() for part in told.rsplit(",", 1))
+        memory = int(mib) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+    try:
+        known, _ = find_card(name)
+    except SpecError:
+        return Card(name, memory)
+    return Card(name, memory, known.bf16, known.fp16, known.fp32, known.bandwidth)
+
+
+def bf16_of(recipe: Recipe, card: Card | None) -> bool:
+    """As `run` decides: the recipe's word, else whether the device computes bfloat16 fast."""
+    if recipe.bf16 is not None:
+        return recipe.bf16
+    if device_of(card) == "cuda":
+        return card is None or card.bf16 is not None or card.fp16 is None
+    return cpu_has_bf16()
+
+
+def _examples(recipe: Recipe) -> int | None:
+    """Training examples of local or bundled data; None where they cannot be counted now."""
+    from trimtab.data.prepare import load
+
+    try:
+        return len(load(recipe.data, say=lambda _: None).examples["train"])
+    except (TrimtabError, OSError):
+        return None

@@ -1,0 +1,66 @@
+"""Traces kept between calls: the same workload, config and versions are traced once. Takes and gives plain data. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trimtab.data.assets import cache_folder
+from trimtab.spec.workload import Workload
+
+FORMAT = 1  # of what is stored; raised when the trace's meaning changes
+# What decides a trace. Everything else in a workload (devices, epochs, examples) is arithmetic on top.
+IRRELEVANT = {
+    "devices",
+    "sharding",
+    "offload",
+    "examples",
+    "num_train_epochs",
+    "mean_length",
+    "max_new_tokens",
+    "model",
+}
+
+
+def versions() -> dict[str, str]:
+    """Library versions that decide what is allocated."""
+    found = {}
+    for package in ("torch", "transformers", "peft", "trimtab"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def key(w: Workload, config: dict[str, Any]) -> str:
+    content = [FORMAT, w.model_dump(mode="json", exclude=IRRELEVANT), config, versions()]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def load(name: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def save(name: str, value: dict[str, Any]) -> None:
+    """Whole or not at all; a cache that cannot be written is no reason to fail."""
+    try:
+        _folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=_folder(), delete=False, encoding="utf-8") as file:
+            json.dump(value, file)
+        os.replace(file.name, _folder() / f"{name}.json")
+    except OSError:
+        return
+
+
+def _folder() -> Path:
+    return cache_folder() / "forecast"

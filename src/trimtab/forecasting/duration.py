@@ -1,0 +1,66 @@
+"""Seconds of a training step. Takes FLOPs, a card and what is known of its speed, gives a figure with a range. No torch.
+
+Share of the peak that real runs reach (A100, sequence 4,096, bf16; fms-acceleration's readings): full fine-tuning with
+checkpointing 0.61, LoRA 0.51, QLoRA 0.55, QLoRA with float32 norms 0.45. Small models reach less: santacoder's 0.38 (1.1 B).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from trimtab.forecasting.result import Duration
+from trimtab.plan.catalogue import Card
+from trimtab.spec.workload import Workload
+
+SHARE = {"full": 0.61, "lora": 0.51, "qlora": 0.55}
+KBIT = 0.45
+SPREAD = 1.25  # two thirds of the readings lie within this factor where the method is known
+# Of long products' speed that a whole step reaches: SmolLM2-135M on two cores, 0.36 (LoRA, float32), 0.28 (bfloat16), 0.43 (full).
+OF_PROBE = 0.35
+UNKNOWN = 1.6  # where the size or card is far from those that were measured
+
+
+def share_of_peak(w: Workload, parameters: int) -> float:
+    """Achieved FLOP/s over the peak. Below 3 B parameters kernels are too short to fill a card."""
+    best = KBIT if w.quantised and w.prepare_model_for_kbit_training else SHARE[w.method]
+    small = min(1.0, max(0.2, (parameters / 3e9) ** 0.25))
+    return best * small
+
+
+def computed_in(w: Workload) -> str:
+    """The type that products are taken in."""
+    return {"bf16": "bfloat16", "fp16": "float16"}.get(w.autocast, w.dtype)
+
+
+def kind_of(w: Workload) -> str:
+    """Workloads whose speed is comparable."""
+    return f"{w.method} {computed_in(w)}"
+
+
+def duration(flops: int, w: Workload, parameters: int, card: Card | None, known: Mapping[str, Any]) -> Duration | None:
+    """`known`: "achieved" FLOP/s of earlier runs here by method, and the "speed" of this machine's products (calibrate.py)."""
+    steps = (
+        None if w.examples is None else max(1, round(w.num_train_epochs * math.ceil(w.examples / w.effective_batch)))
+    )
+    work = flops * (1.0 if w.mean_length is None else min(1.0, w.mean_length / w.max_length))
+    kind = computed_in(w)
+    if achieved := known.get("achieved", {}).get(kind_of(w)):
+        return _ranged(work / achieved, steps, SPREAD, "earlier runs on this machine")
+    if reached := known.get("speed", {}).get(kind):
+        return _ranged(work / (reached * OF_PROBE), steps, UNKNOWN, "this machine's probe")
+    peak = card.peak(kind) if card else None
+    if card is None or not peak:
+        return None
+    near = parameters >= 3e9 and w.device == "cuda"
+    return _ranged(
+        work / (share_of_peak(w, parameters) * peak * 1e12),
+        steps,
+        SPREAD if near else UNKNOWN,
+        f"{card.name}'s data sheet",
+    )
+
+
+def _ranged(seconds: float, steps: int | None, factor: float, basis: str) -> Duration:
+    return Duration(seconds, seconds / factor, seconds * factor, steps, basis)

@@ -1,0 +1,227 @@
+"""The forecast: where to look, what to check, trace or closed form, verdict and time. Takes a workload and a card.
+
+Torch is loaded only when a trace is really made; a cached or instant answer never waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from trimtab.errors import ForecastRefused, SpecError
+from trimtab.forecasting import cache, closed_form, sharding
+from trimtab.forecasting.duration import computed_in, duration
+from trimtab.forecasting.result import CONTEXT, MARGIN, Forecast, Memory, judge
+from trimtab.forecasting.source import Source, locate
+from trimtab.plan.catalogue import Card
+from trimtab.spec.workload import Workload
+
+Say = Callable[[str], None]
+# PyTorch's default cuBLAS workspaces (8 MiB + 128 KiB a handle, two handles; 32 MiB each on Hopper and later).
+CUBLAS, CUBLAS_HOPPER = 2 * (8 * 2**20 + 2**17), 2 * 32 * 2**20
+HOPPER = ("H100", "H200", "H800", "H20", "GH200", "B200")
+
+
+def forecast(
+    w: Workload,
+    card: Card | None = None,
+    instant: bool = False,
+    known: Mapping[str, Any] | None = None,
+    say: Say = lambda _: None,
+) -> Forecast:
+    """`known` is what this machine has learned: context, workspace, speed, achieved, margin (calibrate.py)."""
+    known = known or {}
+    source = locate(w.model, say)
+    w = completed(w, source)
+    check_fits_model(w, source)
+    notes = _notes(w, source)
+    found: dict[str, Any] | None = None
+    how, sure = "closed form", "a formula, good to some 5 to 20 %"
+    if not instant:
+        try:
+            found = traced(w, source, say)
+            how, sure = "traced", _sure(found, w)
+            if found["attention"] != w.attn_implementation:
+                notes.append(
+                    f"{source.family} has no {w.attn_implementation} attention here: traced with {found['attention']}"
+                )
+        except ForecastRefused as refused:
+            if source.known is None or not source.known.linears:
+                raise  # no closed form to fall back on
+            notes.append(f"not traced: {refused}")
+    memory = _of_trace(found, w, source, card, known) if found else _of_formula(w, source, card, known)
+    flops = found["flops"] if found else _flops(w, source)
+    parameters = found["parameters"] if found else source.known.parameters if source.known else None
+    margin = known.get("margin", MARGIN)
+    if card and card.fp16 and not card.bf16 and "bfloat16" in (computed_in(w), w.dtype):
+        notes.append(f"{card.name} has no bfloat16 in hardware: use dtype=float16 autocast=fp16")
+    if memory.evaluation and memory.evaluation > memory.allocated:
+        notes.append(
+            f"evaluation needs more than training ({memory.evaluation / 2**30:.1f} GiB): lower per_device_eval_batch_size"
+        )
+    return Forecast(
+        workload=w.model_dump(mode="json"),
+        model={"name": source.name, "family": source.family, "parameters": parameters,
+               "trainable": found["trainable"] if found else None},
+        memory=memory, how=how, sure=sure,
+        card=asdict(card) if card else None,
+        fit=judge(memory, card.memory, margin) if card else None,
+        margin=margin,
+        duration=duration(flops, w, parameters, card, known) if flops and parameters else None,
+        flops=flops, versions=cache.versions(), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def completed(w: Workload, source: Source) -> Workload:
+    """What "auto" and defaults mean for this model."""
+    changes: dict[str, Any] = {"task": source.task} if w.task == "auto" else {}
+    if source.task == "image-classification" and "max_length" not in w.model_fields_set:
+        size = source.config.get("image_size", 224)
+        changes["max_length"] = size[0] if isinstance(size, list) else size
+    if source.task != "causal-lm" and "gradient_checkpointing" not in w.model_fields_set:
+        changes["gradient_checkpointing"] = False  # small models: nobody recomputes them, and some cannot
+    if (
+        source.task == "image-classification"
+        and w.attn_implementation == "sdpa"
+        and source.family in ("resnet", "convnext", "swin")
+    ):
+        changes["attn_implementation"] = "eager"  # no fused attention in these
+    return w.but(**changes) if changes else w
+
+
+def check_fits_model(w: Workload, source: Source) -> None:
+    """All at once: what this model cannot do."""
+    problems = []
+    if source.positions and w.max_length > source.positions and w.task != "image-classification":
+        problems.append(
+            f"max_length {w.max_length} is above the model's {source.positions} positions; at most {source.positions}"
+        )
+    if source.known and w.trains_adapter and source.known.linears:
+        linears = source.known.linears
+        wanted = [w.target_modules] if isinstance(w.target_modules, str) else w.target_modules
+        chosen = (
+            linears
+            if wanted == ["all-linear"]
+            else {n: s for n, s in linears.items() if n.rsplit(".", 1)[-1] in wanted}
+        )
+        missing = [
+            t for t in wanted if t != "all-linear" and not any(n.rsplit(".", 1)[-1] == t or n == t for n in linears)
+        ]
+        if missing:
+            names = sorted({n.rsplit(".", 1)[-1] for n in linears})
+            problems.append(
+                f"target_modules {', '.join(missing)} name no layer of this model; it has {', '.join(names)}"
+            )
+        small = min((min(s) for s in chosen.values()), default=None)
+        if small is not None and w.r > small:
+            problems.append(f"r {w.r} is above the size of the smallest target layer ({small}); at most {small}")
+    if problems:
+        raise SpecError(f"{w.method} of {w.model}", problems)
+
+
+def traced(w: Workload, source: Source, say: Say) -> dict[str, Any]:
+    """The trace as plain data, from the cache where it was made before."""
+    name = cache.key(w, source.config)
+    if found := cache.load(name):
+        return found
+    say("Tracing one training step without weights")
+    from trimtab.forecasting.trace import trace_config
+
+    found = trace_config(source.config, w)
+    cache.save(name, found)
+    return found
+
+
+def _of_trace(t: Mapping[str, Any], w: Workload, source: Source, card: Card | None, known: Mapping[str, Any]) -> Memory:
+    phases = {
+        p: sharding.shard(terms, w, t["layers"], t["trainable"], t["parameters"])
+        for p, terms in t["phases"].items()
+        if not p.startswith("evaluation")
+    }
+    at = max(phases, key=lambda p: sum(phases[p].values()))
+    alone = max(sum(v.values()) for p, v in t["phases"].items() if not p.startswith("evaluation"))
+    evaluation = max((sum(v.values()) for p, v in t["phases"].items() if p.startswith("evaluation")), default=0)
+    terms = _with_workspace(phases[at], w, card, known)
+    total = sum(terms.values())
+    extra = total - sum(phases[at].values())
+    # sharded, the one device's share of cached but unused memory is kept
+    scale = sum(phases[at].values()) / alone
+    return Memory(
+        terms=terms, allocated=total, at=at, context=_context(w, known),
+        reserved=int(t["reserved"] * scale) + extra if w.device == "cuda" else total,
+        reserved_expandable=int(t["reserved_expandable"] * scale) + extra if w.device == "cuda" else total,
+        evaluation=evaluation + extra if w.sharding == "none" else None,
+        generation=_generation(w, source, phases[at]),
+    )  # fmt: skip
+
+
+def _of_formula(w: Workload, source: Source, card: Card | None, known: Mapping[str, Any]) -> Memory:
+    if source.known is None:
+        raise ForecastRefused(
+            f"{source.name} has no closed form (it is not in the catalogue), so there is nothing to fall back on"
+        )
+    shape = closed_form.shape_of(source.known)
+    alone = closed_form.closed_form(shape, w)
+    trainable = closed_form.adapter_parameters(shape, w) if w.trains_adapter else shape.parameters
+    terms = _with_workspace(sharding.shard(alone, w, shape.layers, trainable, shape.parameters), w, card, known)
+    total = sum(terms.values())
+    reserved = int(total * closed_form.RESERVED) if w.device == "cuda" else total
+    return Memory(
+        terms, total, reserved, int(total * 1.03), _context(w, known), generation=_generation(w, source, terms)
+    )
+
+
+def _with_workspace(
+    terms: Mapping[str, int], w: Workload, card: Card | None, known: Mapping[str, Any]
+) -> dict[str, int]:
+    if w.device != "cuda":
+        return dict(terms)
+    hopper = card is not None and any(name in card.name.upper().replace("-", " ").split() for name in HOPPER)
+    return {**terms, "workspace": known.get("workspace") or (CUBLAS_HOPPER if hopper else CUBLAS)}
+
+
+def _context(w: Workload, known: Mapping[str, Any]) -> int:
+    return int(known.get("context") or CONTEXT) if w.device == "cuda" else 0
+
+
+def _generation(w: Workload, source: Source, terms: Mapping[str, int]) -> int | None:
+    """Weights, keys and values of every layer, and one row of logits each: a closed form."""
+    if w.task != "causal-lm" or source.known is None:
+        return None
+    s = closed_form.shape_of(source.known)
+    rows = 64 if w.trainer == "trimtab" else w.eval_rows
+    cached = 2 * s.layers * s.kv_width * closed_form.BYTES[w.dtype] * rows * (w.max_length + w.max_new_tokens)
+    return terms.get("weights", 0) + terms.get("adapter", 0) + cached + rows * s.vocabulary * 6
+
+
+def _flops(w: Workload, source: Source) -> int | None:
+    """Six a weight and token where all is trained, four with adapters, two more each with checkpointing."""
+    if source.known is None:
+        return None
+    each = (4 if w.trains_adapter else 6) + (2 if w.gradient_checkpointing else 0)
+    return each * source.known.parameters * w.tokens * w.gradient_accumulation_steps * w.members
+
+
+def _sure(t: Mapping[str, Any], w: Workload) -> str:
+    if w.sharding != "none":
+        return f"traced; over {w.devices} devices: {sharding.SURE[w.sharding]}"
+    return "traced from the installed code" + (" at full depth" if t["whole"] else "")
+
+
+def _notes(w: Workload, source: Source) -> list[str]:
+    notes = []
+    for name in ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob"):
+        if source.config.get(name):
+            notes.append(
+                f"{name} {source.config[name]:g} is traced as 0: a card's kernels draw it inside, a trace would see a square"
+            )
+    if w.attn_implementation == "flash_attention_2" or w.quantised or w.use_liger_kernel:
+        notes.append(
+            "kernels that cannot run here (4-bit, flash attention, Liger) are stand-ins with their allocation pattern"
+        )
+    if w.quantised and source.known and source.known.experts:
+        notes.append("experts that transformers holds as one block are not quantised by bitsandbytes: they stay 16-bit")
+    if w.packing:
+        notes.append("packing fills every row to max_length")
+    return notes

@@ -1,0 +1,80 @@
+"""A forecast as plain data: named terms, allocated and reserved, verdict on a card, time. Takes numbers, gives a page's worth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+GIB = 2**30
+# CUDA context and libraries outside PyTorch's allocator: assumed until `--calibrate` has measured this machine's.
+CONTEXT = GIB // 2
+# The replay was between 7.6 % under and 0.4 % over what the driver showed in the readings at hand (bench/results).
+MARGIN = 0.08
+
+
+class Fit(StrEnum):
+    FITS = "fits"
+    TIGHT = "tight"
+    DOES_NOT = "does not fit"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one device."""
+
+    terms: dict[str, int]  # what is there at the highest moment; sums to `allocated`
+    allocated: int  # as torch.cuda.max_memory_allocated counts, workspaces included
+    reserved: int  # what the caching allocator takes from the card
+    reserved_expandable: int  # the same with expandable_segments:True
+    context: int
+    at: str = ""  # when in the step
+    evaluation: int | None = None  # allocated while evaluating
+    generation: int | None = None
+
+    @property
+    def used(self) -> int:
+        """What the driver shows: reserved and context."""
+        return self.reserved + self.context
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds of one optimizer step, with a range; None where the card's speed is not known."""
+
+    step: float
+    low: float
+    high: float
+    steps: int | None
+    basis: str
+
+    @property
+    def total(self) -> float | None:
+        return None if self.steps is None else self.step * self.steps
+
+
+@dataclass(frozen=True)
+class Forecast:
+    workload: dict[str, Any]
+    model: dict[str, Any]  # name, parameters, trainable, family
+    memory: Memory
+    how: str  # "traced" or "closed form"
+    sure: str  # in words: what stands behind the numbers
+    card: dict[str, Any] | None
+    fit: Fit | None
+    margin: float
+    duration: Duration | None
+    flops: int | None
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        found = asdict(self)
+        return {**found, "memory": {**found["memory"], "used": self.memory.used}}
+
+
+def judge(memory: Memory, capacity: int, margin: float = MARGIN) -> Fit:
+    """On reserved memory: fits with the margin; tight where only the allocator's cache or the margin is in the way."""
+    if memory.used * (1 + margin) <= capacity:
+        return Fit.FITS
+    return Fit.TIGHT if memory.allocated + memory.context <= capacity else Fit.DOES_NOT

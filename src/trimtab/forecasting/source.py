@@ -1,0 +1,113 @@
+"""What a model's name stands for, without weights. Takes a name, gives the config and what the catalogue knows. No torch.
+
+Looked up in this order: bundled:NAME, a local folder or GGUF file, the catalogue, the hub's config.json.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trimtab.errors import ModelError
+from trimtab.plan.catalogue import Model, find_model, nearest_models
+
+IMAGES = (
+    "vit",
+    "resnet",
+    "convnext",
+    "convnextv2",
+    "swin",
+    "swinv2",
+    "deit",
+    "beit",
+    "dinov2",
+    "mobilevit",
+    "efficientnet",
+)
+ENCODERS = (
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "modernbert",
+    "electra",
+    "albert",
+    "mpnet",
+)
+BUNDLED = {"bundled:smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """`known` is None where the catalogue has no closed form for it."""
+
+    name: str
+    config: dict[str, Any]
+    known: Model | None
+
+    @property
+    def family(self) -> str:
+        return str(self.config["model_type"])
+
+    @property
+    def task(self) -> str:
+        if self.family in IMAGES:
+            return "image-classification"
+        return "sequence-classification" if self.family in ENCODERS else "causal-lm"
+
+    @property
+    def positions(self) -> int | None:
+        found = self.config.get("max_position_embeddings") or self.config.get("n_positions")
+        return found - 2 if found and "roberta" in self.family else found  # two are its padding's
+
+
+def locate(name: str, say: Any = print) -> Source:
+    if known := find_model(BUNDLED.get(name, name)):
+        return Source(name, known.config, known)
+    if name.startswith("bundled:") or name.endswith(".gguf"):
+        from trimtab.run.models import resolve  # converts once; torch
+
+        return _folder(name, Path(resolve(name, say)))
+    path = Path(name).expanduser()
+    if path.exists():
+        return _folder(name, path)
+    return _hub(name)
+
+
+def _folder(name: str, path: Path) -> Source:
+    file = path / "config.json"
+    if not file.is_file():
+        raise ModelError(
+            f"{name} has no config.json; give a folder that save_pretrained wrote, a hub id or a catalogue name"
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read ({str(error)[:100]})") from None
+    if not isinstance(config, dict) or not config.get("model_type"):
+        raise ModelError(f"{file} names no model_type, so its architecture is not known")
+    return Source(name, config, None)
+
+
+def _hub(name: str) -> Source:
+    near = nearest_models(name)
+    hint = f"; the catalogue has {', '.join(near)}" if near else "; `trimtab forecast --models` lists the catalogue"
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelError(f'no model "{name}" is known: no folder, no catalogue name and no hub id{hint}')
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from trimtab.data import hub
+
+    try:
+        file = hf_hub_download(name, "config.json", local_files_only=not hub.reachable())
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = type(error).__name__ if hub.reachable() else "the hub cannot be reached"
+        raise ModelError(
+            f'"{name}" is not in the catalogue and its config.json could not be had ({reason}){hint}'
+        ) from None
+    return _folder(name, Path(file).parent)

@@ -1,0 +1,92 @@
+"""The forecast verbs, as a program calls them. Takes plain values, gives plain data; torch is loaded only to trace or probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trimtab.forecasting import ask, calibrate
+from trimtab.forecasting import forecast as forecasts
+from trimtab.forecasting import solve as solving
+from trimtab.forecasting.result import Forecast
+from trimtab.plan import catalogue as known
+from trimtab.plan.catalogue import Card
+from trimtab.spec.workload import Workload
+from trimtab.store import Store
+
+Say = Callable[[str], None] | None
+
+
+def forecast(
+    file: str | Path | None = None,
+    settings: Sequence[str] = (),
+    own: Mapping[str, Any] | None = None,
+    *,
+    gpu: str | None = None,
+    instant: bool = False,
+    out: str | Path | None = None,
+    say: Say = None,
+) -> dict[str, Any]:
+    """Memory, fit and time of a recipe or workload file, or of `own` settings (at least "model"). `gpu` as "24GB" or a name."""
+    card, count = ask.card_of(gpu)
+    w = ask.workload(file, settings, own or {}, card, count)
+    return _asker(card, instant, out, say)(w).as_dict()
+
+
+def solve(
+    what: str,
+    file: str | Path | None = None,
+    settings: Sequence[str] = (),
+    own: Mapping[str, Any] | None = None,
+    *,
+    gpu: str | None = None,
+    instant: bool = False,
+    out: str | Path | None = None,
+    say: Say = None,
+) -> dict[str, Any]:
+    """`what`: "micro_batch" or "cutoff" (the largest that fits), or "method" (what each cheaper option saves)."""
+    card, count = ask.card_of(gpu)
+    w = ask.workload(file, settings, own or {}, card, count)
+    asker = _asker(card, instant, out, say)
+    if what == "method":
+        return {"what": what, "rows": solving.cheaper(w, asker)}
+    if what == "micro_batch":
+        return solving.largest(w, "per_device_train_batch_size", asker)
+    from trimtab.forecasting.source import locate
+
+    return solving.largest(w.but(max_length=64), "max_length", asker, locate(w.model).positions)
+
+
+def _asker(card: Card | None, instant: bool, out: str | Path | None, say: Say) -> Callable[[Workload], Forecast]:
+    rows = stored(out)
+    return lambda w: forecasts.forecast(w, card, instant, calibrate.known(w.device, rows), say or (lambda _: None))
+
+
+def residuals(out: str | Path) -> list[dict[str, Any]]:
+    """Predicted against measured, one row a run of this folder."""
+    return calibrate.residuals(stored(out))
+
+
+def stored(out: str | Path | None) -> list[dict[str, Any]]:
+    """The forecasts of a folder's runs; none where there is no store yet."""
+    if out is None or not (Path(out) / "trimtab.db").exists():
+        return []
+    store = Store(Path(out))
+    try:
+        return store.forecasts()
+    finally:
+        store.close()
+
+
+def probe(say: Say = None) -> dict[str, Any]:
+    return calibrate.probe(say or (lambda _: None))
+
+
+def catalogue(what: str) -> list[dict[str, Any]]:
+    """Names and sizes of known "models" or "cards"."""
+    if what == "models":
+        found = [known.find_model(name) for name in known.model_names()]
+        return [{"name": m.name, "parameters": f"{m.parameters / 1e9:.2f} B"} for m in found if m]
+    cards = [known.find_card(name)[0] for name in known.card_names()]
+    return [{"name": c.name, "memory": f"{c.memory / 2**30:.0f} GiB"} for c in cards]

@@ -1,0 +1,121 @@
+"""Known models and cards. Takes a name as people type it, gives facts or an error with the nearest names. No torch.
+
+models.json holds the shape-deciding values of published config.json files, cards.json the makers' data sheets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from trimtab.errors import SpecError, did_you_mean
+
+GIB = 2**30
+# Of a card's memory the driver keeps some: of 24,564 MiB (RTX 4090) a program sees 24,217, of 81,920 (A100) 81,050.
+SHOWN = 0.985
+
+
+@dataclass(frozen=True)
+class Model:
+    """`linears`: name within a layer -> (in, out); `config` as transformers takes it."""
+
+    name: str
+    config: dict[str, Any]
+    parameters: int
+    linears: dict[str, tuple[int, int]]
+    experts: dict[str, int] | None
+
+    @property
+    def layers(self) -> int | None:
+        return self.config.get("num_hidden_layers") or self.config.get("n_layer")
+
+    @property
+    def positions(self) -> int | None:
+        return self.config.get("max_position_embeddings") or self.config.get("n_positions")
+
+
+@dataclass(frozen=True)
+class Card:
+    """Memory in bytes, as the driver shows it; TFLOP/s dense; GB/s. Unknown is None."""
+
+    name: str
+    memory: int
+    bf16: float | None = None
+    fp16: float | None = None
+    fp32: float | None = None
+    bandwidth: float | None = None
+
+    def peak(self, dtype: str) -> float | None:
+        """TFLOP/s of products in this type."""
+        return {"bfloat16": self.bf16 or self.fp16, "float16": self.fp16, "float32": self.fp32}[dtype]
+
+
+def find_model(name: str) -> Model | None:
+    """By id or alias, capitals apart; None where it is not in the catalogue."""
+    return _models().get(name.lower())
+
+
+def nearest_models(name: str, n: int = 3) -> list[str]:
+    """For error texts: ids that share most with what was typed."""
+    wanted = set(re.split(r"[^a-z0-9]+", name.lower()))
+    shared = {m.name: len(wanted & set(re.split(r"[^a-z0-9]+", m.name.lower()))) for m in _models().values()}
+    return [name for name, common in sorted(shared.items(), key=lambda kv: -kv[1]) if common][:n]
+
+
+def model_names() -> list[str]:
+    return sorted({m.name for m in _models().values()})
+
+
+def find_card(text: str) -> tuple[Card, int]:
+    """`24GB`, `RTX 4090`, `2x80GB`, `4 x A100 80GB` -> a card and how many. Raises SpecError with the nearest names."""
+    found = re.fullmatch(r"\s*(?:(\d+)\s*[x×*]\s*)?(.+?)\s*", text)
+    count, name = (int(found[1] or 1), found[2]) if found else (1, text)
+    if count < 1:
+        raise SpecError("--gpu", [f'got "{text}"; at least one card, as in 1x24GB'])
+    for prefix in ("", "rtx", "gtx"):  # "4090" is a card, no size
+        if card := _cards().get(prefix + _plain(name)):
+            return card, count
+    if size := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(g|gb|gib)?", name, re.IGNORECASE):
+        if not 0 < float(size[1]) <= 2048:
+            raise SpecError("--gpu", [f'got "{text}"; the memory of a card is between 1 and 2048 GB'])
+        return Card(f"{float(size[1]):g} GB card", int(float(size[1]) * GIB * SHOWN)), count
+    names = card_names()
+    near = did_you_mean(name, names) or f"; some are {', '.join(names[:6])}"
+    raise SpecError("--gpu", [f'no card "{name}" is known{near} (or give its memory, as in 24GB)'])
+
+
+def card_names() -> list[str]:
+    return [c.name for c in {c.name: c for c in _cards().values()}.values()]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().removeprefix("nvidia").replace("geforce", ""))
+
+
+@lru_cache
+def _models() -> dict[str, Model]:
+    found: dict[str, Model] = {}
+    for name, row in _read("models.json").items():
+        linears = {k: (a, b) for k, (a, b) in row.get("linears", {}).items()}
+        model = Model(name, row["config"], row["parameters"], linears, row.get("experts"))
+        found |= {key.lower(): model for key in (name, *row.get("aliases", ()))}
+    return found
+
+
+@lru_cache
+def _cards() -> dict[str, Card]:
+    found: dict[str, Card] = {}
+    for name, row in _read("cards.json").items():
+        card = Card(
+            name, int(row["memory_mib"] * 2**20 * SHOWN), row["bf16"], row["fp16"], row["fp32"], row["bandwidth"]
+        )
+        found |= {_plain(key): card for key in (name, *row.get("aliases", ()))}
+    return found
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads(files("trimtab.plan").joinpath(name).read_text(encoding="utf-8"))

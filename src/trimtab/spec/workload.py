@@ -1,0 +1,131 @@
+"""A workload: everything about a training job that memory and time depend on, named as in transformers and PEFT.
+
+Takes keyword values, gives a frozen object. What fits together is checked here; what fits the model, in the forecast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from trimtab.spec.recipe import Recipe
+
+OPTIMIZERS = (
+    "adamw_torch", "adamw_torch_fused", "adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "sgd"
+)  # fmt: skip
+
+
+class Workload(BaseModel):
+    """One training step of one model on one kind of card, and how often it is repeated."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: str = Field(min_length=1, description="catalogue name, hub id, local folder, GGUF file or bundled:NAME")
+    trainer: Literal["transformers", "trimtab"] = Field(
+        "transformers", description="whose loop: transformers' Trainer with PEFT (LLaMA-Factory, TRL, Axolotl), or ours"
+    )
+    method: Literal["lora", "qlora", "full"] = "lora"
+    load_in_4bit: bool = False
+    task: Literal["auto", "causal-lm", "sequence-classification", "image-classification"] = "auto"
+    num_labels: int = Field(2, ge=1)
+
+    device: Literal["cuda", "cpu"] = "cuda"
+    dtype: Literal["bfloat16", "float16", "float32"] = Field("bfloat16", description="of the weights as loaded")
+    autocast: Literal["no", "bf16", "fp16"] = Field("bf16", description="TrainingArguments.bf16 / fp16")
+    per_device_train_batch_size: int = Field(1, ge=1)
+    per_device_eval_batch_size: int | None = Field(None, ge=1, description="null: as in training")
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    max_length: int = Field(512, ge=1, description="tokens of the longest example (or pack); pixels a side for images")
+    labels: int | None = Field(None, ge=1, description="learned tokens of the longest example (trimtab); null: all")
+    padded: bool = Field(False, description="rows of different lengths, so that a padding mask is passed")
+    packing: bool = False
+
+    r: int = Field(8, ge=1, le=1024)
+    target_modules: str | list[str] = "all-linear"
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    bnb_4bit_use_double_quant: bool = True
+    prepare_model_for_kbit_training: bool = Field(False, description="float32 norms, as TRL and PEFT's examples do")
+
+    optim: Literal[OPTIMIZERS] = "adamw_torch_fused"  # type: ignore[valid-type]
+    gradient_checkpointing: bool = True
+    use_reentrant: bool = False
+    attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    use_liger_kernel: bool = False
+    linear_cross_entropy: bool = Field(False, description="torch's own fused head and loss")
+    members: int = Field(1, ge=1, le=64, description="adapters trained together over one base (trimtab)")
+
+    devices: int = Field(1, ge=1, le=4096)
+    sharding: Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp"] = "none"
+    offload: bool = Field(False, description="optimizer states (and with zero3 parameters) in host memory")
+
+    examples: int | None = Field(None, ge=1)
+    num_train_epochs: float = Field(1.0, gt=0)
+    mean_length: float | None = Field(None, gt=0, description="tokens of a mean example; null: max_length")
+    max_new_tokens: int = Field(128, ge=1, description="of a generated answer")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        problems = []
+        if self.method == "full" and self.load_in_4bit:
+            problems.append("4-bit weights cannot be trained in full; use method qlora, or load_in_4bit: false")
+        if self.members > 1 and (self.method == "full" or self.trainer != "trimtab"):
+            problems.append("members above 1 need method lora and trainer trimtab: others train one adapter at a time")
+        if self.trainer == "trimtab" and (self.method == "qlora" or self.load_in_4bit):
+            problems.append("trimtab's own loop does not train 4-bit bases; forecast it with trainer transformers")
+        if self.trainer == "trimtab" and self.sharding != "none":
+            problems.append("trimtab's own loop uses one device; forecast sharding with trainer transformers")
+        if self.sharding != "none" and self.devices == 1 and not self.offload:
+            problems.append(f"sharding {self.sharding} over 1 device saves nothing; give devices, or sharding none")
+        if self.offload and self.sharding not in ("zero1", "zero2", "zero3", "fsdp"):
+            problems.append("offload needs sharding zero1, zero2, zero3 or fsdp")
+        if self.use_liger_kernel and self.linear_cross_entropy:
+            problems.append("use_liger_kernel and linear_cross_entropy both replace the head and loss; choose one")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def quantised(self) -> bool:
+        return self.method == "qlora" or self.load_in_4bit
+
+    @property
+    def trains_adapter(self) -> bool:
+        return self.method != "full"
+
+    @property
+    def effective_batch(self) -> int:
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.devices
+
+    @property
+    def eval_rows(self) -> int:
+        return self.per_device_eval_batch_size or self.per_device_train_batch_size
+
+    @property
+    def tokens(self) -> int:
+        """Positions in one micro-batch of one device, padding included."""
+        return self.per_device_train_batch_size * self.max_length
+
+    def but(self, **changes: Any) -> Workload:
+        return Workload.model_validate({**self.model_dump(), **changes})
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
+
+    @staticmethod
+    def of_recipe(recipe: Recipe, bf16: bool, members: int = 1, **more: Any) -> Workload:
+        """What trimtab's own loop does with a recipe where bfloat16 is (not) fast."""
+        full = recipe.method == "full"
+        return Workload.model_validate({
+            "model": recipe.model, "trainer": "trimtab", "method": recipe.method, "members": members,
+            "dtype": "bfloat16" if bf16 and not full else "float32", "autocast": "bf16" if bf16 and full else "no",
+            "per_device_train_batch_size": recipe.per_device_train_batch_size,
+            "gradient_accumulation_steps": recipe.gradient_accumulation_steps, "max_length": recipe.max_length,
+            "padded": recipe.per_device_train_batch_size * members > 1, "r": recipe.r,
+            "target_modules": recipe.target_modules, "lora_dropout": recipe.lora_dropout,
+            "optim": "sgd" if recipe.optim == "sgd" else "adamw_torch", "per_device_eval_batch_size": 16,
+            "gradient_checkpointing": recipe.gradient_checkpointing, "num_train_epochs": recipe.num_train_epochs, **more,
+        })  # fmt: skip
