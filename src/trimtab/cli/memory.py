@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trimtab.forecasting.result import shown_parts
 from trimtab.tune.budgeting import in_words
 
 GIB = 2**30
@@ -36,7 +37,7 @@ def forecast(f: Mapping[str, Any]) -> None:
     for name, taken in parts.items():
         console.print(Text("  ■ ", COLOURS.get(name, "white")) + Text(f"{name:<16} {taken / GIB:8.2f} GiB"))
     console.print(
-        f"  allocated {m['allocated'] / GIB:.2f} GiB at its peak ({m['at'] or 'unknown moment'})", markup=False
+        f"  allocated {m['allocated'] / GIB:.2f} GiB at its peak{' (' + m['at'] + ')' if m['at'] else ''}", markup=False
     )
     if w["device"] == "cuda":
         console.print(
@@ -61,13 +62,6 @@ def forecast(f: Mapping[str, Any]) -> None:
 
 def _unit(w: Mapping[str, Any]) -> str:
     return "pixels" if w["task"] == "image-classification" else "cutoff"
-
-
-def shown_parts(m: Mapping[str, Any]) -> dict[str, int]:
-    """Terms, what the allocator holds beyond them, and the context: together what the driver shows."""
-    parts = {k: v for k, v in m["terms"].items() if v >= m["used"] / 2000}
-    parts["cached, unused"] = m["reserved"] - m["allocated"]
-    return {k: v for k, v in {**parts, "context": m["context"]}.items() if v > 0}
 
 
 def _bar(parts: Mapping[str, int], capacity: int | None) -> Text:
@@ -97,9 +91,9 @@ def _time(console: Console, f: Mapping[str, Any]) -> None:
         return
     text = f"Time: {_short(d['step'])} a step ({_short(d['low'])} to {_short(d['high'])})"
     if d["steps"]:
-        epochs = f["workload"]["num_train_epochs"]
-        total = d["step"] * d["steps"]
-        text += f"; {d['steps']} steps, {in_words(total / epochs, 1)} an epoch, {in_words(total, 1)} in all"
+        w, total = f["workload"], d["step"] * d["steps"]
+        epoch = "" if w["max_steps"] > 0 else f"{in_words(total / w['num_train_epochs'], 1)} an epoch, "
+        text += f"; {d['steps']} steps, {epoch}{in_words(total, 1)} in all"
     console.print(f"{text}; from {d['basis']}", markup=False)
 
 
@@ -108,7 +102,7 @@ def _short(seconds: float) -> str:
 
 
 def _versions(found: Mapping[str, str]) -> str:
-    return "Traced with " + ", ".join(f"{k} {v}" for k, v in found.items() if k != "trimtab") + "."
+    return "With " + ", ".join(f"{k} {v}" for k, v in found.items() if k != "trimtab") + "."
 
 
 def solution(found: Mapping[str, Any]) -> None:
@@ -135,6 +129,8 @@ def _used(f: Mapping[str, Any]) -> str:
 
 
 def _options(console: Console, found: Mapping[str, Any]) -> None:
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
     table = Table(box=None, pad_edge=False)
     for name, justify in (("change", "left"), ("allocated GiB", "right"), ("on the card GiB", "right"), ("saves GiB", "right"),
                           ("time", "right"), ("", "left")):  # fmt: skip

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trimtab.errors import SpecError, TrimtabError
+from trimtab.errors import SpecError
+from trimtab.forecasting.lengths import lengths
 from trimtab.plan.catalogue import Card, find_card
 from trimtab.plan.processor import cpu_has_bf16
 from trimtab.spec.recipe import Recipe
@@ -29,7 +30,9 @@ def workload(
         recipe_keys = {k: v for k, v in {**values, **own}.items() if k in Recipe.model_fields}
         rest = {k: v for k, v in {**values, **own}.items() if k not in Recipe.model_fields}
         recipe = check(Recipe, {**given, **recipe_keys}, where, problems)
-        started = Workload.of_recipe(recipe, bf16_of(recipe, card), examples=_examples(recipe), device=device_of(card))
+        found = lengths(recipe)
+        more = {"device": device_of(card), **(found.as_workload() if found else {})}
+        started = Workload.of_recipe(recipe, bf16_of(recipe, card), **more)
         if rest.get("sharding") and started.trainer == "trimtab":
             rest = {"trainer": "transformers", **rest}
         return check(Workload, {**started.model_dump(), **rest}, where)
@@ -87,13 +90,3 @@ def bf16_of(recipe: Recipe, card: Card | None) -> bool:
     if device_of(card) == "cuda":
         return card is None or card.bf16 is not None or card.fp16 is None
     return cpu_has_bf16()
-
-
-def _examples(recipe: Recipe) -> int | None:
-    """Training examples of local or bundled data; None where they cannot be counted now."""
-    from trimtab.data.prepare import load
-
-    try:
-        return len(load(recipe.data, say=lambda _: None).examples["train"])
-    except (TrimtabError, OSError):
-        return None

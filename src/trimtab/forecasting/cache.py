@@ -21,6 +21,7 @@ IRRELEVANT = {
     "offload",
     "examples",
     "num_train_epochs",
+    "max_steps",
     "mean_length",
     "max_new_tokens",
     "model",

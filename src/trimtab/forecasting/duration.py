@@ -41,9 +41,7 @@ def kind_of(w: Workload) -> str:
 
 def duration(flops: int, w: Workload, parameters: int, card: Card | None, known: Mapping[str, Any]) -> Duration | None:
     """`known`: "achieved" FLOP/s of earlier runs here by method, and the "speed" of this machine's products (calibrate.py)."""
-    steps = (
-        None if w.examples is None else max(1, round(w.num_train_epochs * math.ceil(w.examples / w.effective_batch)))
-    )
+    steps = _steps(w)
     work = flops * (1.0 if w.mean_length is None else min(1.0, w.mean_length / w.max_length))
     kind = computed_in(w)
     if achieved := known.get("achieved", {}).get(kind_of(w)):
@@ -60,6 +58,12 @@ def duration(flops: int, w: Workload, parameters: int, card: Card | None, known:
         SPREAD if near else UNKNOWN,
         f"{card.name}'s data sheet",
     )
+
+
+def _steps(w: Workload) -> int | None:
+    if w.max_steps > 0:
+        return w.max_steps
+    return None if w.examples is None else max(1, round(w.num_train_epochs * math.ceil(w.examples / w.effective_batch)))
 
 
 def _ranged(seconds: float, steps: int | None, factor: float, basis: str) -> Duration:

@@ -37,7 +37,7 @@ def forecast(
     check_fits_model(w, source)
     notes = _notes(w, source)
     found: dict[str, Any] | None = None
-    how, sure = "closed form", "a formula, good to some 5 to 20 %"
+    how, sure = "closed form", "good to some 5 to 20 %"
     if not instant:
         try:
             found = traced(w, source, say)
@@ -125,7 +125,7 @@ def traced(w: Workload, source: Source, say: Say) -> dict[str, Any]:
     name = cache.key(w, source.config)
     if found := cache.load(name):
         return found
-    say("Tracing one training step without weights")
+    say(f"Tracing a step: {w.method}, {w.per_device_train_batch_size} × {w.max_length}")
     from trimtab.forecasting.trace import trace_config
 
     found = trace_config(source.config, w)

@@ -95,7 +95,8 @@ class Meter(TorchDispatchMode):
         """In order. What is given back between two takings has no order of its own (sets of tensors die): it gets one."""
         named = [Event(e.at, e.block, e.size, self._kinds.get(e.block, e.kind)) for e in self.events]
         found: list[Event] = []
-        for (given_back, _), run in groupby(named, key=lambda e: (e.size < 0, e.at)):
+        for (given_back, _), group in groupby(named, key=lambda e: (e.size < 0, e.at)):
+            run = list(group)
             found += sorted(run, key=_order) if given_back else run
         return found
 

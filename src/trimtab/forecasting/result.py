@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -78,3 +79,11 @@ def judge(memory: Memory, capacity: int, margin: float = MARGIN) -> Fit:
     if memory.used * (1 + margin) <= capacity:
         return Fit.FITS
     return Fit.TIGHT if memory.allocated + memory.context <= capacity else Fit.DOES_NOT
+
+
+def shown_parts(m: Mapping[str, Any]) -> dict[str, int]:
+    """Of a memory as plain data: its terms, what the allocator holds beyond them, and the context; what the driver shows."""
+    reserved, context = m.get("reserved") or m["allocated"], m.get("context") or 0
+    parts = {k: v for k, v in m["terms"].items() if v >= (reserved + context) / 2000}
+    parts["cached, unused"] = reserved - m["allocated"]
+    return {k: v for k, v in {**parts, "context": context}.items() if v > 0}

@@ -104,6 +104,7 @@ def _adapted(model: nn.Module, w: Workload) -> nn.Module:
         )
     except ValueError as error:
         raise ForecastRefused(str(error).splitlines()[0][:200]) from None
+    stubs.route_4bit(adapted)
     for p in adapted.parameters():  # PEFT keeps adapters of 16-bit models in float32; on `meta` it forgets to
         if p.requires_grad:
             p.data = p.data.float()

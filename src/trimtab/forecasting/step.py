@@ -99,6 +99,7 @@ class TrainerStep:
             self.meter.go(self.stage, None, "activations")
             loss = self._loss()
             self.meter.go(self.stage.replace("forward", "head backward"), None, "backward")
+            self.stage = "recomputing"
             loss.backward()
             del loss
             self.stage = "between"

@@ -59,6 +59,24 @@ def quantise(model: nn.Module, double: bool) -> None:
                 setattr(module, name, Linear4Bit(child, double))
 
 
+def route_4bit(model: nn.Module) -> None:
+    """PEFT has a layer of its own over bitsandbytes' linears: it clones the base's result, and leaves the input under autocast."""
+    for module in model.modules():
+        if isinstance(getattr(module, "base_layer", None), Linear4Bit):
+            module.forward = types.MethodType(_adapted_4bit, module)
+
+
+def _adapted_4bit(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    result = self.base_layer(x, *args, **kwargs).clone()
+    for name in self.active_adapters:
+        a, b = self.lora_A[name], self.lora_B[name]
+        wanted, convert = result.dtype, not torch.is_autocast_enabled()
+        inner = x.to(a.weight.dtype) if convert else x
+        out = b(a(self.lora_dropout[name](inner))) * self.scaling[name]
+        result = result + (out.to(wanted) if convert else out)
+    return result
+
+
 def use_flash(model: nn.Module) -> None:
     """flash-attention 2 saves q, k, v, out and the log-sum-exp, whatever the mask: torch's fused CPU kernel does the same."""
     from transformers import AttentionInterface, AttentionMaskInterface

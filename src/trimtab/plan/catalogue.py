@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -61,9 +62,8 @@ def find_model(name: str) -> Model | None:
 
 def nearest_models(name: str, n: int = 3) -> list[str]:
     """For error texts: ids that share most with what was typed."""
-    wanted = set(re.split(r"[^a-z0-9]+", name.lower()))
-    shared = {m.name: len(wanted & set(re.split(r"[^a-z0-9]+", m.name.lower()))) for m in _models().values()}
-    return [name for name, common in sorted(shared.items(), key=lambda kv: -kv[1]) if common][:n]
+    endings = {m.name.rsplit("/", 1)[-1].lower(): m.name for m in _models().values()}
+    return [endings[e] for e in get_close_matches(name.rsplit("/", 1)[-1].lower(), list(endings), n=n, cutoff=0.5)]
 
 
 def model_names() -> list[str]:

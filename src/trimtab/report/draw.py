@@ -40,6 +40,27 @@ def curves(series: Sequence[Mapping[str, Any]], key: str, y_title: str, x_title:
     return _svg(WIDTH, HEIGHT, "".join(parts), y_title)
 
 
+def memory(parts: Mapping[str, int], capacity: int | None) -> str:
+    """Terms of a forecast, bytes, as one stacked bar against the device, with their names below."""
+    gib, width, bar = 2**30, 720, 26
+    whole = max(sum(parts.values()), capacity or 0)
+    out, x = [f'<rect class="rail" x="0" y="8" width="{width}" height="{bar}"/>'], 0.0
+    for i, (name, size) in enumerate(parts.items()):
+        wide = size / whole * width
+        out.append(
+            f'<rect class="fill c{i % 6}" x="{x:.1f}" y="8" width="{wide:.1f}" height="{bar}"><title>{escape(name)}</title></rect>'
+        )
+        x += wide
+    if capacity:
+        end = capacity / whole * width - 1
+        out.append(f'<line class="bound" x1="{end:.1f}" x2="{end:.1f}" y1="2" y2="{bar + 14}"/>')
+    for i, (name, size) in enumerate(parts.items()):
+        left, top = (i % 4) * 180, bar + 34 + (i // 4) * 20
+        out.append(f'<rect class="fill c{i % 6}" x="{left}" y="{top - 10}" width="10" height="10"/>')
+        out.append(f'<text x="{left + 16}" y="{top}">{escape(name)} {size / gib:.2f} GiB</text>')
+    return _svg(width, bar + 44 + 20 * ((len(parts) - 1) // 4), "".join(out), "memory")
+
+
 def limits(rows: Sequence[Mapping[str, Any]]) -> str:
     """Each limited number as a bar with its interval against its limit; the limit stands at the same place in every row."""
     limited = [r for r in rows if r["verdict"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trimtab.analysis.card import drift_of
+from trimtab.forecasting.result import shown_parts
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import dump
 from trimtab.store import Store
@@ -29,8 +30,18 @@ def study_report(store: Store, study: str) -> dict[str, Any]:
         "sentence": next((d["sentence"] for d in decisions if d["place"] == "recommendation"), None),
         "card": card and card["judged"], "samples": store.samples(run) if run else [],
         "recipe_yaml": dump(Recipe.model_validate(recommended["recipe"])) if recommended else None,
+        "memory": _memory(store, run) if run else None,
         "runs": [_run(store, r.id) for r in store.runs(study)],
     }  # fmt: skip
+
+
+def _memory(store: Store, run: str) -> dict[str, Any] | None:
+    """What the handed-over run was expected to take, and took."""
+    found = next((f for f in store.forecasts() if f["run"] == run and f["predicted"].get("allocated")), None)
+    if found is None:
+        return None
+    predicted, took = found["predicted"], found["measured"].get("allocated")
+    return {**found, "parts": shown_parts(predicted), "error": predicted["allocated"] / took - 1 if took else None}
 
 
 def thin(points: list[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:

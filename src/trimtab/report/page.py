@@ -20,7 +20,9 @@ def html(report: dict[str, Any]) -> str:
     )
     percent = lambda v: "–" if v is None else f"{v:.0%}"  # noqa: E731
     environment.filters.update(number=_number, percent=percent, limit=_limit, duration=in_words)
-    return environment.get_template("page.html").render(r=report, curves=draw.curves, limits=draw.limits)
+    return environment.get_template("page.html").render(
+        r=report, curves=draw.curves, limits=draw.limits, memory=draw.memory
+    )
 
 
 def write_report(store: Store, study: str, folder: Path) -> Path:

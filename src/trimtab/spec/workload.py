@@ -63,6 +63,7 @@ class Workload(BaseModel):
 
     examples: int | None = Field(None, ge=1)
     num_train_epochs: float = Field(1.0, gt=0)
+    max_steps: int = Field(-1, ge=-1, description="-1: by num_train_epochs")
     mean_length: float | None = Field(None, gt=0, description="tokens of a mean example; null: max_length")
     max_new_tokens: int = Field(128, ge=1, description="of a generated answer")
 
@@ -127,5 +128,5 @@ class Workload(BaseModel):
             "padded": recipe.per_device_train_batch_size * members > 1, "r": recipe.r,
             "target_modules": recipe.target_modules, "lora_dropout": recipe.lora_dropout,
             "optim": "sgd" if recipe.optim == "sgd" else "adamw_torch", "per_device_eval_batch_size": 16,
-            "gradient_checkpointing": recipe.gradient_checkpointing, "num_train_epochs": recipe.num_train_epochs, **more,
+            "gradient_checkpointing": recipe.gradient_checkpointing, "num_train_epochs": recipe.num_train_epochs, "max_steps": recipe.max_steps, **more,
         })  # fmt: skip

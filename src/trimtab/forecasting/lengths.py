@@ -1,0 +1,67 @@
+"""How long a recipe's examples really are: the longest batch, not the cutoff, sets the peak. Cached by what the files are.
+
+Loads the tokenizer (and with it torch) only when the data or the model have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trimtab.errors import TrimtabError
+from trimtab.forecasting import cache
+from trimtab.spec.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens after the cutoff, of the examples to train on."""
+
+    examples: int
+    longest: int
+    mean: float
+    labels: int  # a row of the longest micro-batch
+    padded: bool  # whether those rows differ in length
+
+    def as_workload(self) -> dict[str, Any]:
+        return {"examples": self.examples, "max_length": max(1, self.longest), "mean_length": self.mean,
+                "labels": self.labels, "padded": self.padded}  # fmt: skip
+
+
+def lengths(recipe: Recipe) -> Lengths | None:
+    """None where the data or the model's tokenizer cannot be had now."""
+    name = "lengths-" + _key(recipe)
+    if found := cache.load(name):
+        return Lengths(**found)
+    try:
+        measured = _measure(recipe)
+    except (TrimtabError, OSError):
+        return None
+    cache.save(name, asdict(measured))
+    return measured
+
+
+def _measure(recipe: Recipe) -> Lengths:
+    from trimtab.data.prepare import load, tokenise_dataset
+    from trimtab.run.models import load_tokenizer
+
+    def quiet(_text: str) -> None:
+        return None
+
+    dataset = load(recipe.data, say=quiet)
+    rows = tokenise_dataset(dataset, load_tokenizer(recipe.model, quiet), recipe.max_length).tokens["train"]
+    longest = sorted(rows, key=lambda t: -len(t.ids))[: recipe.per_device_train_batch_size]
+    return Lengths(
+        len(rows), len(longest[0].ids), sum(len(t.ids) for t in rows) / len(rows),
+        max(1, round(sum(t.labels for t in longest) / len(longest))), len({len(t.ids) for t in longest}) > 1,
+    )  # fmt: skip
+
+
+def _key(recipe: Recipe) -> str:
+    marks = [recipe.model, recipe.data, recipe.max_length, recipe.per_device_train_batch_size, cache.versions()]
+    for place in (Path(recipe.data).expanduser(), Path(recipe.model).expanduser()):
+        files = sorted(place.rglob("*")) if place.is_dir() else [place] if place.is_file() else []
+        marks += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(repr(marks).encode()).hexdigest()[:20]
