@@ -1,0 +1,196 @@
+"""From what a person types to a verdict: names, cards, errors, the instant form, solving, time, learning."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimtab.errors import ForecastRefused, SpecError, TrimtabError
+from trimtab.forecasting import ask, calibrate, closed_form, sharding, solve, verbs
+from trimtab.forecasting.duration import duration
+from trimtab.forecasting.forecast import forecast
+from trimtab.forecasting.result import Fit, Memory, judge
+from trimtab.plan.catalogue import Card, find_card, find_model, model_names
+from trimtab.spec.workload import Workload
+
+GIB = 2**30
+QWEN = "Qwen/Qwen2.5-0.5B-Instruct"
+
+
+def test_cards_as_people_type_them():
+    assert find_card("24GB")[0].memory == find_card("24 GiB")[0].memory
+    assert find_card("2x80GB")[1] == 2
+    assert find_card("4 x A100 80GB")[0].memory > 78 * GIB
+    assert find_card("4090")[0].name == find_card("NVIDIA GeForce RTX 4090")[0].name == find_card("rtx-4090")[0].name
+    for wrong in ("24TB", "RTX 9090 Ultra", "0GB", "99999"):
+        with pytest.raises(SpecError, match="--gpu"):
+            find_card(wrong)
+
+
+def test_the_catalogue_knows_published_sizes():
+    assert len(model_names()) >= 60
+    for name, parameters in {
+        "Qwen/Qwen2.5-7B-Instruct": 7_615_616_512, "meta-llama/Llama-3.1-8B-Instruct": 8_030_261_248,
+        "mistralai/Mistral-7B-v0.1": 7_241_732_096, "HuggingFaceTB/SmolLM2-135M-Instruct": 134_515_008,
+    }.items():  # fmt: skip
+        assert find_model(name).parameters == parameters
+
+
+def test_an_unknown_model_names_the_nearest(tmp_path):
+    with pytest.raises(TrimtabError, match=r"Qwen/Qwen2\.5-7B"):
+        verbs.forecast(own={"model": "Qwen/Qwen2.5-7"}, gpu="24GB")
+    with pytest.raises(TrimtabError, match=r"no config\.json"):
+        verbs.forecast(own={"model": str(tmp_path)}, gpu="24GB")
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ({"method": "full", "load_in_4bit": True}, "4-bit weights cannot be trained in full"),
+    ({"r": 1000}, "above the size of the smallest target"), ({"max_length": 10**6}, "positions"),
+    ({"target_modules": ["nonsense"]}, "name no layer"), ({"sharding": "zero2"}, "over 1 device"),
+    ({"members": 3}, "trainer trimtab"), ({"rr": 3}, 'did you mean "r"'), ({"offload": True}, "offload needs"),
+])  # fmt: skip
+def test_what_cannot_be_is_one_sentence(given, said):
+    with pytest.raises(SpecError, match=said):
+        verbs.forecast(own={"model": QWEN, **given}, gpu="24GB")
+
+
+def test_the_verdict_is_given_on_what_the_card_must_have():
+    memory = Memory({"weights": 20 * GIB}, 20 * GIB, 22 * GIB, 21 * GIB, GIB)
+    assert judge(memory, 26 * GIB) == Fit.FITS  # 23 and 8 %
+    assert judge(memory, 24 * GIB) == judge(memory, 21 * GIB) == Fit.TIGHT
+    assert judge(memory, 20 * GIB) == Fit.DOES_NOT
+
+
+def test_a_traced_forecast_and_its_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIMTAB_CACHE", str(tmp_path))
+    asked = {"own": {"model": QWEN, "max_length": 256}, "gpu": "8GB"}
+    said = []
+    first = verbs.forecast(**asked, say=said.append)
+    again = verbs.forecast(**asked, say=said.append)
+    assert len(said) == 1
+    assert first == again
+    m = first["memory"]
+    assert first["how"] == "traced"
+    assert sum(m["terms"].values()) == m["allocated"] <= m["reserved"] < m["used"]
+    assert first["model"]["parameters"] == 494_032_768
+    assert first["fit"] == "fits"
+    assert {"torch", "transformers", "peft"} <= first["versions"].keys()
+
+
+def test_what_cannot_be_traced_falls_back_and_says_so(monkeypatch):
+    from trimtab.forecasting import forecast as room
+
+    def refuse(*_):
+        raise ForecastRefused("no")
+
+    monkeypatch.setattr(room, "traced", refuse)
+    found = forecast(Workload(model=QWEN), find_card("24GB")[0])
+    assert found.how == "closed form"
+    assert any("not traced: no" in n for n in found.notes)
+    with pytest.raises(ForecastRefused):  # nothing to fall back on
+        forecast(Workload(model="microsoft/resnet-18", method="full"), find_card("24GB")[0])
+
+
+def test_the_instant_answer_is_instant_and_loads_no_torch():
+    code = (
+        "import sys, time; from trimtab.spec.workload import Workload; from trimtab.forecasting.forecast import forecast;"
+        "from trimtab.plan.catalogue import find_card; card = find_card('24GB')[0]; w = Workload(model='Qwen/Qwen2.5-7B');"
+        "forecast(w, card, instant=True); t = time.perf_counter(); f = forecast(w.but(max_length=2048), card, instant=True);"
+        "print(time.perf_counter() - t, 'torch' in sys.modules, f.how)"
+    )
+    seconds, torch, *how = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert (torch, how) == ("False", ["closed", "form"])
+    assert float(seconds) < 5  # measured in bench/; here only that nothing is loaded
+
+
+@given(st.sampled_from(["lora", "qlora", "full"]), st.integers(1, 8), st.sampled_from([128, 1024]), st.booleans())
+def test_the_closed_form_grows_with_what_is_asked(method, micro, length, recompute):
+    shape = closed_form.shape_of(find_model("Qwen/Qwen2.5-7B"))
+    size = lambda **c: sum(closed_form.closed_form(shape, w.but(**c)).values())  # noqa: E731
+    w = Workload(
+        model="m", method=method, per_device_train_batch_size=micro, max_length=length, gradient_checkpointing=recompute
+    )
+    assert size(per_device_train_batch_size=micro + 1) >= size()
+    assert size(max_length=2 * length) >= size()
+    assert size(method="qlora") <= size(method="lora") <= size(method="full")
+    assert size(gradient_checkpointing=True) <= size(gradient_checkpointing=False)
+
+
+@given(st.integers(2, 64), st.sampled_from(["zero1", "zero2", "zero3", "fsdp"]))
+def test_more_devices_never_need_more_each(devices, kind):
+    terms = {"weights": 14 * GIB, "optimizer": 28 * GIB, "gradients": 14 * GIB, "activations": GIB}
+    w = Workload(model="m", method="full", sharding=kind, devices=devices)
+    each = lambda w: sum(sharding.shard(terms, w, 28, 7 * GIB, 7 * GIB).values())  # noqa: E731
+    assert each(w.but(devices=devices + 1)) <= each(w)
+    assert each(w.but(offload=True)) <= each(w)
+
+
+def test_solving_finds_the_border():
+    card = find_card("16GB")[0]
+    seen = []
+
+    def look(w):
+        seen.append(w)
+        return forecast(w, card, instant=True)
+
+    w = Workload(model="Qwen/Qwen2.5-1.5B", max_length=1024)
+    found = solve.largest(w, "per_device_train_batch_size", look)
+    assert found["at"]["fit"] == "fits"
+    assert found["above"]["fit"] != "fits"
+    assert found["above"]["workload"]["per_device_train_batch_size"] == found["value"] + 1
+    assert len(seen) < 12
+    assert solve.largest(w.but(model="Qwen/Qwen2.5-72B"), "max_length", look)["value"] is None
+    rows = solve.cheaper(w.but(gradient_checkpointing=False), look)
+    saved = {r["option"].split(" (")[0]: r["saved"] for r in rows}
+    assert saved["gradient checkpointing"] > 0
+    assert saved["QLoRA"] > 0
+
+
+def test_time_comes_from_the_best_that_is_known():
+    card, w = find_card("A100 80GB")[0], Workload(model="m", max_length=4096, examples=1000, num_train_epochs=2)
+    sheet = duration(10**15, w, 7 * 10**9, card, {})
+    assert sheet.low < sheet.step < sheet.high
+    assert sheet.steps == 2000
+    assert "data sheet" in sheet.basis
+    probe = duration(10**15, w, 7 * 10**9, card, {"speed": {"bfloat16": 1e14}})
+    assert "probe" in probe.basis
+    runs = duration(10**15, w, 7 * 10**9, card, {"speed": {"bfloat16": 1e14}, "achieved": {"lora bfloat16": 5e13}})
+    assert runs.step == 20
+    assert duration(10**15, w, 10**9, Card("?", 1), {}) is None
+
+
+def test_a_machine_learns_from_its_runs():
+    rows = [
+        {"run": f"r{i}", "predicted": {"device": "cuda", "kind": "lora bfloat16", "flops_per_token": 1e9, "reserved": 100, "allocated": 90},
+         "measured": {"tokens_per_second": 1000 + i, "reserved": 100 + i, "allocated": 90}}
+        for i in range(12)
+    ]  # fmt: skip
+    found = calibrate.learned(rows, "cuda")
+    assert found["achieved"]["lora bfloat16"] == pytest.approx(1e9 * 1005.5)
+    assert found["margin"] == pytest.approx(0.11)
+    assert calibrate.learned(rows, "cpu") == {}
+    assert calibrate.learned(rows[:5], "cuda").get("margin") is None
+    assert calibrate.residuals(rows)[0]["allocated"]["error"] == 0
+
+
+def test_a_recipe_is_forecast_with_its_own_lengths(recipe, tmp_path):
+    from trimtab.spec.yaml_file import dump
+
+    file = tmp_path / "r.yaml"
+    file.write_text(dump(recipe))
+    card = ask.this_machine()
+    w = ask.workload(file, [], {}, card, 1)
+    assert w.trainer == "trimtab"
+    assert w.device == "cpu"
+    assert 8 < w.max_length < 64
+    assert w.mean_length <= w.max_length
+    began = time.perf_counter()
+    ask.workload(file, ["r=2"], {}, card, 1)
+    assert time.perf_counter() - began < 5
+    found = verbs.forecast(file, gpu=None)
+    assert found["fit"] == "fits"
