@@ -1,6 +1,6 @@
 """The articles' memory rule beside the trace: Qwen2.5-7B, bf16, LoRA, 4K. Prints the table of docs/forecast.md.
 
-    .venv/bin/python bench/forecast_table.py
+.venv/bin/python bench/forecast_table.py
 """
 
 from __future__ import annotations
