@@ -108,7 +108,7 @@ class TrainerStep:
     def _loss(self) -> torch.Tensor:
         """Outputs die with this frame, as in Trainer.compute_loss."""
         w = self.w
-        with self._autocast():
+        with self.autocast():
             if w.use_liger_kernel and task_of(bottom(self.model)) == "causal-lm":
                 return stubs.FusedHead.apply(*self._head_inputs())
             if w.linear_cross_entropy:
@@ -117,7 +117,7 @@ class TrainerStep:
             out = self.model(**self._batch())
             return out.loss
 
-    def _autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[Any]:
         w = self.w
         return nullcontext() if w.autocast == "no" else torch.autocast("cpu", dtype=AUTOCAST[w.autocast])
 
@@ -146,7 +146,7 @@ class TrainerStep:
         """One batch of Trainer's evaluation loop: logits kept, as it gathers them."""
         self.stage = "evaluation"
         self.meter.go("evaluation", None, "evaluation")
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self.autocast():
             out = self.model(**batch(self.w, task_of(bottom(self.model)), self.w.eval_rows))
         del out
         self.stage = "between"
