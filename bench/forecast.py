@@ -45,7 +45,7 @@ def workload(row: Row) -> tuple[Workload, bool]:
         "autocast": "bf16" if "autocast" in row["dtype"] else "fp16" if row["dtype"].startswith("float16") else "no",
         "per_device_train_batch_size": int(row["micro_batch"]), "per_device_eval_batch_size": 1, "max_length": int(row["seq_len"]),
         "optim": "adamw_torch", "gradient_checkpointing": row["grad_ckpt"] == "True", "attn_implementation": "flash_attention_2",
-        "prepare_model_for_kbit_training": name == "baseline-peft-bnb", "use_liger_kernel": row["liger/fused_ce"] == "fused_linear_ce",
+        "prepare_model_for_kbit_training": name == "baseline-peft-bnb" and not sharded, "use_liger_kernel": row["liger/fused_ce"] == "fused_linear_ce",
         "devices": devices, "sharding": "fsdp" if sharded else "none",
     }), "foak" in name and row["liger/fused_ce"] != "fused_linear_ce"  # fmt: skip
 
@@ -94,8 +94,9 @@ class Tracer:
 
 def allocated(t: dict[str, Any], w: Workload) -> float:
     """GiB on one device, as the forecast reckons it."""
-    phases = [v for p, v in t["phases"].items() if not p.startswith("evaluation")]
-    shares = [sum(sharding.shard(terms, w, t["layers"], t["trainable"], t["parameters"]).values()) for terms in phases]
+    phases = {p: v for p, v in t["phases"].items() if not p.startswith("evaluation")}
+    size = sharding.Size(t["layers"], t["parameters"], t["trainable"], t["root"])
+    shares = [sum(sharding.shard(terms, w, size, phase).values()) for phase, terms in phases.items()]
     return (max(shares) + CUBLAS) / GIB
 
 
@@ -115,7 +116,8 @@ def rules(w: Workload, model: Model) -> dict[str, float]:
     shape = closed_form.shape_of(model)
     terms = closed_form.closed_form(shape, w)
     trained = closed_form.adapter_parameters(shape, w) if w.trains_adapter else n
-    found["closed form"] = (sum(sharding.shard(terms, w, shape.layers, trained, n).values()) + CUBLAS) / GIB
+    size = sharding.Size(shape.layers, n, trained, closed_form.root_parameters(shape))
+    found["closed form"] = (sum(sharding.shard(terms, w, size).values()) + CUBLAS) / GIB
     return found
 
 
@@ -132,7 +134,9 @@ def compare(rows: list[Row]) -> tuple[list[dict[str, Any]], dict[str, int]]:
             left[f"{row['model']}: not in the catalogue"] += 1
             continue
         w, fast = workload(row)
-        found = tracers.setdefault(version[1], Tracer(version[1])).ask(w, model, fast)
+        if version[1] not in tracers:
+            tracers[version[1]] = Tracer(version[1])
+        found = tracers[version[1]].ask(w, model, fast)
         if "error" in found:
             left[f"{row['model']} {row['method']}: {found['error'][:120]}"] += 1
             continue

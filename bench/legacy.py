@@ -54,7 +54,7 @@ def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any, **kw: Any)
 def use_flash(model: torch.nn.Module) -> None:
     """4.48 looks attention up by name; 4.45 has a class for each kind."""
     module = sys.modules[type(model).__module__]
-    if hasattr(module, "_flash_attention_forward"):
+    if any(type(part).__name__.endswith("SdpaAttention") for part in model.modules()):
         module._flash_attention_forward = flash  # type: ignore[attr-defined]
         for part in model.modules():
             name = type(part).__name__
@@ -86,13 +86,18 @@ class InPlaceLoss(torch.autograd.Function):
         return ctx.saved_tensors[0], None
 
 
-def fast_kernels(model: torch.nn.Module) -> None:
-    """Triton norms (as Liger's) and the loss above."""
+def fast_norms(model: torch.nn.Module) -> None:
+    """Triton norms, as Liger's. Of Liger itself these runs had the head and loss alone."""
     from trimtab.forecasting import stubs
 
     for part in model.modules():
         if type(part).__name__.endswith("RMSNorm"):
             part.forward = types.MethodType(lambda self, x: stubs._Norm.apply(x, self.weight), part)
+
+
+def fast_kernels(model: torch.nn.Module) -> None:
+    """Those norms and the loss above."""
+    fast_norms(model)
     F.cross_entropy = lambda logits, labels, *_, **__: InPlaceLoss.apply(logits, labels)  # type: ignore[assignment]
 
 
@@ -103,7 +108,7 @@ def main() -> None:
     from trimtab.forecasting.trace import trace_config
     from trimtab.spec.workload import Workload
 
-    stubs.use_flash = use_flash
+    stubs.use_flash, stubs.use_liger = use_flash, fast_norms
     empty, loss = skeleton._empty, F.cross_entropy
     for line in sys.stdin:
         asked = json.loads(line)
@@ -119,7 +124,7 @@ def main() -> None:
         try:
             found = trace_config(asked["config"], Workload.model_validate(asked["workload"]))
             answer = {"phases": found["phases"], "reserved": found["reserved"], "flops": found["flops"], "layers": found["layers"],
-                      "parameters": found["parameters"], "trainable": found["trainable"]}  # fmt: skip
+                      "parameters": found["parameters"], "root": found["root"], "trainable": found["trainable"]}  # fmt: skip
         except TrimtabError as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), flush=True)

@@ -125,7 +125,7 @@ def test_the_closed_form_grows_with_what_is_asked(method, micro, length, recompu
 def test_more_devices_never_need_more_each(devices, kind):
     terms = {"weights": 14 * GIB, "optimizer": 28 * GIB, "gradients": 14 * GIB, "activations": GIB}
     w = Workload(model="m", method="full", sharding=kind, devices=devices)
-    each = lambda w: sum(sharding.shard(terms, w, 28, 7 * GIB, 7 * GIB).values())  # noqa: E731
+    each = lambda w: sum(sharding.shard(terms, w, sharding.Size(28, 7 * GIB, 7 * GIB, GIB)).values())  # noqa: E731
     assert each(w.but(devices=devices + 1)) <= each(w)
     assert each(w.but(offload=True)) <= each(w)
 

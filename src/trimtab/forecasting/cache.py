@@ -13,7 +13,7 @@ from typing import Any
 from trimtab.data.assets import cache_folder
 from trimtab.spec.workload import Workload
 
-FORMAT = 1  # of what is stored; raised when the trace's meaning changes
+FORMAT = 2  # of what is stored; raised when the trace's meaning changes
 # What decides a trace. Everything else in a workload (devices, epochs, examples) is arithmetic on top.
 IRRELEVANT = {
     "devices",

@@ -56,6 +56,11 @@ def _value(config: dict[str, Any], *names: str) -> int:
     return next((int(config[n]) for n in names if config.get(n)), 0)
 
 
+def root_parameters(shape: Shape) -> int:
+    """Outside the layers: embedding and head."""
+    return shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
+
+
 def adapter_parameters(shape: Shape, w: Workload) -> int:
     """r·(in + out) for each target linear of each layer."""
     wanted = None if w.target_modules == "all-linear" else w.target_modules

@@ -53,7 +53,7 @@ def forecast(
     memory = _of_trace(found, w, source, card, known) if found else _of_formula(w, source, card, known)
     flops = found["flops"] if found else _flops(w, source)
     parameters = found["parameters"] if found else source.known.parameters if source.known else None
-    margin = known.get("margin", MARGIN)
+    margin = known.get("margin", MARGIN) if w.sharding == "none" else sharding.MARGIN
     if card and card.fp16 and not card.bf16 and "bfloat16" in (computed_in(w), w.dtype):
         notes.append(f"{card.name} has no bfloat16 in hardware: use dtype=float16 autocast=fp16")
     if memory.evaluation and memory.evaluation > memory.allocated:
@@ -135,7 +135,7 @@ def traced(w: Workload, source: Source, say: Say) -> dict[str, Any]:
 
 def _of_trace(t: Mapping[str, Any], w: Workload, source: Source, card: Card | None, known: Mapping[str, Any]) -> Memory:
     phases = {
-        p: sharding.shard(terms, w, t["layers"], t["trainable"], t["parameters"])
+        p: sharding.shard(terms, w, sharding.Size(t["layers"], t["parameters"], t["trainable"], t["root"]), p)
         for p, terms in t["phases"].items()
         if not p.startswith("evaluation")
     }
@@ -164,7 +164,8 @@ def _of_formula(w: Workload, source: Source, card: Card | None, known: Mapping[s
     shape = closed_form.shape_of(source.known)
     alone = closed_form.closed_form(shape, w)
     trainable = closed_form.adapter_parameters(shape, w) if w.trains_adapter else shape.parameters
-    terms = _with_workspace(sharding.shard(alone, w, shape.layers, trainable, shape.parameters), w, card, known)
+    size = sharding.Size(shape.layers, shape.parameters, trainable, closed_form.root_parameters(shape))
+    terms = _with_workspace(sharding.shard(alone, w, size), w, card, known)
     total = sum(terms.values())
     reserved = int(total * closed_form.RESERVED) if w.device == "cuda" else total
     return Memory(

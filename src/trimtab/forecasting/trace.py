@@ -35,6 +35,7 @@ class Trace:
     layers: int
     parameters: int
     trainable: int
+    root: int  # parameters outside the layers
     whole: bool  # traced at full depth
     seconds: float
 
@@ -142,6 +143,7 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> T
         flops=flops * w.gradient_accumulation_steps // traced,
         layers=layers,
         parameters=parameters,
+        root=sum(n for layer, n in shots.parameters if layer is None),
         trainable=sum(shape.numel() for shape, _ in shots.job.update_shapes(times)),
         whole=depth is None,
         seconds=seconds,
