@@ -107,7 +107,7 @@ def _logits(shape: Shape, w: Workload) -> int:
         parts = -(-shape.vocabulary // shape.hidden)
         return 2 * tokens * shape.hidden + 2 * shape.vocabulary * max(1, tokens // max(1, parts))
     labels = w.labels or w.max_length
-    return 12 * labels * w.per_device_train_batch_size * w.members * shape.vocabulary
+    return int(12 * labels * w.per_device_train_batch_size) * w.members * shape.vocabulary
 
 
 def _activations(shape: Shape, w: Workload, size: int) -> int:

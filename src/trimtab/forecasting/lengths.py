@@ -22,7 +22,7 @@ class Lengths:
     examples: int
     longest: int
     mean: float
-    labels: int  # a row of the longest micro-batch
+    labels: float  # a row of the longest micro-batch
     padded: bool  # whether those rows differ in length
 
     def as_workload(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _measure(recipe: Recipe) -> Lengths:
     longest = sorted(rows, key=lambda t: -len(t.ids))[: recipe.per_device_train_batch_size]
     return Lengths(
         len(rows), len(longest[0].ids), sum(len(t.ids) for t in rows) / len(rows),
-        max(1, round(sum(t.labels for t in longest) / len(longest))), len({len(t.ids) for t in longest}) > 1,
+        max(1.0, sum(t.labels for t in longest) / len(longest)), len({len(t.ids) for t in longest}) > 1,
     )  # fmt: skip
 
 

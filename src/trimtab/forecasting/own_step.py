@@ -120,11 +120,15 @@ def _recipe(w: Workload, seed: int) -> Recipe:
 
 
 def _data(w: Workload) -> Tokenised:
-    """Rows of the longest length; one shorter where a micro-batch is padded."""
-    labels = min(w.max_length - 1, w.labels if w.labels is not None else w.max_length - 1)
-    row = Tokens([1] * w.max_length, [False] * (w.max_length - labels) + [True] * labels)
-    return Tokenised({"train": [row] * w.per_device_train_batch_size,
-                      "validation": [row] * w.eval_rows, "test": []}, {})  # fmt: skip
+    """Rows of the longest length; their labels are dealt out so that the batch has as many as it really has."""
+    most, rows = w.max_length - 1, w.per_device_train_batch_size
+    total = min(most * rows, round((w.labels or most) * rows))
+    train = [_row(w.max_length, total // rows + (i < total % rows)) for i in range(rows)]
+    return Tokenised({"train": train, "validation": [train[0]] * w.eval_rows, "test": []}, {})
+
+
+def _row(length: int, labels: int) -> Tokens:
+    return Tokens([1] * length, [False] * (length - labels) + [True] * labels)
 
 
 def _vectors(model: nn.Module, cohort: Cohort) -> list[Vector]:

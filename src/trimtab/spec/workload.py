@@ -39,7 +39,9 @@ class Workload(BaseModel):
     per_device_eval_batch_size: int | None = Field(None, ge=1, description="null: as in training")
     gradient_accumulation_steps: int = Field(1, ge=1)
     max_length: int = Field(512, ge=1, description="tokens of the longest example (or pack); pixels a side for images")
-    labels: int | None = Field(None, ge=1, description="learned tokens of the longest example (trimtab); null: all")
+    labels: float | None = Field(
+        None, ge=1, description="learned tokens a row of the longest batch (trimtab); null: all"
+    )
     padded: bool = Field(False, description="rows of different lengths, so that a padding mask is passed")
     packing: bool = False
 

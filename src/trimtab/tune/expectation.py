@@ -94,7 +94,7 @@ def workload_of(cohort: Cohort, model: str, machine: Machine) -> Workload:
     bf16 = machine.bf16 if first.recipe.bf16 is None else first.recipe.bf16
     return Workload.of_recipe(
         first.recipe.but(max_length=max(8, max(lengths))), bf16, len(cohort.members), device=machine.device,
-        labels=max(1, round(sum(t.labels for t in rows) / len(rows))), padded=len(set(lengths)) > 1,
+        labels=max(1.0, sum(t.labels for t in rows) / len(rows)), padded=len(set(lengths)) > 1,
         examples=len(first.train),
     ).but(model=model, per_device_train_batch_size=max(m.plan.micro_batch for m in cohort.members),
           r=max(m.recipe.r for m in cohort.members))  # fmt: skip
