@@ -98,7 +98,8 @@ def test_code_that_cannot_be_traced_is_refused_with_its_reason():
 
 def measured(name, w, tokenizer, accelerator):
     base = Base(load_model(name, torch.float32, "cpu"), tokenizer, accelerator)
-    row = Tokens([5] * w.max_length, [False] * (w.max_length - w.labels) + [True] * w.labels)
+    labels = int(w.labels)
+    row = Tokens([5] * w.max_length, [False] * (w.max_length - labels) + [True] * labels)
     recipes = [
         Recipe(model=name, data="-", method="full" if w.method == "full" else "lora", r=w.r, seed=i, max_length=w.max_length,
                per_device_train_batch_size=2, gradient_checkpointing=w.gradient_checkpointing)
