@@ -5,7 +5,9 @@ Torch is loaded only when a trace is really made; a cached or instant answer nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -126,11 +128,24 @@ def traced(w: Workload, source: Source, say: Say) -> dict[str, Any]:
     if found := cache.load(name):
         return found
     say(f"Tracing a step: {w.method}, {w.per_device_train_batch_size} × {w.max_length}")
-    from trimtab.forecasting.trace import trace_config
+    with _uncollected():
+        from trimtab.forecasting.trace import trace_config
 
-    found = trace_config(source.config, w)
+        found = trace_config(source.config, w)
     cache.save(name, found)
     return found
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Loading libraries and tracing make millions of objects that live: looking for dead ones took a second of four."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _of_trace(t: Mapping[str, Any], w: Workload, source: Source, card: Card | None, known: Mapping[str, Any]) -> Memory:
