@@ -161,13 +161,16 @@ def runs(out: str | Path = DEFAULT_OUT) -> list[RunRow]:
         return store.runs()
 
 
-def forecast(
-    file: str | Path | None = None, settings: Sequence[str] = (), own: Mapping[str, Any] | None = None, **more: Any
-) -> dict[str, Any]:
-    """Peak memory, fit and time before launch; see trimtab.forecasting.verbs.forecast for what `more` takes."""
+def forecast(file: str | Path | None = None, settings: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+    """Peak memory, fit and time before launch, of a recipe or workload file or of settings of `Workload` given by name.
+
+    `trimtab.forecast(model="Qwen/Qwen2.5-7B", method="lora", max_length=4096, gpu="24GB")`; `gpu`, `instant`, `out`, `say` as in
+    `trimtab forecast`. Raises SpecError or ModelError with every problem.
+    """
     from trimtab.forecasting import verbs
 
-    return verbs.forecast(file, settings, own, **more)
+    options = {k: more.pop(k) for k in ("gpu", "instant", "out", "say") if k in more}
+    return verbs.forecast(file, settings, {**more.pop("own", {}), **more}, **options)
 
 
 def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def forecast(f: Mapping[str, Any]) -> None:
     size = f"{f['model']['parameters'] / 1e9:.2f} B parameters" if f["model"]["parameters"] else "size unknown"
     trained = f", {f['model']['trainable'] / 1e6:.1f} M trained" if f["model"]["trainable"] else ""
     console.print(
-        f"{f['model']['name']} ({size}{trained}): {w['method']}, {_unit(w)} {w['max_length']}, "
+        f"{f['model']['name']} ({size}{trained}): {w['task']}, {w['method']}, {_unit(w)} {w['max_length']}, "
         f"micro-batch {w['per_device_train_batch_size']}, accumulation {w['gradient_accumulation_steps']}, {w['optim']}",
         markup=False,
     )
@@ -53,6 +53,11 @@ def forecast(f: Mapping[str, Any]) -> None:
         console.print(
             f"On {card['name']} ({card['memory'] / GIB:.1f} GiB{per}): [{STYLE[f['fit']]} bold]{f['fit']}[/]"
             f" (margin {f['margin']:.0%})"
+            + (
+                ": only without the margin, or while the allocator gives cached memory back"
+                if f["fit"] == "tight"
+                else ""
+            )
         )
     _time(console, f)
     console.print(f"Basis: {f['how']}; {f['sure']}. " + _versions(f["versions"]), markup=False, style="dim")

@@ -24,8 +24,12 @@ def workload(
     values, problems = split_overrides(settings)
     given = read_mapping(Path(file)) if file else {}
     where = str(file or "forecast")
+    told = {**given, **values, **own}
     if count > 1:
-        values = {"devices": count, "sharding": "ddp", **values}
+        if told.get("devices", count) != count:
+            problems.append(f"devices: got {told['devices']}, but {count} cards are named; give one of them")
+        values["devices"] = count
+        values.setdefault("sharding", given.get("sharding", "ddp"))
     if "data" in given:
         recipe_keys = {k: v for k, v in {**values, **own}.items() if k in Recipe.model_fields}
         rest = {k: v for k, v in {**values, **own}.items() if k not in Recipe.model_fields}

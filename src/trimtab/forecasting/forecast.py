@@ -37,7 +37,7 @@ def forecast(
     source = locate(w.model, say)
     w = completed(w, source)
     check_fits_model(w, source)
-    notes = _notes(w, source)
+    notes = _notes(w, source, instant)
     found: dict[str, Any] | None = None
     how, sure = "closed form", "good to some 5 to 20 %"
     if not instant:
@@ -57,7 +57,11 @@ def forecast(
     parameters = found["parameters"] if found else source.known.parameters if source.known else None
     margin = known.get("margin", MARGIN) if w.sharding == "none" else sharding.MARGIN
     if card and card.fp16 and not card.bf16 and "bfloat16" in (computed_in(w), w.dtype):
-        notes.append(f"{card.name} has no bfloat16 in hardware: use dtype=float16 autocast=fp16")
+        right = "dtype=float32 autocast=fp16" if w.method == "full" else "dtype=float16 autocast=fp16"
+        notes.append(f"{card.name} has no bfloat16 in hardware: use {right}")
+    if w.offload and parameters:
+        each = 16 if w.method == "full" else 2
+        notes.append(f"offloading needs about {each * parameters / 2**30:.0f} GiB of host memory in all")
     if memory.evaluation and memory.evaluation > memory.allocated:
         notes.append(
             f"evaluation needs more than training ({memory.evaluation / 2**30:.1f} GiB): lower per_device_eval_batch_size"
@@ -167,7 +171,7 @@ def _of_trace(t: Mapping[str, Any], w: Workload, source: Source, card: Card | No
         reserved=int(t["reserved"] * scale) + extra if w.device == "cuda" else total,
         reserved_expandable=int(t["reserved_expandable"] * scale) + extra if w.device == "cuda" else total,
         evaluation=evaluation + extra if w.sharding == "none" else None,
-        generation=_generation(w, source, phases[at]),
+        generation=_generation(w, source, phases[at]) if w.sharding == "none" else None,
     )  # fmt: skip
 
 
@@ -221,18 +225,18 @@ def _flops(w: Workload, source: Source) -> int | None:
 
 def _sure(t: Mapping[str, Any], w: Workload) -> str:
     if w.sharding != "none":
-        return f"traced; over {w.devices} devices: {sharding.SURE[w.sharding]}"
-    return "traced from the installed code" + (" at full depth" if t["whole"] else "")
+        return f"over {w.devices} devices: {sharding.SURE[w.sharding]}"
+    return "from the installed code" + (" at full depth" if t["whole"] else "")
 
 
-def _notes(w: Workload, source: Source) -> list[str]:
+def _notes(w: Workload, source: Source, instant: bool) -> list[str]:
     notes = []
     for name in ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob"):
         if source.config.get(name):
             notes.append(
                 f"{name} {source.config[name]:g} is traced as 0: a card's kernels draw it inside, a trace would see a square"
             )
-    if w.attn_implementation == "flash_attention_2" or w.quantised or w.use_liger_kernel:
+    if not instant and (w.attn_implementation == "flash_attention_2" or w.quantised or w.use_liger_kernel):
         notes.append(
             "kernels that cannot run here (4-bit, flash attention, Liger) are stand-ins with their allocation pattern"
         )

@@ -10,8 +10,9 @@ from typing import Any
 GIB = 2**30
 # CUDA context and libraries outside PyTorch's allocator: assumed until `--calibrate` has measured this machine's.
 CONTEXT = GIB // 2
-# The replay was between 7.6 % under and 0.4 % over what the driver showed in the readings at hand (bench/results).
-MARGIN = 0.08
+# Replay and context against what the driver showed, 69 readings: median 3 % off, plain transformers at most 12 % low, but one
+# in twenty more than 20 % (Triton kernels, bench/results/forecast.md). Until this machine's own runs say better:
+MARGIN = 0.12
 
 
 class Fit(StrEnum):

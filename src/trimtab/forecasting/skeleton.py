@@ -17,7 +17,7 @@ import transformers
 from torch import nn
 from transformers import initialization
 
-from trimtab.errors import ForecastRefused
+from trimtab.errors import ForecastRefused, SpecError
 from trimtab.forecasting import stubs
 from trimtab.spec.workload import Workload
 
@@ -104,11 +104,30 @@ def _adapted(model: nn.Module, w: Workload) -> nn.Module:
         )
     except ValueError as error:
         raise ForecastRefused(str(error).splitlines()[0][:200]) from None
+    _check_adapted(adapted, w)
     stubs.route_4bit(adapted)
     for p in adapted.parameters():  # PEFT keeps adapters of 16-bit models in float32; on `meta` it forgets to
         if p.requires_grad:
             p.data = p.data.float()
     return adapted
+
+
+def _check_adapted(model: nn.Module, w: Workload) -> None:
+    bases = [(n.split("."), getattr(m, "base_layer", None)) for n, m in model.named_modules()]
+    sizes = [
+        min(b.in_features, b.out_features)
+        for n, b in bases
+        if isinstance(b, nn.Linear) and not set(n) & set(stubs.HEADS)
+    ]
+    if not sizes:
+        raise SpecError(
+            f"{w.method} of {w.model}", ["the model has no linear layer that LoRA can attach to; use method full"]
+        )
+    if w.r > min(sizes):
+        raise SpecError(
+            f"{w.method} of {w.model}",
+            [f"r {w.r} is above the size of the smallest target layer ({min(sizes)}); at most {min(sizes)}"],
+        )
 
 
 def task_of(model: nn.Module) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.errors import ModelError
-from trimtab.plan.catalogue import Model, find_model, nearest_models
+from trimtab.plan.catalogue import Model, find_model, model_of_config, nearest_models
 
 IMAGES = (
     "vit",
@@ -90,7 +90,7 @@ def _folder(name: str, path: Path) -> Source:
         raise ModelError(f"{file} cannot be read ({str(error)[:100]})") from None
     if not isinstance(config, dict) or not config.get("model_type"):
         raise ModelError(f"{file} names no model_type, so its architecture is not known")
-    return Source(name, config, None)
+    return Source(name, config, model_of_config(name, config))
 
 
 def _hub(name: str) -> Source:

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+HEADS = ("lm_head", "score", "classifier")  # neither quantised nor what LoRA is for
+
 
 class _MatMul4Bit(torch.autograd.Function):
     """bitsandbytes' matmul_4bit: the weight is dequantised for the product, and again in backward."""
@@ -55,7 +57,7 @@ def quantise(model: nn.Module, double: bool) -> None:
     """Every linear but the head, as bitsandbytes does."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if type(child) is nn.Linear and name not in ("lm_head", "score", "classifier"):
+            if type(child) is nn.Linear and name not in HEADS:
                 setattr(module, name, Linear4Bit(child, double))
 
 

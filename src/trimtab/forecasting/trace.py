@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from trimtab.errors import ForecastRefused, TrimtabError
+from trimtab.errors import ForecastRefused, ModelError, TrimtabError
 from trimtab.forecasting import kernels, skeleton, step
 from trimtab.forecasting.allocator import replay
 from trimtab.forecasting.meter import ROUND, Meter
@@ -177,8 +177,13 @@ def trace_config(config: dict[str, Any], w: Workload) -> dict[str, Any]:
     values = {k: v for k, v in config.items() if k not in ("model_type", "torch_dtype", "dtype", "architectures")}
     try:
         built = AutoConfig.for_model(config["model_type"], **values)
-    except ValueError:
-        raise ForecastRefused(f"transformers {_version()} has no architecture called {config['model_type']}") from None
+    except Exception as error:
+        if "Unrecognized model" in str(error):
+            raise ForecastRefused(
+                f"transformers {_version()} has no architecture called {config['model_type']}"
+            ) from None
+        told = " ".join(str(error).split())[:200]
+        raise ModelError(f"config.json is refused by transformers {_version()}: {told}") from None
     try:
         found = trace(built, w, w.task)
         attention = w.attn_implementation

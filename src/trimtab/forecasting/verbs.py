@@ -52,7 +52,7 @@ def solve(
     if what == "method":
         return {"what": what, "rows": solving.cheaper(w, asker)}
     if what == "micro_batch":
-        return solving.largest(w, "per_device_train_batch_size", asker)
+        return solving.largest(w, "per_device_train_batch_size", asker, w.examples)
     from trimtab.forecasting.source import locate
 
     return solving.largest(w.but(max_length=64), "max_length", asker, locate(w.model).positions)

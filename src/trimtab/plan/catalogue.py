@@ -60,6 +60,31 @@ def find_model(name: str) -> Model | None:
     return _models().get(name.lower())
 
 
+# Families whose layer is q, k, v, o and a gated MLP: their shapes follow from config.json.
+COMMON = ("llama", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gemma3_text", "granite", "smollm3")
+
+
+def model_of_config(name: str, config: dict[str, Any]) -> Model | None:
+    """A model outside the catalogue, where its shapes follow from its config; None for other families or odd values."""
+    try:
+        hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+        width, wide = int(config.get("head_dim") or hidden // heads), int(config["intermediate_size"])
+        kv, layers = int(config.get("num_key_value_heads") or heads), int(config["num_hidden_layers"])
+        words = int(config["vocab_size"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    if config.get("model_type") not in COMMON or min(hidden, heads, width, wide, kv, layers, words) < 1:
+        return None
+    linears = {
+        "self_attn.q_proj": (hidden, heads * width), "self_attn.k_proj": (hidden, kv * width),
+        "self_attn.v_proj": (hidden, kv * width), "self_attn.o_proj": (heads * width, hidden),
+        "mlp.gate_proj": (hidden, wide), "mlp.up_proj": (hidden, wide), "mlp.down_proj": (wide, hidden),
+    }  # fmt: skip
+    tied = 1 if config.get("tie_word_embeddings") else 2
+    parameters = layers * (sum(a * b for a, b in linears.values()) + 2 * hidden) + tied * words * hidden + hidden
+    return Model(name, config, parameters, linears, None)
+
+
 def nearest_models(name: str, n: int = 3) -> list[str]:
     """For error texts: ids that share most with what was typed."""
     endings = {m.name.rsplit("/", 1)[-1].lower(): m.name for m in _models().values()}

@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trimtab.spec.recipe import Recipe
 
@@ -69,11 +69,20 @@ class Workload(BaseModel):
     mean_length: float | None = Field(None, gt=0, description="tokens of a mean example; null: max_length")
     max_new_tokens: int = Field(128, ge=1, description="of a generated answer")
 
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) and "," in value else value
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         problems = []
         if self.method == "full" and self.load_in_4bit:
             problems.append("4-bit weights cannot be trained in full; use method qlora, or load_in_4bit: false")
+        if self.method == "full" and self.dtype == "float16":
+            problems.append(
+                "float16 weights cannot be trained in full (their gradients cannot be unscaled); use dtype float32 with autocast fp16"
+            )
         if self.members > 1 and (self.method == "full" or self.trainer != "trimtab"):
             problems.append("members above 1 need method lora and trainer trimtab: others train one adapter at a time")
         if self.trainer == "trimtab" and (self.method == "qlora" or self.load_in_4bit):
