@@ -212,6 +212,8 @@ def test_a_machine_learns_from_its_runs():
     assert calibrate.learned(rows, "cpu") == {}
     assert calibrate.learned(rows[:5], "cuda").get("margin") is None
     assert calibrate.residuals(rows)[0]["allocated"]["error"] == 0
+    old = {**rows[0], "predicted": {**rows[0]["predicted"], "versions": {"torch": "2.4.1"}}}
+    assert calibrate.residuals([old])[0]["other_versions"] == {"torch": "2.4.1"}
 
 
 def test_a_recipe_is_forecast_with_its_own_lengths(recipe, tmp_path):

@@ -189,6 +189,10 @@ def residuals(rows: Sequence[Mapping[str, Any]]) -> None:
         ]
         table.add_row(r["run"], str(r["device"]), *cells)
     console.print(table)
+    for r in rows:
+        if r["other_versions"]:
+            was = ", ".join(f"{k} {v}" for k, v in r["other_versions"].items())
+            console.print(f"{r['run']} was forecast and measured with other versions: {was}", markup=False)
 
 
 def _three(v: Mapping[str, float | None], unit: float) -> list[str]:

@@ -104,13 +104,13 @@ def learned(rows: Sequence[Mapping[str, Any]], device: str) -> dict[str, Any]:
 
 def residuals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row a run: predicted, measured and their ratio, for allocated and reserved bytes and seconds a step."""
-    found = []
+    found, now = [], versions()
     for r in rows:
+        taken = r["predicted"].get("versions") or {}
         row: dict[str, Any] = {
-            "run": r["run"],
-            "device": r["predicted"].get("device"),
-            "versions": r["predicted"].get("versions"),
-        }
+            "run": r["run"], "device": r["predicted"].get("device"), "versions": taken,
+            "other_versions": {k: v for k, v in taken.items() if now.get(k) != v},
+        }  # fmt: skip
         for key in ("allocated", "reserved", "seconds"):
             predicted, measured = r["predicted"].get(key), r["measured"].get(key)
             row[key] = {"predicted": predicted, "measured": measured,
