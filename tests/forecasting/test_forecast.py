@@ -116,6 +116,15 @@ def test_a_traced_forecast_and_its_cache(tmp_path, monkeypatch):
     assert {"torch", "transformers", "peft"} <= first["versions"].keys()
 
 
+def test_packing_needs_a_mask_but_with_flash_attention():
+    from trimtab.forecasting.forecast import completed
+    from trimtab.forecasting.source import locate
+
+    w = Workload(model=QWEN, packing=True)
+    assert completed(w, locate(QWEN)).padded
+    assert not completed(w.but(attn_implementation="flash_attention_2"), locate(QWEN)).padded
+
+
 def test_what_cannot_be_traced_falls_back_and_says_so(monkeypatch):
     from trimtab.forecasting import forecast as room
 

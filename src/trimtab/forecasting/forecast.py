@@ -93,6 +93,8 @@ def completed(w: Workload, source: Source) -> Workload:
         and source.family in ("resnet", "convnext", "swin")
     ):
         changes["attn_implementation"] = "eager"  # no fused attention in these
+    if w.packing and w.attn_implementation != "flash_attention_2":
+        changes["padded"] = True  # a block mask is built; flash attention takes the borders instead
     return w.but(**changes) if changes else w
 
 
@@ -243,5 +245,6 @@ def _notes(w: Workload, source: Source, instant: bool) -> list[str]:
     if w.quantised and source.known and source.known.experts:
         notes.append("experts that transformers holds as one block are not quantised by bitsandbytes: they stay 16-bit")
     if w.packing:
-        notes.append("packing fills every row to max_length")
+        mask = "" if w.attn_implementation == "flash_attention_2" else " and needs a block mask"
+        notes.append(f"packing fills every row to max_length{mask}")
     return notes

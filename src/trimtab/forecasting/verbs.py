@@ -13,7 +13,6 @@ from trimtab.forecasting.result import Forecast
 from trimtab.plan import catalogue as known
 from trimtab.plan.catalogue import Card
 from trimtab.spec.workload import Workload
-from trimtab.store import Store
 
 Say = Callable[[str], None] | None
 
@@ -72,6 +71,8 @@ def stored(out: str | Path | None) -> list[dict[str, Any]]:
     """The forecasts of a folder's runs; none where there is no store yet."""
     if out is None or not (Path(out) / "trimtab.db").exists():
         return []
+    from trimtab.store import Store  # a database library: not for those who have no runs yet
+
     store = Store(Path(out))
     try:
         return store.forecasts()
