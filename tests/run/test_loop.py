@@ -29,6 +29,9 @@ class Hooks:
             if m.id in self.stop.get("who", ()) and share in self.stop
         }
 
+    def restored(self, cohort):
+        pass
+
     def stopped(self, member):
         self.ended.append(member.id)
 

@@ -71,6 +71,21 @@ def test_the_rehearsal_changes_nothing(tiny_base, small_data, recipe):
     assert torch.equal(weights_after(rehearsed), weights_after(Cohort(tiny_base, [r], small_data)))
 
 
+def test_a_run_that_goes_on_is_not_rehearsed_again(tiny_base, small_data, recipe, tmp_path):
+    """Its measurement stays, and so do the gradients of the step that it was in."""
+    from trimtab.run.machine import look
+    from trimtab.store import Store
+    from trimtab.tune.expectation import Expectation
+
+    cohort, store = Cohort(tiny_base, [recipe.but(gradient_accumulation_steps=2)], small_data), Store(tmp_path)
+    ((loss, tokens),) = cohort.forward_backward(cohort.members)
+    cohort.members[0].accumulate(loss, tokens)
+    before = cohort.members[0].optimizer.flats[0].grad.clone()
+    Expectation(store, look(1), print).rehearse(cohort, "bundled:tiny")
+    assert store.forecasts() == []
+    assert torch.equal(cohort.members[0].optimizer.flats[0].grad, before)
+
+
 def test_one_example_that_does_not_fit_is_one_sentence(tiny_base, small_data, recipe):
     cohort = Cohort(tiny_base, [recipe], small_data)
     Small(cohort, 0)

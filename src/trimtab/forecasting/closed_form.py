@@ -33,7 +33,6 @@ class Shape:
     kv_width: int
     linears: dict[str, tuple[int, int]]
     tied: bool
-    expert_parameters: int = 0
 
 
 def shape_of(model: Model) -> Shape:
@@ -48,7 +47,6 @@ def shape_of(model: Model) -> Shape:
         intermediate=_value(c, "intermediate_size", "n_inner") or 4 * hidden,
         kv_width=(c.get("num_key_value_heads") or heads) * head, linears=model.linears,
         tied=bool(c.get("tie_word_embeddings")),
-        expert_parameters=(model.experts or {}).get("parameters_per_layer", 0) * layers,
     )  # fmt: skip
 
 

@@ -18,12 +18,11 @@ from trimtab.data.prepare import Tokenised
 from trimtab.data.tokens import Tokens
 from trimtab.forecasting import step
 from trimtab.forecasting.meter import Meter
+from trimtab.forecasting.step import Times
 from trimtab.forecasting.timeline import Block, Event, Place
 from trimtab.run.cohort import Base, Cohort, token_losses
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import Workload
-
-Times = Callable[[int | None], int]  # how often a layer of the short model stands in the deep one
 
 
 class Vector(NamedTuple):

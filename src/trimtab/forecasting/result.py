@@ -50,10 +50,6 @@ class Duration:
     steps: int | None
     basis: str
 
-    @property
-    def total(self) -> float | None:
-        return None if self.steps is None else self.step * self.steps
-
 
 @dataclass(frozen=True)
 class Forecast:

@@ -11,7 +11,6 @@ from trimtab.forecasting import forecast as forecasts
 from trimtab.forecasting import solve as solving
 from trimtab.forecasting.result import Forecast
 from trimtab.plan import catalogue as known
-from trimtab.plan.catalogue import Card
 from trimtab.spec.workload import Workload
 
 Say = Callable[[str], None] | None
@@ -28,9 +27,8 @@ def forecast(
     say: Say = None,
 ) -> dict[str, Any]:
     """Memory, fit and time of a recipe or workload file, or of `own` settings (at least "model"). `gpu` as "24GB" or a name."""
-    card, count = ask.card_of(gpu)
-    w = ask.workload(file, settings, own or {}, card, count)
-    return _asker(card, instant, out, say)(w).as_dict()
+    w, asker = _asked(file, settings, own, gpu, instant, out, say)
+    return asker(w).as_dict()
 
 
 def solve(
@@ -45,9 +43,7 @@ def solve(
     say: Say = None,
 ) -> dict[str, Any]:
     """`what`: "micro_batch" or "cutoff" (the largest that fits), or "method" (what each cheaper option saves)."""
-    card, count = ask.card_of(gpu)
-    w = ask.workload(file, settings, own or {}, card, count)
-    asker = _asker(card, instant, out, say)
+    w, asker = _asked(file, settings, own, gpu, instant, out, say)
     if what == "method":
         return {"what": what, "rows": solving.cheaper(w, asker)}
     if what == "micro_batch":
@@ -57,9 +53,15 @@ def solve(
     return solving.largest(w.but(max_length=64), "max_length", asker, locate(w.model).positions)
 
 
-def _asker(card: Card | None, instant: bool, out: str | Path | None, say: Say) -> Callable[[Workload], Forecast]:
+def _asked(
+    file: str | Path | None, settings: Sequence[str], own: Mapping[str, Any] | None, gpu: str | None, instant: bool,
+    out: str | Path | None, say: Say,
+) -> tuple[Workload, Callable[[Workload], Forecast]]:  # fmt: skip
+    """What is to be forecast, and how to forecast it or anything like it on the same card."""
+    card, count = ask.card_of(gpu)
     rows = stored(out)
-    return lambda w: forecasts.forecast(w, card, instant, calibrate.known(w.device, rows), say or (lambda _: None))
+    asker = lambda w: forecasts.forecast(w, card, instant, calibrate.known(w.device, rows), say or (lambda _: None))  # noqa: E731
+    return ask.workload(file, settings, own or {}, card, count), asker
 
 
 def residuals(out: str | Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from trimtab.spec.status import Status
 class Hooks(Protocol):
     """What the loop tells, and what it asks. `evaluated` answers with the members to stop and why."""
 
+    def restored(self, cohort: Cohort) -> None: ...
     def stepped(self, member: Member, numbers: dict[str, Any]) -> None: ...
     def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, Stop]: ...
     def stopped(self, member: Member) -> None: ...
@@ -28,6 +29,7 @@ def train(cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: flo
     """Train `cohort` (called `name` on disk) to its end; members with a checkpoint go on from it, stopped ones too."""
     checkpoints = Checkpoints(folder, name)
     checkpoints.restore(cohort)
+    hooks.restored(cohort)
     saved = cohort.clock()
     for place, share in enumerate(cohort.shares):
         while members := [m for m in cohort.running if m.progress.step < m.steps_at(share)]:

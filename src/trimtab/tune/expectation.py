@@ -32,12 +32,12 @@ class Expectation:
         self.store, self.machine, self.note = store, machine, note
 
     def rehearse(self, cohort: Cohort, model: str) -> None:
-        """Forecast, then the longest batch of a cohort that has not begun; both into the store."""
+        """Forecast, then the longest batch, both into the store. A cohort that goes on keeps what it had, gradients too."""
+        if any(m.progress.step or m.progress.micro for m in cohort.members):
+            return
         card = Card(self.machine.name, int(self.machine.memory_gb * 1e9))
         for member, predicted in zip(cohort.members, self._predicted(cohort, model, card), strict=True):
             self.store.save_forecast(member.id, predicted)
-        if any(m.progress.step or m.progress.micro for m in cohort.members):
-            return
         for m in cohort.members:
             m.optimizer.prepare()
         took = peak_of(cohort.rehearse, _resident(cohort), self.machine.device)

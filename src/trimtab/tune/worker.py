@@ -185,7 +185,6 @@ class Worker:
                 m.id, status=Status.RUNNING, reason=None, cohort=name, total_steps=m.total_steps, result={"cause": None}
             )
         base.say, cohort.shrunk = self.watcher.note, self._shrunk
-        self.expectation.rehearse(cohort, models.resolve(self.model, self.watcher.note))
         self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
         train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every)
         for m in cohort.members:  # also those that had ended when an earlier process was killed
@@ -273,6 +272,9 @@ class _Hooks:
 
     def __init__(self, worker: Worker, cohort: Cohort, stop: StopRule | None):
         self.worker, self.cohort, self.stop = worker, cohort, stop
+
+    def restored(self, cohort: Cohort) -> None:
+        self.worker.expectation.rehearse(cohort, models.resolve(self.worker.model, self.worker.watcher.note))
 
     def stepped(self, member: Member, numbers: dict[str, Any]) -> None:
         self.worker.store.log_steps([{"run": member.id, **numbers}])
