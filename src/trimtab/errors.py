@@ -7,7 +7,8 @@ TrimtabError                 anything trimtab says on purpose
 │   ├── ModelError           a model that cannot be found or used
 │   ├── AssetError           a bundled asset that could not be fetched or does not match its hash
 │   ├── SpaceError           not enough disk space for what is asked
-│   └── StoreError           a run, study or store that is not there or is busy
+│   ├── StoreError           a run, study or store that is not there or is busy
+│   └── PlanError            no plan can be made: too little data, or nothing fits
 ├── ForecastRefused          a model that cannot be traced: the forecast falls back to a closed form, and says so
 └── RunError                 a run that cannot go on; exit code 1
 """
@@ -52,6 +53,10 @@ class SpaceError(InputError):
 
 
 class StoreError(InputError):
+    pass
+
+
+class PlanError(InputError):
     pass
 
 

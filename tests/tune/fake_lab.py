@@ -23,6 +23,9 @@ class FakeLab:
         return Facts(model="m", model_name="m", family="llama", parameters=10**8, hidden_size=1000, positions=2048, data="d", examples=400,
                      tokens=20_000, label_tokens=9_000, length_99=60, length_max=64, device="cpu", memory_gb=8, bf16=False)  # fmt: skip
 
+    def ask(self):
+        return None
+
     def describe_data(self, max_length):
         return {"name": "d", "form": "messages", "examples": {"train": 400}, "split": "seed 0", "dropped_empty": 0, "dropped_all_masked": 0,
                 "tokens": 20_000, "masked_share": 0.5, "lengths": {"50": 40}, "max_length": max_length, "cut_examples": 0,

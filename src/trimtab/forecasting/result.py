@@ -66,6 +66,20 @@ class Forecast:
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
 
+    @property
+    def fits(self) -> bool:
+        """With the margin."""
+        return self.fit == Fit.FITS
+
+    @property
+    def used(self) -> int:
+        return self.memory.used
+
+    @property
+    def seconds(self) -> tuple[float, float, float] | None:
+        """Of one optimizer step: middle, low, high."""
+        return (self.duration.step, self.duration.low, self.duration.high) if self.duration else None
+
     def as_dict(self) -> dict[str, Any]:
         found = asdict(self)
         return {**found, "memory": {**found["memory"], "used": self.memory.used}}

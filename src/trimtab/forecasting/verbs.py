@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trimtab.errors import ForecastRefused
 from trimtab.forecasting import ask, calibrate
 from trimtab.forecasting import forecast as forecasts
 from trimtab.forecasting import solve as solving
 from trimtab.forecasting.result import Forecast
 from trimtab.plan import catalogue as known
+from trimtab.plan.catalogue import Card
 from trimtab.spec.workload import Workload
 
 Say = Callable[[str], None] | None
@@ -27,8 +29,8 @@ def forecast(
     say: Say = None,
 ) -> dict[str, Any]:
     """Memory, fit and time of a recipe or workload file, or of `own` settings (at least "model"). `gpu` as "24GB" or a name."""
-    w, asker = _asked(file, settings, own, gpu, instant, out, say)
-    return asker(w).as_dict()
+    w, ask_for = _asked(file, settings, own, gpu, instant, out, say)
+    return ask_for(w).as_dict()
 
 
 def solve(
@@ -43,14 +45,14 @@ def solve(
     say: Say = None,
 ) -> dict[str, Any]:
     """`what`: "micro_batch" or "cutoff" (the largest that fits), or "method" (what each cheaper option saves)."""
-    w, asker = _asked(file, settings, own, gpu, instant, out, say)
+    w, ask_for = _asked(file, settings, own, gpu, instant, out, say)
     if what == "method":
-        return {"what": what, "rows": solving.cheaper(w, asker)}
+        return {"what": what, "rows": solving.cheaper(w, ask_for)}
     if what == "micro_batch":
-        return solving.largest(w, "per_device_train_batch_size", asker, w.examples)
+        return solving.largest(w, "per_device_train_batch_size", ask_for, w.examples)
     from trimtab.forecasting.source import locate
 
-    return solving.largest(w.but(max_length=64), "max_length", asker, locate(w.model).positions)
+    return solving.largest(w.but(max_length=64), "max_length", ask_for, locate(w.model).positions)
 
 
 def _asked(
@@ -59,9 +61,25 @@ def _asked(
 ) -> tuple[Workload, Callable[[Workload], Forecast]]:  # fmt: skip
     """What is to be forecast, and how to forecast it or anything like it on the same card."""
     card, count = ask.card_of(gpu)
+    return ask.workload(file, settings, own or {}, card, count), asker(card, instant, out, say)
+
+
+def asker(
+    card: Card | None, instant: bool = False, out: str | Path | None = None, say: Say = None, fall_back: bool = False
+) -> Callable[[Workload], Forecast]:
+    """Forecasts on one card. `fall_back`: where there is no closed form, trace in spite of `instant`."""
     rows = stored(out)
-    asker = lambda w: forecasts.forecast(w, card, instant, calibrate.known(w.device, rows), say or (lambda _: None))  # noqa: E731
-    return ask.workload(file, settings, own or {}, card, count), asker
+
+    def forecast(w: Workload) -> Forecast:
+        known = calibrate.known(w.device, rows)
+        try:
+            return forecasts.forecast(w, card, instant, known, say or (lambda _: None))
+        except ForecastRefused:
+            if not (instant and fall_back):
+                raise
+            return forecasts.forecast(w, card, False, known, say or (lambda _: None))
+
+    return forecast
 
 
 def residuals(out: str | Path) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""Facts and the user's own values -> a plan: a recipe whose every setting says where it comes from.
+"""Facts and a person's own values -> a plan: every setting with value, reason, source, range; warnings; what to try next.
 
-The user's value always wins, and what the rule would have said stays visible.
+The person's value always wins, and what the rule would have said stays visible.
 """
 
 from __future__ import annotations
@@ -9,53 +9,133 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trimtab.errors import PlanError
+from trimtab.plan import couplings, experiments
 from trimtab.plan.facts import Facts
-from trimtab.plan.rules import STEPS, Setting
+from trimtab.plan.fitting import Answer, Ask, Way, workload
+from trimtab.plan.precedents import Precedent
+from trimtab.plan.rules import STEPS, Setting, precedents_of, yours
 from trimtab.spec.recipe import Recipe
+
+FEWEST = 8  # to train on, after validation and test were set aside
+FEW = 50
 
 
 @dataclass(frozen=True)
 class Plan:
-    recipe: Recipe
+    """`recipe` is None where our own loop cannot train it; `forecast` where none could be asked."""
+
+    facts: Facts
+    recipe: Recipe | None
     settings: dict[str, Setting]
     warnings: tuple[str, ...]
+    couplings: tuple[couplings.Coupling, ...]
+    experiments: tuple[experiments.Experiment, ...]
+    precedents: tuple[Precedent, ...]
+    forecast: Answer | None
+
+    def value(self, name: str) -> Any:
+        return self.settings[name].value
+
+    def trainable(self) -> Recipe:
+        """The recipe for our own loop; PlanError where only another trainer can run the plan."""
+        if self.recipe is None:
+            raise PlanError(
+                f"{self.facts.model} would need {self.settings['trainer'].reason}; see: trimtab plan {self.facts.model} {self.facts.data}"
+            )
+        return self.recipe
 
     def as_rows(self) -> list[dict[str, Any]]:
-        return [{"setting": name, **asdict(s)} for name, s in self.settings.items()]
+        """The settings of a recipe, for a study's record."""
+        return [{"setting": name, **asdict(s)} for name, s in self.settings.items() if name in Recipe.model_fields]
 
     def comments(self) -> dict[str, str]:
         return {name: s.reason for name, s in self.settings.items()}
 
 
-def make_plan(facts: Facts, own: Mapping[str, Any] | None = None) -> Plan:
-    own = dict(own or {})
-    chosen: dict[str, Any] = dict(own)
+def make_plan(facts: Facts, own: Mapping[str, Any] | None = None, ask: Ask | None = None) -> Plan:
+    """`ask` forecasts a workload; without it the micro-batch is a cautious guess. Raises PlanError."""
+    _check(facts)
+    own = {k: v for k, v in (own or {}).items() if (k, v) != ("method", "auto")}
+    chosen: dict[str, Any] = {**own, "own": frozenset(own)}
     settings: dict[str, Setting] = {}
     for step in STEPS:
-        for name, setting in step(facts, chosen).items():
-            if name in own:
-                setting = Setting(
-                    own[name], f"yours; the rule says {setting.value} ({setting.reason})", "you", setting.range
-                )
+        for name, rule in step(facts, chosen, ask).items():
+            setting = yours(own[name], rule) if name in own else rule
             settings[name] = setting
             chosen[name] = setting.value
     for name in own.keys() - settings.keys():
-        settings[name] = Setting(own[name], "yours", "you")
-    recipe = Recipe(
-        model=facts.model, data=facts.data, fingerprint=facts.fingerprint, **{n: s.value for n, s in settings.items()}
-    )
-    return Plan(recipe, settings, tuple(_warnings(facts, recipe)))
+        settings[name] = yours(own[name], None)
+    recipe = _recipe(facts, settings)
+    forecast = _forecast(facts, chosen, settings, ask)
+    return Plan(
+        facts, recipe, settings, tuple(_warnings(facts, settings)), tuple(couplings.fired(facts, settings)),
+        tuple(experiments.proposed(facts, settings, forecast)), tuple(precedents_of(facts, chosen)), forecast,
+    )  # fmt: skip
 
 
-def _warnings(facts: Facts, recipe: Recipe) -> list[str]:
-    found = []
-    if facts.examples < 50:
-        found.append(f"{facts.examples} examples are too few for any advice to be sure")
-    if facts.length_max > recipe.max_length:
-        found.append(f"examples longer than {recipe.max_length} tokens are cut from the answer's end")
-    steps = recipe.steps(facts.examples)
-    if steps < 100:
-        found.append(f"{steps} optimizer steps are few: below 100 the learning rate's optimum moves up")
+def _recipe(facts: Facts, settings: Mapping[str, Setting]) -> Recipe | None:
+    if settings["trainer"].value != "trimtab":
+        return None
+    values = {n: s.value for n, s in settings.items() if n in Recipe.model_fields}
+    return Recipe(model=facts.model, data=facts.data, fingerprint=facts.fingerprint, **values)
+
+
+def _forecast(
+    facts: Facts, chosen: Mapping[str, Any], settings: Mapping[str, Setting], ask: Ask | None
+) -> Answer | None:
+    """Of exactly what was planned."""
+    if ask is None:
+        return None
+    changes = {"use_liger_kernel": settings["use_liger_kernel"].value} if settings["use_liger_kernel"].value else {}
+    sharding = str(settings["sharding"].value)
+    if sharding != "none":
+        changes |= {"sharding": sharding.removesuffix(" with offload")} | (
+            {"offload": True} if sharding.endswith("offload") else {}
+        )
+    if settings["optim"].value not in ("adamw_torch", "adam", "sgd"):
+        changes["optim"] = settings["optim"].value
+    way = Way(settings["method"].value, settings["trainer"].value, settings["max_length"].value, tuple(changes.items()))
+    micro, keep = settings["per_device_train_batch_size"].value, not settings["gradient_checkpointing"].value
+    return ask(workload(facts, chosen, way, micro, keep))
+
+
+def _check(facts: Facts) -> None:
+    if facts.examples < FEWEST:
+        raise PlanError(
+            f"{facts.data} leaves {facts.examples} examples to train on, at least {FEWEST} are needed and advice is worth something from about "
+            f"{FEW}; with so few, put them into the prompt instead"
+        )
+    if facts.duplicates is not None and facts.examples * (1 - facts.duplicates) < 2:
+        raise PlanError(
+            f"all {facts.examples} examples of {facts.data} are copies of one another, so there is nothing to learn but one answer; "
+            "give examples that differ"
+        )
+    if facts.task == "classification" and facts.distinct_answers == 1:
+        raise PlanError(
+            f"{facts.data} has one label only, so a classifier would learn to say it always; add examples of another label"
+        )
+
+
+def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
+    found = list(facts.assumed)
+    cutoff = settings["max_length"].value
+    if facts.examples < FEW:
+        found.append(
+            f"{facts.examples} examples are too few for any advice to be sure; examples in the prompt, or about {FEW} of them, would do more"
+        )
+    if facts.distinct_answers == 1:
+        found.append("all answers are the same: the model will learn to say it always")
+    if facts.length_max > cutoff:
+        more = ": 1 % or more" if facts.length_99 > cutoff else ""
+        found.append(f"examples longer than {cutoff} tokens are cut from the answer's end{more}")
+    steps = facts.examples * settings["num_train_epochs"].value / settings["effective_batch"].value
+    if "max_steps" not in settings and steps < 100:
+        found.append(f"{steps:.0f} optimizer steps are few: below 100 the learning rate's optimum moves up")
+    if facts.duplicates and facts.duplicates > 0.05:
+        found.append(
+            f"{facts.duplicates:.0%} of the examples are near-copies of others: the model sees them that much more often"
+        )
     if not facts.has_template:
         found.append("the model has no chat template: examples are plain text, one message a line")
     return found

@@ -1,206 +1,310 @@
 """The starting rules, one numbered step each. Takes facts and what is already chosen, gives value, reason, source, range.
 
-Numbers and formulas are read from rules.json (and makers.json), so that the page a stranger can check is the page that
-decides. Published precedents, traced memory and time join here later: each rule already returns its source and range.
+Numbers and formulas are read from rules.json, published practice from recipes.csv, measured rates from sweep.csv, so that
+the pages a stranger can check are the pages that decide. Memory comes from the forecast that is handed in.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from trimtab.plan.facts import Facts
+from trimtab.plan import rates
+from trimtab.plan.facts import TASKS, Facts
+from trimtab.plan.fitting import Ask, fit
+from trimtab.plan.precedents import Precedent, Query, family_of, nearest, quantile
+from trimtab.plan.table import compute, table
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One decided setting. `range` is what reasonable people use; None where there is no meaningful one."""
+    """One decided setting. `range` is what reasonable people use (None: no meaningful one); `inputs` what it was decided from."""
 
     value: Any
     reason: str
     source: str
     range: tuple[float, float] | None = None
+    inputs: tuple[tuple[str, Any], ...] = ()
 
 
-Chosen = Mapping[str, Any]
-Rule = Callable[[Facts, Chosen], dict[str, Setting]]
-_TUNING = "docs/rules.md"
+Chosen = dict[str, Any]
+Rule = Callable[[Facts, Chosen, Ask | None], dict[str, Setting]]
+CSV = "recipes.csv"
 
 
-@cache
-def table() -> dict[str, Any]:
-    return json.loads((Path(__file__).parent / "rules.json").read_text(encoding="utf-8"))
+def method(facts: Facts, _chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """1. LoRA for language models, full for small encoders and vision, unless it is asked for otherwise; 4-bit only where needed."""
+    if facts.task in ("vision", "classification") and facts.billions < 1.5:
+        return {
+            "method": Setting(
+                "full", "small encoders and vision models are trained whole", "recipes.csv: most of their rows"
+            )
+        }
+    return {"method": Setting("auto", "LoRA forgets less than full fine-tuning and needs a fraction of its memory; 4-bit where it must be",
+                              "LoRA Learns Less and Forgets Less")}  # fmt: skip
 
 
-@cache
-def makers() -> list[dict[str, Any]]:
-    return json.loads((Path(__file__).parent / "makers.json").read_text(encoding="utf-8"))
-
-
-def compute(formula: str, **names: float) -> float:
-    """A formula of rules.json, with clip, min, sqrt and the given names; nothing else is reachable."""
-    allowed = {"clip": lambda x, low, high: min(max(x, low), high), "min": min, "sqrt": math.sqrt}
-    return float(eval(formula, {"__builtins__": {}}, {**allowed, **names}))
-
-
-def method(_facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
-    """1. LoRA, unless it is asked for otherwise."""
-    return {
-        "method": Setting(
-            "lora",
-            "forgets less than full fine-tuning and needs a fraction of its memory",
-            "LoRA Learns Less and Forgets Less",
-        )
-    }
-
-
-def adapter(facts: Facts, chosen: Chosen) -> dict[str, Setting]:
+def adapter(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
     """2. Rank, alpha, dropout and targets."""
-    lora = table()["lora"]
+    lora, near = table()["lora"], precedents_of(facts, chosen)
     big = facts.label_tokens > 20_000_000
     rank = lora["rank_big_data"] if big else lora["rank"]
-    scale = 2 * chosen.get("r", rank)
-    short = facts.examples < 10_000
+    alpha = 2.0 * chosen.get("r", rank)
+    worn = facts.examples < 10_000 and epochs_of(facts) >= 3
+    dropout = lora["dropout"] if worn and facts.device != "cpu" else 0.0
     return {
-        "r": Setting(rank, f"{facts.label_tokens:,} answer tokens " + ("need room" if big else "fit a small rank"),
-                     "rules.json lora.rank; sweep: rank 4 to 128 differ by 0.006 nats (median)", (8, 64)),
-        "lora_alpha": Setting(float(scale), "twice the rank, the commonest choice", "rules.json lora.alpha", (scale / 2, scale)),
-        "lora_dropout": Setting(0.0 if facts.device == "cpu" and short else lora["dropout"],
-                                "0 to 0.05 makes little difference at few epochs; 0 is the faster", "rules.json lora.dropout", (0, 0.1)),
+        "r": Setting(rank, f"{facts.label_tokens:,} answer tokens " + ("need room" if big else "fit a small rank") + "; from 4 to 128 it changes the loss "
+                     "by 0.006 nats (median of 35 models)", "rules.json lora.rank; sweep.csv", (8, 64), practice(near, "r")),
+        "lora_alpha": Setting(alpha, "twice the rank, the commonest choice", "rules.json lora.alpha", (alpha / 2, alpha), practice(near, "lora_alpha")),
+        "lora_dropout": Setting(dropout, "few examples, several times: a little" if dropout else "0 is the faster, and up to 0.05 makes little difference",
+                                "rules.json lora.dropout", (0, 0.1), practice(near, "lora_dropout")),
         "target_modules": Setting("all-linear", "all linear layers beat attention only", "LoRA Without Regret; QLoRA"),
     }  # fmt: skip
 
 
-def epochs(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
-    """3. Passes over the data, by its size."""
-    formula = table()["epochs"]["llm_sft"]
-    value = compute(formula, n=facts.examples)
-    return {
-        "num_train_epochs": Setting(
-            round(value, 1),
-            f"{facts.examples:,} examples",
-            f"rules.json epochs: {formula}, 22 published runs, 68 % within 2x",
-            (round(value / 2, 1), round(value * 2, 1)),
-        )
-    }
-
-
-def batch(facts: Facts, chosen: Chosen) -> dict[str, Setting]:
-    """4. Effective batch by method, lowered until there are at least 100 optimizer steps; micro-batch by device."""
-    size = int(table()["batch"][chosen["method"]])
-    least = table()["epochs"]["min_optimizer_steps"]
-    reason = f"the usual for {chosen['method']}"
-    while size > 4 and "max_steps" not in chosen and facts.examples * chosen["num_train_epochs"] / size < least:
-        size //= 2
-        reason = f"lowered so that the run has about {least} optimizer steps"
-    rule = min(size, 8, max(1, size // chosen.get("gradient_accumulation_steps", 1)))
-    micro = chosen.get("per_device_train_batch_size", rule)
-    pieces = max(1, round(size / micro))
-    if micro * pieces != size:
-        reason = f"the nearest to {size} ({reason}) with your micro-batch"
-    return {
-        "per_device_train_batch_size": Setting(rule, "processor and small cards gain nothing from more" if facts.device == "cpu"
-                                               else "a cautious start until memory is forecast", _TUNING, (1, size)),
-        "gradient_accumulation_steps": Setting(pieces, f"effective batch {micro * pieces}: {reason}", "rules.json batch", (1, size)),
-    }  # fmt: skip
-
-
-def learning_rate(facts: Facts, chosen: Chosen) -> dict[str, Setting]:
-    """5. The rate: the model's own makers first, else the rule for method and size; then √batch from its reference batch."""
-    effective = chosen["per_device_train_batch_size"] * chosen["gradient_accumulation_steps"]
-    value, source, reason = _maker_rate(facts, chosen, effective) or _rule_rate(facts, chosen, effective)
-    return {"learning_rate": Setting(_round(value), reason, source, (_round(value / 5), _round(value * 5)))}
-
-
-def _maker_rate(facts: Facts, chosen: Chosen, effective: int) -> tuple[float, str, str] | None:
-    name = f"{facts.model} {facts.model_name}".lower()
-    for recipe in makers():
-        if all(part in name for part in recipe["matches"]):
-            times = 10 if chosen["method"] == "lora" and recipe["method"] == "full" else 1
-            value = recipe["learning_rate"] * times * math.sqrt(effective / recipe["batch"])
-            step = ", ten times that for LoRA (LoRA Without Regret)" if times == 10 else ""
-            reason = (
-                f"the model's makers use {recipe['learning_rate']:g} for full fine-tuning at batch {recipe['batch']}{step}, "
-                f"times √({effective}/{recipe['batch']})"
-            )
-            return value, recipe["source"], reason
-    return None
-
-
-def _rule_rate(facts: Facts, chosen: Chosen, effective: int) -> tuple[float, str, str]:
-    rules = {r["when"]: r for r in table()["lr"]}
-    if chosen["method"] == "full":
-        rule = rules["llm full (sft, vlm-sft, cpt)"]
-        value = compute(rule["formula"], N_B=facts.billions)
-    elif facts.hidden_size:
-        rule = rules["llm lora/qlora, hidden size known"]
-        value = compute(rule["formula"], h=facts.hidden_size, B=effective)
-        return (
-            value,
-            f"rules.json: {rule['formula']} (fit to a sweep of 35 models)",
-            f"LoRA on hidden size {facts.hidden_size}, batch {effective}",
-        )
-    else:
-        value, rule = (2e-4 if facts.billions <= 40 else 1e-4), rules["llm lora/qlora"]
-    most = table()["lr_batch_scaling"]["max_factor"]
-    factor = min(most, max(1 / most, math.sqrt(effective / rule["ref_batch"])))
-    return (
-        value * factor,
-        f"rules.json: {rule['formula']}",
-        f"{facts.billions:.2g}B parameters, times √({effective}/{rule['ref_batch']})",
-    )
-
-
-def schedule(_facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
-    """6. Warm-up, decay, weight decay and clipping."""
-    rules = table()
-    return {
-        "lr_scheduler_type": Setting(rules["scheduler"], "decays to zero, so that the end of the run is comparable", "rules.json scheduler"),
-        "warmup_steps": Setting(rules["warmup_ratio"]["llm"], "as a share of all steps", "rules.json warmup_ratio", (0.03, 0.1)),
-        "weight_decay": Setting(rules["weight_decay"]["llm"], "has no effect on LoRA at usual rates and run lengths",
-                                "rules.json weight_decay; Wang & Aitchison time scale", (0, 0.1)),
-        "max_grad_norm": Setting(rules["max_grad_norm"], "the usual", "rules.json max_grad_norm", (0.3, 1.0)),
-    }  # fmt: skip
-
-
-def length(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
-    """7. Cutoff: the 99th percentile rounded up to 64 (128 above 4k), never above the model's positions."""
+def length(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """3. Cutoff: the 99th percentile rounded up to 64 (128 above 4k), never above the model's positions."""
     grain = 128 if facts.length_99 > 4096 else 64
     wanted = max(grain, math.ceil(facts.length_99 / grain) * grain)
     if facts.length_max <= wanted * 1.1:
         wanted = max(grain, math.ceil(facts.length_max / grain) * grain)
     value = min(wanted, facts.positions or wanted)
-    held = (
-        "all examples fit"
-        if facts.length_max <= value
-        else f"99 % of examples fit; the longest has {facts.length_max:,} tokens"
+    held = f"99 % of examples fit; the longest has {facts.length_max:,} tokens"
+    if facts.length_99 > value:
+        held = f"all the positions that the model has; 1 % of examples are longer than {facts.length_99:,} tokens"
+    if facts.length_max <= value:
+        held = "all examples fit"
+    near = precedents_of(facts, chosen)
+    return {"max_length": Setting(value, held, f"rules.json cutoff: {table()['cutoff']}", (facts.length_99, max(value, facts.length_max)),
+                                  practice(near, "max_length"))}  # fmt: skip
+
+
+def epochs(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """4. Passes over the data, by its size; at most three where risk is tight."""
+    formula, value = epochs_formula(facts), epochs_of(facts)
+    reason = f"{facts.examples:,} examples"
+    if facts.risk == "tight" and value > 3:
+        value, reason = 3.0, f"{reason} would bear {value:g}; more passes entrench, and risk is tight"
+    source = f"rules.json epochs: {formula}" + (
+        ", 22 published runs, 68 % within 2x" if facts.task not in ("classification", "vision") else ""
     )
+    return {"num_train_epochs": Setting(round(value, 1), reason, source, (round(value / 2, 1), round(value * 2, 1)),
+                                        practice(precedents_of(facts, chosen), "num_train_epochs"))}  # fmt: skip
+
+
+def batch(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """5. Effective batch by method, lowered until there are at least 100 optimizer steps, a multiple of the devices."""
+    kind = (
+        "cls"
+        if facts.task == "classification"
+        else "vision"
+        if facts.task == "vision"
+        else "lora"
+        if chosen["method"] == "auto"
+        else chosen["method"]
+    )
+    size, least = int(table()["batch"][kind]), table()["epochs"]["min_optimizer_steps"]
+    reason = f"the usual for {kind if kind != 'cls' else 'classifiers'}"
+    while size > 4 and "max_steps" not in chosen and facts.examples * chosen["num_train_epochs"] / size < least:
+        size //= 2
+        reason = f"lowered so that the run has about {least} optimizer steps"
+    size = max(1, round(size / facts.devices)) * facts.devices
+    fixed = [chosen.get(k) for k in ("per_device_train_batch_size", "gradient_accumulation_steps")]
+    if all(fixed):
+        size, reason = fixed[0] * fixed[1] * facts.devices, "your micro-batch and accumulation"  # type: ignore[operator]
+    elif unit := next((f * facts.devices for f in fixed if f), None):
+        nearest_to = max(1, round(size / unit)) * unit
+        reason = reason if nearest_to == size else f"the nearest to {size} ({reason}) with yours"
+        size = nearest_to
+    return {"effective_batch": Setting(size, reason, "rules.json batch", (max(1, size // 2), size * 4),
+                                       practice(precedents_of(facts, chosen), "effective_batch"))}  # fmt: skip
+
+
+def memory(facts: Facts, chosen: Chosen, ask: Ask | None) -> dict[str, Setting]:
+    """6. What fits: method, trainer, cutoff, micro-batch, accumulation, checkpointing, fused kernels, sharding."""
+    found = fit(facts, chosen, ask)
+    way, answer = found.way, found.answer
+    room = f"{facts.card or 'this machine'}" + (
+        f", {answer.used / 2**30:.1f} of {facts.memory_gb:.1f} GiB by the forecast"
+        if answer
+        else "; no forecast could be asked"
+    )
+    changes = dict(way.changes)
+    forecast = "forecast of peak memory" if answer else "a cautious start"
+    settings = {
+        "method": Setting(way.method, f"{way.why or 'fits as it is'} ({room})" if chosen["method"] == "auto" else f"asked for ({room})", forecast),
+        "trainer": Setting(way.trainer, "trimtab's own loop trains it" if way.trainer == "trimtab" else "our own loop does not train this; transformers' Trainer, LLaMA-Factory, TRL or Axolotl do", forecast),
+        "per_device_train_batch_size": Setting(found.micro, f"the largest that fits and is worth it ({room})", forecast, (1, chosen["effective_batch"])),
+        "gradient_accumulation_steps": Setting(found.accumulation, _product(found.micro, found.accumulation, facts.devices), "effective batch / micro-batch", (1, chosen["effective_batch"])),
+        "gradient_checkpointing": Setting(found.checkpointing, "kept activations would not fit; costs a third more time" if found.checkpointing and answer else "activations fit: no need to compute them twice", forecast),
+        "use_liger_kernel": Setting(changes.get("use_liger_kernel", False), "the card needs it" if changes.get("use_liger_kernel") else "not needed to fit", forecast),
+        "sharding": Setting(changes.get("sharding", "none") + (" with offload" if changes.get("offload") else ""), way.why if "sharding" in changes else "one device holds it", forecast),
+        "optim": Setting(changes.get("optim", "adamw_torch"), "small states, to fit" if "optim" in changes else "AdamW, the usual", forecast if "optim" in changes else CSV),
+    }  # fmt: skip
+    if way.max_length != chosen["max_length"]:
+        settings["max_length"] = Setting(way.max_length, f"{chosen['max_length']:,} would cover the data, but no longer fits ({room}); what is longer is cut", forecast,
+                                         (way.max_length, chosen["max_length"]))  # fmt: skip
+    return settings
+
+
+def learning_rate(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """7. The rate: makers first, else measured models or a rule joined with published practice; then task and risk."""
+    query = query_of(facts, chosen)
+    found = rates.decide(query)
+    value, reason, low, high = found.value, found.reason, *found.range
+    for name, factor, why in _leanings(facts):
+        value = rates.rounded(value * factor)
+        reason += f"; times {factor:g} for {name} ({why})"
+    inputs = [("from", found.source), ("joined", found.value)]
+    inputs += [("rule", f"{found.rule:.2g}: {found.rule_text}")] if found.rule else []
+    inputs += (
+        [("published", f"{found.prior:.2g}: weighted median of {len(found.nearest)} recipes")] if found.prior else []
+    )
+    inputs += (
+        [("makers", f"{found.maker.learning_rate:g} at batch {found.maker.batch or 0:g}: {found.maker.link}")]
+        if found.maker
+        else []
+    )
+    inputs += [("band 50/80/90 %", "/".join(f"{found.bands[b]:g}x" for b in ("50", "80", "90")))]
+    if found.disagree:
+        reason = f"sources disagree ({found.rule:.1e} and {found.prior:.1e}): both go into the scan; {reason}"
+        inputs.append(("disagree", (rates.rounded(found.rule or 0), rates.rounded(found.prior or 0))))
+    return {"learning_rate": Setting(value, reason, found.source, (low, high), tuple(inputs))}
+
+
+def schedule(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """8. Decay and warm-up."""
+    warm, near = table()["warmup_ratio"], precedents_of(facts, chosen)
+    key = "llm" if facts.task not in ("classification", "vision") else "cls_lt_5k" if facts.examples < 5000 else "cls"
     return {
-        "max_length": Setting(
-            value, held, f"rules.json cutoff: {table()['cutoff']}", (facts.length_99, max(value, facts.length_max))
+        "lr_scheduler_type": Setting(table()["scheduler"], "decays to zero, so that the end of the run is comparable", "rules.json scheduler; 71 % of published recipes"),
+        "warmup_steps": Setting(warm[key], "as a share of all steps", f"rules.json warmup_ratio.{key}", (0.03, 0.1), practice(near, "warmup_ratio")),
+    }  # fmt: skip
+
+
+def regularisation(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """9. Weight decay, with the check whether it can have an effect at all; clipping."""
+    near = precedents_of(facts, chosen)
+    key = {"classification": "encoder", "vision": "vit"}.get(facts.task, "llm")
+    value = table()["weight_decay"][key]
+    asked = chosen.get("weight_decay", value)
+    steps = max(1.0, facts.examples / chosen["effective_batch"])
+    scale = math.inf if not asked else 1 / (chosen["learning_rate"] * asked * steps)
+    total = chosen["num_train_epochs"]
+    effect = ("0: nothing to decay" if not asked else f"its time scale is {scale:,.0f} epochs, the run has {total:g}: "
+              + ("it has no effect" if scale > 3 * total else "it acts"))  # fmt: skip
+    clip = 0.3 if chosen["method"] == "qlora" else table()["max_grad_norm"]
+    return {
+        "weight_decay": Setting(value, effect, "rules.json weight_decay; Wang & Aitchison: 1/(rate × decay × steps an epoch)", (0, 0.1), practice(near, "weight_decay")),
+        "max_grad_norm": Setting(clip, "the usual for 4-bit" if clip < 1 else "the usual", "rules.json; QLoRA 0.3", (0.3, 1.0), practice(near, "max_grad_norm")),
+    }  # fmt: skip
+
+
+def precision(facts: Facts, _chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """10. bfloat16 where this machine computes it in hardware."""
+    where = "this machine has" if facts.device == "cpu" else f"{facts.card or 'the card'} has"
+    reason = (
+        f"{where} bfloat16 in hardware"
+        if facts.bf16
+        else f"{where} no fast bfloat16: "
+        + ("float32" if facts.device == "cpu" else "float16 with scaling elsewhere, float32 in our loop")
+    )
+    return {"bf16": Setting(facts.bf16, reason, "measured: 1.5 to 2.2 times faster on processors with AVX512-BF16; data sheets of cards")}  # fmt: skip
+
+
+def watching(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """11. How often to look, and when to stop."""
+    many = chosen["num_train_epochs"] >= 3 or facts.risk == "tight"
+    steps = facts.examples * chosen["num_train_epochs"] / chosen["effective_batch"]
+    share = 0.1 if steps >= 1000 else 0.25
+    return {
+        "eval_steps": Setting(share, f"a share of all steps: every {max(1, round(share * steps)):,} of {round(steps):,}", "practice: 4 to 10 looks a run", (0.05, 0.25)),
+        "early_stopping_patience": Setting(3 if many else 0, "evaluations without a gain; the best checkpoint is kept" if many else "few passes: nothing to stop early",
+                                           "axolotl, don't-stop-pretraining: 3", (0, 5)),
+    }  # fmt: skip
+
+
+def elsewhere(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
+    """12. What other trainers also ask for: packing and layer decay."""
+    filled = facts.mean_length / max(1, chosen["max_length"])
+    pays = filled < 0.5 and facts.examples >= 20_000
+    packing = f"a mean example fills {filled:.0%} of the cutoff" + (
+        f": packing would make {min(1, filled) ** -1:.1f} times fewer rows; count batch and steps in tokens then"
+        if pays
+        else ""
+    )
+    found = {
+        "packing": Setting(
+            False,
+            packing,
+            "off keeps a step the same number of examples; TUNING practice: on below 50 % with many examples",
         )
     }
+    if facts.task in ("classification", "vision") and chosen["method"] == "full":
+        found["layer_decay"] = Setting(None, "layers near the input may learn slower: ELECTRA 0.8, BEiT 0.65 to 0.9, ConvNeXt 0.7 to 0.8; off otherwise",
+                                       "recipes.csv layer_decay", (0.65, 1.0))  # fmt: skip
+    return found
 
 
-def precision(facts: Facts, _chosen: Chosen) -> dict[str, Setting]:
-    """8. bfloat16 where this machine computes it in hardware."""
-    return {
-        "bf16": Setting(
-            facts.bf16,
-            "this machine has bfloat16 in hardware" if facts.bf16 else "no fast bfloat16 here: float32",
-            "measured: 1.5 to 2.2 times faster on processors with AVX512-BF16",
+STEPS: tuple[Rule, ...] = (method, adapter, length, epochs, batch, memory, learning_rate, schedule, regularisation, precision, watching, elsewhere)  # fmt: skip
+
+
+def query_of(facts: Facts, chosen: Mapping[str, Any]) -> Query:
+    """What is looked up among the published recipes."""
+    how = "lora" if chosen.get("method", "auto") == "auto" else chosen["method"]
+    size = chosen.get("effective_batch") or table()["batch"].get(how, 16)
+    return Query(facts.billions, family_of(facts.model_name, facts.model, facts.family), TASKS[facts.task], how, size,
+                 "sgd" if chosen.get("optim") == "sgd" else "adam")  # fmt: skip
+
+
+def precedents_of(facts: Facts, chosen: Mapping[str, Any]) -> list[Precedent]:
+    return nearest(query_of(facts, chosen))
+
+
+def practice(near: list[Precedent], name: str) -> tuple[tuple[str, Any], ...]:
+    """What the nearest recipes use, as an input: quartiles of the weighted values."""
+    found = [quantile(near, share, name) for share in (0.25, 0.5, 0.75)]
+    number = sum(
+        isinstance(p.row.values.get(name) or (p.row.batch if name == "effective_batch" else None), float) for p in near
+    )
+    if found[1] is None:
+        return ()
+    return (("published", f"{'/'.join(f'{v:g}' for v in found if v is not None)} (quartiles of {number} recipes)"),)
+
+
+def epochs_formula(facts: Facts) -> str:
+    return table()["epochs"]["cls" if facts.task in ("classification", "vision") else "llm_sft"]
+
+
+def epochs_of(facts: Facts) -> float:
+    return compute(epochs_formula(facts), n=facts.examples)
+
+
+def _leanings(facts: Facts) -> list[tuple[str, float, str]]:
+    """The articles' task classes and the asked risk: leanings inside the band, not measured facts."""
+    found = []
+    if facts.difficulty != "ordinary":
+        found.append(
+            (
+                f"a {facts.difficulty} task",
+                {"simple": 2.0, "complex": 0.5}[facts.difficulty],
+                "the articles' ranges; not measured",
+            )
         )
-    }
+    if facts.risk == "tight":
+        found.append(("tight risk", 0.5, "drifts less; on 35 models a third of the best rate cost 0.004 nats (median)"))
+    return found
 
 
-STEPS: tuple[Rule, ...] = (method, adapter, epochs, batch, learning_rate, schedule, length, precision)
+def _product(micro: int, pieces: int, devices: int) -> str:
+    return f"effective batch {micro * pieces * devices} = {micro} × {pieces} × {devices} device{'s' if devices > 1 else ''}"
 
 
-def _round(value: float) -> float:
-    """Two significant digits: the band is far wider than that."""
-    return float(f"{value:.1e}")
+def yours(value: Any, rule: Setting | None) -> Setting:
+    """A person's own value, with what the rule would have said kept visible."""
+    if rule is None:
+        return Setting(value, "yours", "you")
+    said = f"yours; the rule says {rule.value} ({rule.reason})"
+    return replace(rule, value=value, reason=said, source="you")

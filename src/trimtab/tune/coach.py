@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from trimtab.data.prepare import table_lines
@@ -63,10 +64,11 @@ class Coach:
 
     def _plan(self) -> Recipe:
         facts = self._facts_once("facts", lambda: vars(self.lab.facts()))
-        plan = make_plan(Facts(**facts), self.own)
-        recipe = plan.recipe
+        plan = make_plan(Facts(**facts), {**self.own, "trainer": "trimtab"}, self.lab.ask())
+        recipe = plan.trainable()
         self._facts_once("plan", plan.as_rows)
         self._facts_once("warnings", lambda: list(plan.warnings))
+        self._facts_once("couplings", lambda: [asdict(c) for c in plan.couplings])
         data = self._facts_once("data", lambda: self.lab.describe_data(recipe.max_length))
         if self._stored("plan") is None:
             for line in table_lines(data):

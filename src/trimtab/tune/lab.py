@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from trimtab.plan.facts import Facts
+from trimtab.plan.fitting import Ask
 from trimtab.spec.recipe import Recipe
 from trimtab.tune.choice import Outcome
 
@@ -16,6 +17,9 @@ StopRule = Callable[[float, Mapping[str, Sequence[float]]], Mapping[str, str]]
 class Lab(Protocol):
     def facts(self) -> Facts:
         """Model, data and machine as the rules need them."""
+
+    def ask(self) -> Ask | None:
+        """Forecasts a workload on this machine, quickly; None where that is not possible."""
 
     def describe_data(self, max_length: int) -> dict[str, Any]:
         """The table of what was read."""

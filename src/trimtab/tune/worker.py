@@ -29,7 +29,11 @@ from trimtab.data.assets import cache_folder
 from trimtab.data.prepare import Tokenised, percentile, tokenise_dataset
 from trimtab.data.tokens import tokenise
 from trimtab.errors import RunError
+from trimtab.forecasting.source import locate
+from trimtab.forecasting.verbs import asker
+from trimtab.plan.catalogue import Card
 from trimtab.plan.facts import Facts
+from trimtab.plan.fitting import Ask
 from trimtab.run import models
 from trimtab.run.checkpoint import load_adapter
 from trimtab.run.cohort import Base, Cohort, Mode
@@ -103,6 +107,11 @@ class Worker:
             length_max=lengths[-1], device=self.machine.device, memory_gb=self.machine.memory_gb, bf16=self.machine.bf16,
             has_template=bool(self.tokenizer.chat_template), fingerprint=self.material.fingerprint,
         )  # fmt: skip
+
+    def ask(self) -> Ask | None:
+        card = Card(self.machine.name, int(self.machine.memory_gb * 1e9))
+        source = locate(self.model, self.watcher.note)
+        return asker(card, instant=True, out=self.store.folder) if source.known else None
 
     def describe_data(self, max_length: int) -> dict[str, Any]:
         return self._tokens(max_length).table
