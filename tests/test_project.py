@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_the_public_names_are_exactly_all():
     for name in trimtab.__all__:
         assert getattr(trimtab, name) is not None
     assert set(dir(trimtab)) == set(trimtab.__all__)
+
+
+@pytest.mark.parametrize("name", ["data", "plan", "report", "tune"])
+def test_a_verb_can_be_called_although_its_room_has_been_imported(name):
+    """Python puts a subpackage in the place of the function with its name."""
+    import_module(f"trimtab.{name}")
+    with pytest.raises(TypeError, match=r"got an unexpected keyword|takes 1 positional"):
+        getattr(trimtab, name)("", "", nonsense=1)
     with pytest.raises(AttributeError):
         trimtab.nothing  # noqa: B018
 

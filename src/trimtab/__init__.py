@@ -1,9 +1,12 @@
 """Trimtab: fine-tuning settings, proved, with what they did to the model. The public names and nothing else.
 
-Loaded when asked for: `trimtab --help` must not wait for a database library.
+Loaded when asked for: `trimtab --help` must not wait for a database library. Some verbs have the name of the room that they
+come from (tune, plan, data, report): such a room can be called, and is then the verb.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 _HOME = {
@@ -15,7 +18,10 @@ _HOME = {
     "Workload": "trimtab.spec.workload",
     "card": "trimtab.api",
     "compare": "trimtab.api",
+    "data": "trimtab.api",
     "forecast": "trimtab.api",
+    "plan": "trimtab.api",
+    "precedents": "trimtab.api",
     "report": "trimtab.api",
     "runs": "trimtab.api",
     "train": "trimtab.api",
@@ -30,7 +36,10 @@ __all__ = [
     "Workload",
     "card",
     "compare",
+    "data",
     "forecast",
+    "plan",
+    "precedents",
     "report",
     "runs",
     "train",
@@ -46,3 +55,21 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Room(ModuleType):
+    """A subpackage with a verb's name: Python puts it in the verb's place as soon as anything in it is imported."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        name = self.__name__.rsplit(".", 1)[-1]
+        return getattr(import_module(_HOME[name]), name)(*args, **options)
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOME and isinstance(value, ModuleType):
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -12,7 +12,7 @@ import json
 import math
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,7 @@ def tune(
         store.open_study(
             study, {**asked, "machine": found.as_dict(), "versions": machine.versions(), "command": command}
         )
+        _know_the_data(store, study, model, what.dataset.examples["train"], worker.watcher.note)
         coach = Coach(worker, store, study, seconds, own, worker.watcher.note)
         result = coach.run()
         return {**result, "study": study, "report": str(_hand_over(store, study, result))}
@@ -105,6 +106,8 @@ def train(
     A run that something else had stopped (a limit, a race, another budget) goes on; broken numbers do not.
     """
     spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    made_for, moved = spec.fingerprint, any(o.split("=")[0].strip() in ("model", "data") for o in overrides)
+    spec = spec.but(fingerprint=None) if moved else spec
     limits = load_budget(budget) if budget else None
     with opened(out) as store:
         from trimtab.data.prepare import table_lines
@@ -114,6 +117,8 @@ def train(
 
         watcher = watcher or Quiet()
         what = material.gather(spec.model, spec.data, watcher.note)
+        if moved and made_for:
+            _say_how_different(store, made_for, what.dataset.examples["train"], watcher.note)
         spec = what.named_in(spec)
         stop_at = Limits(max_tokens, max_seconds)
         worker = Worker(store, what, machine.look(), watcher, limits, None, mode, stop_at)  # type: ignore[arg-type]
@@ -171,6 +176,37 @@ def forecast(file: str | Path | None = None, settings: Sequence[str] = (), **mor
 
     options = {k: more.pop(k) for k in ("gpu", "instant", "out", "say") if k in more}
     return verbs.forecast(file, settings, {**more.pop("own", {}), **more}, **options)
+
+
+def plan(model: str, data: str, **options: Any) -> dict[str, Any]:
+    """Settings to start from, with reasons, sources, ranges, forecast, risks and next experiments; options as in `trimtab plan`."""
+    from trimtab.advice import verbs
+
+    return verbs.plan(model, data, **options)
+
+
+def write_page(found: Mapping[str, Any], path: str | Path) -> None:
+    """A plan's page; SpecError where it cannot be written."""
+    try:
+        Path(path).write_text(found["yaml"], encoding="utf-8")
+    except OSError as error:
+        raise SpecError(
+            f"--out {path}", [f"cannot be written ({error.strerror}); give a file in a folder that exists"]
+        ) from None
+
+
+def precedents(model: str, **options: Any) -> dict[str, Any]:
+    """The published recipes nearest to a model; options as in `trimtab precedents`."""
+    from trimtab.advice import verbs
+
+    return verbs.nearest(model, **options)
+
+
+def data(data: str, **options: Any) -> dict[str, Any]:
+    """What is in a data set; options as in `trimtab data`."""
+    from trimtab.advice import verbs
+
+    return verbs.data_report(data, **options)
 
 
 def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
@@ -238,6 +274,34 @@ def _only_writer(folder: Path) -> Iterator[None]:
                 f"another trimtab is working in {folder}; wait for it or give another folder with --out"
             ) from None
         yield
+
+
+def _know_the_data(store: Store, study: str, model: str, examples: Sequence[Any], say: Callable[[str], None]) -> None:
+    """Keeps with a study what kind of data it is made on, and says what earlier studies of the model are worth here; once."""
+    from trimtab.advice import earlier
+    from trimtab.data.fingerprint import fingerprint
+
+    if store.study(study).facts.get("data_fingerprint"):
+        return
+    kind = fingerprint(examples)
+    found = [row["sentence"] for row in earlier.alike(store, model, kind, but=study)[:3]]
+    store.update_study(study, facts={"data_fingerprint": kind, "earlier": found})
+    for sentence in found:
+        say(f"Earlier study: {sentence}")
+
+
+def _say_how_different(store: Store, made_for: str, examples: Sequence[Any], say: Callable[[str], None]) -> None:
+    """A recipe that is used on other data than it was made for."""
+    from trimtab.advice import earlier
+    from trimtab.data.fingerprint import difference, fingerprint
+
+    if known := earlier.behind(store, made_for):
+        d = difference(known, fingerprint(examples))
+        say(
+            f"This recipe was made for other data ({earlier.WORDS[d['level']]}, told apart with AUC {d['auc']:.2f}): {d['trust']}"
+        )
+    else:
+        say("This recipe was made for other material, which this folder does not know; its settings are a guess here")
 
 
 def _need_space(out: Path, parameters: int) -> None:

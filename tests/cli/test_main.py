@@ -104,7 +104,7 @@ BAD = {
     "wrong --max-time": (("train", "{recipe_good}", "--max-time", "soon"), "--max-time: got"),
     "a layer that is not there": (
         ("tune", "bundled:tiny", "{small}", "target_modules=[q_proj,v_prj]"),
-        "target_modules: v_prj names no linear layer",
+        "target_modules v_prj name no layer of this model",
     ),
     "too little time": (("tune", "bundled:tiny", "{small}", "--time", "0.01s"), "are too short"),
     "no such run": (("card", "abc", "--out", "{store}"), 'no run "abc"'),

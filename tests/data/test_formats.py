@@ -50,3 +50,12 @@ def test_alpaca_with_gaps_and_a_broken_history():
     assert [e.prompt[0]["content"] for e in to_examples(rows, "x")[1]] == ["a", "\nonly this"]
     with pytest.raises(DataError, match="example 2 is not of the alpaca form"):
         to_examples([rows[0], {**rows[0], "history": [["x"]]}], "x")
+
+
+def test_labels_may_be_numbers():
+    form, examples, dropped = to_examples(
+        [{"text": "fine film", "label": 1}, {"text": "dull", "label": 0}, {"text": "odd", "label": ""}], "d"
+    )
+    assert form == "text/label"
+    assert [e.answer for e in examples] == ["1", "0"]
+    assert dropped == 1

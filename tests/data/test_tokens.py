@@ -1,8 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trimtab.data.formats import Example
 from trimtab.data.prepare import load, percentile, tokenise_dataset
-from trimtab.data.tokens import prompt_ids, refuses_system, tokenise
+from trimtab.data.tokens import _marks, lengths, prompt_ids, refuses_system, tokenise
 from trimtab.errors import DataError
 
 
@@ -96,3 +98,34 @@ def test_a_template_without_system_turns_gets_them_joined_to_the_user(tiny_token
     twice = Example(tuple({"role": r, "content": "x"} for r in ("user", "user", "assistant")))
     with pytest.raises(DataError, match="refuses a conversation of user, user"):
         tokenise([twice], strict, 100)
+
+
+def test_lengths_agree_with_the_tokens(tiny_tokenizer):
+    """Counting alone is quicker; the answer's tokens are counted apart, so that a joined token may differ by one."""
+    examples = [
+        chat("hello there", "hi", "and you?", "fine"),
+        chat("what is 2+2?", '{"answer": 4}'),
+        chat("a " * 50, "b " * 80),
+    ]
+    told = []
+    for (whole, answer), tokens in zip(
+        lengths(examples, tiny_tokenizer, lambda *a: told.append(a)),
+        tokenise(examples, tiny_tokenizer, 10**6),
+        strict=True,
+    ):
+        assert whole == len(tokens.ids)
+        assert abs(answer - sum(tokens.labelled)) <= 1
+    assert told == [("Counting tokens", 3, 3)]
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 30), min_size=2, max_size=4, unique=True))
+def test_marks_are_those_of_looking_at_every_token(sizes, edges):
+    offsets, place = [], 0
+    for size in sizes:
+        offsets.append((place, place + size))
+        place += size
+    cuts = sorted(edges)
+    answers = list(zip(cuts[::2], cuts[1::2], strict=False))
+    spans = any(start < edge < end for start, end in offsets for span in answers for edge in span)
+    slow = [any(a <= start and end <= b and end > start for a, b in answers) for start, end in offsets]
+    assert _marks(offsets, answers) == (None if spans else slow)

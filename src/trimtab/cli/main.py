@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trimtab.cli.forecast import forecast
+from trimtab.cli.plan import data, plan, precedents
 from trimtab.errors import TrimtabError
 from trimtab.spec.status import Status
 
@@ -26,7 +27,8 @@ app = typer.Typer(
          "Your own: **trimtab tune MODEL DATA --time 30m**, then open the report that it names.",
 )  # fmt: skip
 
-app.command()(forecast)
+for command in (plan, precedents, data, forecast):
+    app.command()(command)
 
 Out = Annotated[Path, typer.Option(help="Folder of the store, the weights and the reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]

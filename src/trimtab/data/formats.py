@@ -1,4 +1,4 @@
-"""Rows -> examples. Detects the form (alpaca, sharegpt, OpenAI messages, prompt/completion) and says which it was.
+"""Rows -> examples. Detects the form (alpaca, sharegpt, OpenAI messages, prompt/completion, text/label) and says which it was.
 
 Takes raw rows, gives Examples: conversations whose last turn is the assistant's. Must not tokenise.
 """
@@ -39,10 +39,12 @@ _PAIRS = (
     ("question", "answer"),
     ("query", "response"),
     ("input", "output"),
+    ("text", "label"),
+    ("sentence", "label"),
 )
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", "tool": "tool",
           "observation": "tool", "function_call": "assistant"}  # fmt: skip
-FORMS = "alpaca (instruction, output), sharegpt (conversations), messages (messages), prompt/completion (prompt, completion)"
+FORMS = "alpaca (instruction, output), sharegpt (conversations), messages (messages), prompt/completion (prompt, completion), text/label (text, label)"
 
 
 def detect(rows: list[dict[str, Any]], name: str) -> str:
@@ -92,7 +94,8 @@ def _converter(form: str) -> Callable[[dict[str, Any]], list[Message]]:
     if form == "alpaca":
         return _alpaca
     prompt, answer = form.split("/")
-    return lambda row: _system(row) + _side(row[prompt], "user") + _side(row[answer], "assistant")
+    said = _label if answer == "label" else lambda value: value
+    return lambda row: _system(row) + _side(row[prompt], "user") + _side(said(row[answer]), "assistant")
 
 
 def _alpaca(row: dict[str, Any]) -> list[Message]:
@@ -110,6 +113,11 @@ def _alpaca(row: dict[str, Any]) -> list[Message]:
 def _system(row: dict[str, Any]) -> list[Message]:
     text = row.get("system")
     return [_turn("system", text)] if isinstance(text, str) and text.strip() else []
+
+
+def _label(value: Any) -> Any:
+    """Labels are often numbers; here they are what is answered."""
+    return str(value) if isinstance(value, bool | int | float) else value
 
 
 def _side(value: Any, role: str) -> list[Message]:

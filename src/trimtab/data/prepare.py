@@ -121,7 +121,7 @@ def describe(dataset: Dataset, tokens: dict[str, list[Tokens]], tokenizer: Any, 
         "cut_examples": sum(t.cut > 0 for t in train),
         "cut_tokens": sum(t.cut for t in train),
         "template": _template(dataset, tokenizer),
-        "first": [(piece, learned) for piece, learned in _pieces(first, tokenizer)],
+        "first": [(piece, learned) for piece, learned in seen_pieces(first, tokenizer)],
     }
 
 
@@ -154,7 +154,7 @@ def percentile(ordered: list[int], p: float) -> int:
     return ordered[max(0, -(-len(ordered) * int(p) // 100) - 1)]
 
 
-def _pieces(tokens: Tokens, tokenizer: Any) -> list[tuple[str, bool]]:
+def seen_pieces(tokens: Tokens, tokenizer: Any) -> list[tuple[str, bool]]:
     """Runs of masked and learned text of one example, as the model sees it."""
     runs: list[tuple[list[int], bool]] = []
     for token, learned in zip(tokens.ids, tokens.labelled, strict=True):

@@ -5,7 +5,8 @@ Everything but the assistant's answers is masked; the answer keeps its end-of-tu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,7 @@ from jinja2.exceptions import TemplateError
 from trimtab.data.formats import Example, Message
 from trimtab.errors import DataError
 
+CHUNK = 2048
 # For base models without a template of their own; said in the data table.
 PLAIN_TEMPLATE = (
     "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}"
@@ -46,11 +48,32 @@ def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> li
     texts, spans = zip(*(_text_and_answers(e.messages, tokenizer) for e in examples), strict=True)
     batch = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
     for text, answers, ids, offsets in zip(texts, spans, batch["input_ids"], batch["offset_mapping"], strict=True):
-        if any(start < edge < end for start, end in offsets for span in answers for edge in span):
+        marked = _marks(offsets, answers)
+        if marked is None:
             ids, labelled = _piecewise(text, answers, tokenizer)
         else:
-            labelled = [any(a <= start and end <= b and end > start for a, b in answers) for start, end in offsets]
+            labelled = marked
         found.append(Tokens(ids[:max_length], labelled[:max_length], max(0, len(ids) - max_length)))
+    return found
+
+
+def lengths(
+    examples: Sequence[Example], tokenizer: Any, progress: Callable[[str, int, int], None] | None = None
+) -> list[tuple[int, int]]:
+    """(tokens in all, tokens of the answers) of each example, without a cutoff; counts only, so several times faster than `tokenise`."""
+    encode = tokenizer.backend_tokenizer.encode_batch_fast
+    found: list[tuple[int, int]] = []
+    for start in range(0, len(examples), CHUNK):
+        texts, spans = zip(
+            *(_text_and_answers(e.messages, tokenizer) for e in examples[start : start + CHUNK]), strict=True
+        )
+        whole = encode(list(texts), add_special_tokens=False)
+        answers = encode(
+            ["".join(t[a:b] for a, b in s) for t, s in zip(texts, spans, strict=True)], add_special_tokens=False
+        )
+        found += [(len(w.ids), len(a.ids)) for w, a in zip(whole, answers, strict=True)]
+        if progress:
+            progress("Counting tokens", len(found), len(examples))
     return found
 
 
@@ -68,11 +91,26 @@ def _text_and_answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str,
             if not any(m["role"] == "user" for m in messages[:i]):
                 continue  # an opening line of the assistant answers nothing, and some templates refuse it as a prompt
             before = _render(messages[:i], tokenizer, True)
-            upto = _render(messages[: i + 1], tokenizer, False)
+            upto = text if i + 1 == len(messages) else _render(messages[: i + 1], tokenizer, False)
             # Templates that rewrite earlier turns (dropped thinking) have no fixed span for them: only the last is learned.
             if text.startswith(before) and text.startswith(upto):
                 spans.append((len(before), len(upto.rstrip())))
     return text, spans
+
+
+def _marks(offsets: Sequence[tuple[int, int]], answers: Sequence[tuple[int, int]]) -> list[bool] | None:
+    """Which tokens lie inside an answer; None where one spans its edge. Offsets never fall."""
+    starts, ends = [o[0] for o in offsets], [o[1] for o in offsets]
+    marks = [False] * len(offsets)
+    for a, b in answers:
+        for edge in (a, b):
+            at = bisect_right(ends, edge)  # the first token that ends beyond the edge
+            if at < len(ends) and starts[at] < edge:
+                return None
+        first, last = bisect_left(starts, a), bisect_right(ends, b)
+        for i in range(first, last):
+            marks[i] = ends[i] > starts[i]
+    return marks
 
 
 def _piecewise(text: str, answers: list[tuple[int, int]], tokenizer: Any) -> tuple[list[int], list[bool]]:

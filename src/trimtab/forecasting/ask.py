@@ -24,6 +24,10 @@ def workload(
     values, problems = split_overrides(settings)
     given = read_mapping(Path(file)) if file else {}
     where = str(file or "forecast")
+    if (
+        given.get("trainer", "trimtab") != "trimtab"
+    ):  # a plan for other trainers also names what memory does not depend on
+        given = {k: v for k, v in given.items() if k in Workload.model_fields}
     told = {**given, **values, **own}
     if count > 1:
         if told.get("devices", count) != count:

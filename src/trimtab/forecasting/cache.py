@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ IRRELEVANT = {
 }
 
 
+@cache
 def versions() -> dict[str, str]:
     """Library versions that decide what is allocated."""
     found = {}
@@ -42,6 +44,15 @@ def versions() -> dict[str, str]:
 def key(w: Workload, config: dict[str, Any]) -> str:
     content = [FORMAT, w.model_dump(mode="json", exclude=IRRELEVANT), config, versions()]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def of_files(*names: str) -> str:
+    """A key that changes with the files behind these names (files, folders, or anything else by its name) and with versions."""
+    marks: list[Any] = [names, versions()]
+    for place in (Path(name).expanduser() for name in names if name):
+        files = sorted(place.rglob("*")) if place.is_dir() else [place] if place.is_file() else []
+        marks += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(repr(marks).encode()).hexdigest()[:20]
 
 
 def load(name: str) -> dict[str, Any] | None:

@@ -5,9 +5,7 @@ Loads the tokenizer (and with it torch) only when the data or the model have cha
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from trimtab.errors import TrimtabError
@@ -60,8 +58,4 @@ def _measure(recipe: Recipe) -> Lengths:
 
 
 def _key(recipe: Recipe) -> str:
-    marks = [recipe.model, recipe.data, recipe.max_length, recipe.per_device_train_batch_size, cache.versions()]
-    for place in (Path(recipe.data).expanduser(), Path(recipe.model).expanduser()):
-        files = sorted(place.rglob("*")) if place.is_dir() else [place] if place.is_file() else []
-        marks += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return hashlib.sha256(repr(marks).encode()).hexdigest()[:20]
+    return f"{cache.of_files(recipe.model, recipe.data)}-{recipe.max_length}-{recipe.per_device_train_batch_size}"

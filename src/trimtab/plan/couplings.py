@@ -7,7 +7,7 @@ one of the behaviour card's or `curve:` something of the run itself; after a stu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trimtab.plan.facts import Facts
@@ -97,6 +97,13 @@ TABLE: tuple[tuple[Coupling, Condition], ...] = (
     (Coupling("few-steps", "fewer than 100 optimizer steps × warm-up and decay", "most steps are taken at a low rate", (FLAT,), REPORTED, "tinker docs"),
      lambda v: v.steps < 100),
 )  # fmt: skip
+
+
+def of_recipe(recipe: Mapping[str, Any], facts: Facts, settings: Mapping[str, Any]) -> list[Coupling]:
+    """The rows that a recipe meets which came out of the plan with these settings: its values, the plan's ranges."""
+    moved = {n: replace(s, value=recipe[n]) if n in recipe else s for n, s in settings.items()}
+    size = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+    return list(fired(facts, {**moved, "effective_batch": replace(settings["effective_batch"], value=size)}))
 
 
 def fired(facts: Facts, settings: Mapping[str, Any]) -> Iterator[Coupling]:

@@ -24,7 +24,7 @@ class Experiment:
     changes: dict[str, Any]
     settles: str
     steps: int
-    tokens: int
+    tokens: int  # images where the task is vision
     seconds: tuple[float, float, float] | None
 
 
@@ -74,4 +74,6 @@ def _experiment(
     steps = asked if asked > 0 else max(1, round(length * math.ceil(facts.examples / size)))
     step = forecast.seconds if forecast else None
     seconds = (steps * step[0], steps * step[1], steps * step[2]) if step else None
-    return Experiment(changes, why, steps, round(steps * size * facts.mean_length), seconds)
+    return Experiment(
+        changes, why, steps, round(steps * size * (1 if facts.task == "vision" else facts.mean_length)), seconds
+    )

@@ -11,6 +11,7 @@ TASKS = {
 }  # fmt: skip
 DIFFICULTIES = ("simple", "ordinary", "complex")
 RISKS = ("tight", "standard", "loose")
+PAIRED = ("dpo", "kto", "simpo", "orpo", "reward")  # two answers an example
 TRAINED_HERE = ("sft",)  # what trimtab's own loop can train
 
 
@@ -43,6 +44,7 @@ class Facts:
     instruct: bool | None = None  # tuned to follow instructions already
     duplicates: float | None = None
     distinct_answers: int | None = None
+    labels_longest: int | None = None  # most answer tokens among the longest 1 % of examples
     assumed: tuple[str, ...] = ()  # what had to be assumed, in sentences
 
     @property

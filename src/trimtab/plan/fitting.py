@@ -1,8 +1,8 @@
 """Making it fit: method, trainer, cutoff, micro-batch and what saves memory, by asking the forecast. No torch.
 
-Ways to fit are tried from the best to the most frugal; the first that fits with one example at a time is taken. In it the
-micro-batch grows as far as it fits and is worth it, and only then are activations kept instead of recomputed. So more memory
-never gives a shorter cutoff, nor, within one way, a smaller micro-batch; the effective batch never depends on memory.
+Ways to fit are tried from the best to the most frugal; the first that fits with one example at a time is taken. In it
+activations are kept where a pass stays busy, else recomputed, and the micro-batch grows as far as it fits and is worth it. So
+more memory never gives a shorter cutoff, and the effective batch never depends on memory.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from trimtab.errors import PlanError
-from trimtab.plan.facts import TRAINED_HERE, Facts
+from trimtab.plan.facts import PAIRED, TRAINED_HERE, Facts
 from trimtab.spec.workload import Workload
 
 SHORTEST = 512
-SATURATED = 8192  # tokens a pass: beyond it a card is busy anyway, and a bigger micro-batch buys nothing
+# Tokens a pass. Practice on cards, not measured by us: from BUSY on one is worth keeping activations for, beyond SATURATED more buys nothing.
+BUSY, SATURATED = 2048, 8192
 ON_PROCESSOR = 8
 
 
@@ -54,7 +55,6 @@ class Fitted:
     accumulation: int
     checkpointing: bool
     answer: Answer | None
-    tried: int
 
 
 def fit(facts: Facts, chosen: Mapping[str, Any], ask: Ask | None) -> Fitted:
@@ -62,43 +62,68 @@ def fit(facts: Facts, chosen: Mapping[str, Any], ask: Ask | None) -> Fitted:
     sizes = _micro_batches(facts, chosen)
     if ask is None:
         return _unasked(facts, chosen, sizes)
-    seen: list[tuple[Way, Answer]] = []
     asked = lru_cache(maxsize=None)(lambda way, micro, kept: ask(workload(facts, chosen, way, micro, kept)))
-    own = chosen.get("gradient_checkpointing")
-    kept = own is False  # activations; at first only where a person says so
-    for way in ways(facts, chosen):
-        first = asked(way, sizes[-1], kept)
-        seen.append((way, first))
-        if first.fits:
-            micro = next(m for m in sizes if asked(way, m, kept).fits)
-            keep = kept or (own is None and asked(way, micro, True).fits)
+    # many convolutional networks cannot recompute, and the others are small
+    own = chosen.get("gradient_checkpointing", False if facts.task == "vision" else None)
+    seen: list[tuple[Way, Answer]] = []
+    for way in _candidates(facts, chosen, lambda w: asked(w, sizes[-1], own is False).fits):
+        seen.append((way, asked(way, sizes[-1], own is False)))
+        if seen[-1][1].fits:
+            micro, kept = _pass(sizes, way, asked, own, facts)
             pieces = max(1, chosen["effective_batch"] // (micro * facts.devices))
-            return Fitted(way, micro, pieces, not keep, asked(way, micro, keep), asked.cache_info().misses)
+            return Fitted(way, micro, pieces, not kept, asked(way, micro, kept))
     raise _nothing(facts, chosen, seen)
 
 
+def _candidates(facts: Facts, chosen: Mapping[str, Any], fits: Callable[[Way], bool]) -> Iterator[Way]:
+    """All ways at the wanted cutoff; then the most frugal one at the longest cutoff that fits, where a person has not fixed it."""
+    last = None
+    for last in ways(facts, chosen):
+        yield last
+    lengths = list(range((chosen["max_length"] - 1) // 64 * 64, SHORTEST - 1, -64))
+    if last is None or not lengths or "max_length" in chosen.get("own", ()):
+        return
+    shorter = lambda n: Way(last.method, last.trainer, n, last.changes, _words(last.why, "cutoff shortened to fit"))  # noqa: E731
+    yield shorter(_largest(lengths, lambda n: fits(shorter(n))) if fits(shorter(lengths[-1])) else lengths[-1])
+
+
+def _pass(sizes: list[int], way: Way, asked: Callable[..., Answer], own: bool | None, facts: Facts) -> tuple[int, bool]:
+    """(micro-batch, whether activations are kept). Keeping them saves a third of the time, so it comes first where a pass stays busy."""
+    if own is not None:
+        return _largest(sizes, lambda m: asked(way, m, not own).fits), not own
+    typical = max(1.0, min(facts.mean_length, way.max_length))
+    busy = [m for m in sizes if m * typical >= BUSY or m == sizes[0]]
+    if asked(way, busy[-1], True).fits:
+        return _largest(busy, lambda m: asked(way, m, True).fits), True
+    return _largest(sizes, lambda m: asked(way, m, False).fits), False
+
+
+def _largest(sizes: list[int], fits: Callable[[int], bool]) -> int:
+    """Of falling sizes whose last is known to fit, the first that does: by halves, since each question costs a trace."""
+    low, high = 0, len(sizes) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(sizes[middle]) else (middle + 1, high)
+    return sizes[high]
+
+
 def ways(facts: Facts, chosen: Mapping[str, Any]) -> Iterator[Way]:
-    """From the best to the most frugal: plain, fused head, sharded, 4-bit, shorter."""
+    """From the best to the most frugal: plain, fused head, sharded, 4-bit."""
     method, cutoff = chosen["method"], chosen["max_length"]
     first = "lora" if method == "auto" else method
     trainer = chosen.get("trainer")
     here = first != "qlora" and facts.devices == 1 and facts.task in TRAINED_HERE and trainer != "transformers"
-    last = Way(first, "trimtab", cutoff)
     if here:
-        yield last
+        yield Way(first, "trimtab", cutoff)
     for name in ("lora", "qlora") if method == "auto" else (method,):
         for changes, why in _savers(name, facts, here) if trainer != "trimtab" else ():
-            last = Way(name, "transformers", cutoff, changes, why)
-            yield last
-    while cutoff > SHORTEST and "max_length" not in chosen.get("own", ()):
-        cutoff = max(SHORTEST, cutoff // 2 // 64 * 64)
-        yield Way(last.method, last.trainer, cutoff, last.changes, _words(last.why, "cutoff shortened to fit"))
+            yield Way(name, "transformers", cutoff, changes, why)
 
 
 def _savers(method: str, facts: Facts, here: bool) -> Iterator[tuple[tuple[tuple[str, Any], ...], str]]:
     """Changes of a Workload, with words; each saves more than the one before."""
     liger = (("use_liger_kernel", True),)
-    bits = "4-bit base, which our own loop does not train" if method == "qlora" else ""
+    bits = "4-bit base" if method == "qlora" else ""
     if facts.device == "cpu":
         if not here:
             yield (), bits
@@ -114,8 +139,7 @@ def _savers(method: str, facts: Facts, here: bool) -> Iterator[tuple[tuple[tuple
             yield (("sharding", kind),), _words(bits, words[kind])
             yield (("sharding", kind), *liger), _words(bits, words[kind], "Liger kernels")
         return
-    if not here:
-        yield (), bits
+    yield (), bits
     yield liger, _words(bits, "Liger kernels: the logits are never whole in memory")
     if method == "full":
         small = (("optim", "adamw_bnb_8bit"), *liger)
@@ -133,6 +157,7 @@ def workload(facts: Facts, chosen: Mapping[str, Any], way: Way, micro: int, keep
     full, cuda = way.method == "full", facts.device == "cuda"
     ours = way.trainer == "trimtab"
     half = "bfloat16" if facts.bf16 else "float16"
+    longest = max(1, min(way.max_length, facts.length_max))
     weights = (
         "float32"
         if (full and ours) or (ours and not facts.bf16) or (not cuda and not facts.bf16) or (full and half == "float16")
@@ -141,14 +166,21 @@ def workload(facts: Facts, chosen: Mapping[str, Any], way: Way, micro: int, keep
     mixed = ("bf16" if facts.bf16 else "fp16") if cuda and not ours else "bf16" if full and facts.bf16 else "no"
     return Workload.model_validate({
         "model": facts.model, "trainer": way.trainer, "method": way.method, "device": facts.device, "dtype": weights, "autocast": mixed,
-        "per_device_train_batch_size": micro, "gradient_accumulation_steps": max(1, chosen["effective_batch"] // (micro * facts.devices)),
-        "max_length": max(1, min(way.max_length, facts.length_max)), "padded": micro > 1, "r": chosen["r"],
-        "target_modules": chosen["target_modules"], "lora_dropout": chosen["lora_dropout"], "gradient_checkpointing": not keep,
+        "per_device_train_batch_size": micro * (2 if facts.task in PAIRED else 1), "gradient_accumulation_steps": max(1, chosen["effective_batch"] // (micro * facts.devices)),
+        "max_length": longest, "labels": _labels(facts, longest) if ours else None, "padded": micro > 1,
+        **{k: chosen[k] for k in ("r", "target_modules", "lora_dropout") if k in chosen}, "gradient_checkpointing": not keep,
         "optim": "adamw_torch" if ours else "adamw_torch_fused", "per_device_eval_batch_size": 16 if ours else micro,
         "devices": facts.devices, "examples": facts.examples, "num_train_epochs": chosen["num_train_epochs"],
         "max_steps": chosen.get("max_steps", -1), "mean_length": max(1.0, min(facts.mean_length, way.max_length)),
         **({"task": "sequence-classification"} if facts.task == "classification" else {}), **dict(way.changes),
     })  # fmt: skip
+
+
+def _labels(facts: Facts, longest: int) -> float | None:
+    """Learned tokens of the longest examples: our loop computes logits only there. What is cut is cut from the answer."""
+    if facts.labels_longest is None:
+        return None
+    return float(max(1, min(longest, facts.labels_longest - (facts.length_max - longest))))
 
 
 def _micro_batches(facts: Facts, chosen: Mapping[str, Any]) -> list[int]:
@@ -170,27 +202,31 @@ def _unasked(facts: Facts, chosen: Mapping[str, Any], sizes: list[int]) -> Fitte
     micro = sizes[0] if facts.device == "cpu" else next((m for m in sizes if m <= 8), sizes[-1])
     pieces = max(1, chosen["effective_batch"] // (micro * facts.devices))
     way = Way(method, "trimtab" if ours else "transformers", chosen["max_length"])
-    return Fitted(way, micro, pieces, bool(chosen.get("gradient_checkpointing", False)), None, 0)
+    return Fitted(way, micro, pieces, bool(chosen.get("gradient_checkpointing", False)), None)
 
 
 def _nothing(facts: Facts, chosen: Mapping[str, Any], seen: list[tuple[Way, Answer]]) -> PlanError:
     """What would be nearest to fitting."""
     way, answer = min(seen, key=lambda pair: pair[1].used)
     gb = answer.used / 2**30
-    card = facts.card or facts.device
     most = facts.memory_gb
+    card = f"the {facts.card or facts.device} of {most:.0f} GiB"
     asked = "LoRA or 4-bit LoRA" if chosen["method"] == "auto" else chosen["method"]
     own = [
         k for k in ("per_device_train_batch_size", "gradient_checkpointing", "max_length") if k in chosen.get("own", ())
     ]
-    yours = f"; your {', '.join(own)} stand in the way of smaller ones" if own else ""
+    yours = f"; your {', '.join(own)} {'stand' if len(own) > 1 else 'stands'} in the way of less" if own else ""
     other = "" if chosen["method"] in ("auto", "qlora") or facts.device == "cpu" else ", or --method qlora"
     return PlanError(
-        f"{facts.model} does not fit {card} ({most:.0f} GB) by {asked}: the most frugal way that was tried ({way.why or way.method}, "
+        f"{facts.model} does not fit {card} by {asked}: the most frugal way that was tried ({way.why or way.method}, "
         f"{way.max_length} tokens) needs {gb:.1f} GiB and a margin; nearest that would work: a card of {_card_size(gb)} GB"
         f"{', several cards (--gpu 2x' + f'{_card_size(most):d}GB)' if facts.devices == 1 and facts.device == 'cuda' else ''}"
-        f"{other}, or a model of about {facts.billions * most / gb / 1.25:.1g}B parameters{yours}"
+        f"{other}, or a model of about {_rough(facts.billions * most / gb / 1.25)}B parameters{yours}"
     )
+
+
+def _rough(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _card_size(gb: float) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from trimtab.errors import PlanError
 from trimtab.plan import couplings, experiments
-from trimtab.plan.facts import Facts
+from trimtab.plan.facts import PAIRED, Facts
 from trimtab.plan.fitting import Answer, Ask, Way, workload
 from trimtab.plan.precedents import Precedent
 from trimtab.plan.rules import STEPS, Setting, precedents_of, yours
@@ -45,6 +45,11 @@ class Plan:
             )
         return self.recipe
 
+    def disagreeing(self) -> tuple[float, ...]:
+        """The rates that published practice and rule name, where they are far apart and no one has decided between them."""
+        rate = self.settings["learning_rate"]
+        return dict(rate.inputs).get("disagree", ()) if rate.source != "you" else ()
+
     def as_rows(self) -> list[dict[str, Any]]:
         """The settings of a recipe, for a study's record."""
         return [{"setting": name, **asdict(s)} for name, s in self.settings.items() if name in Recipe.model_fields]
@@ -70,7 +75,7 @@ def make_plan(facts: Facts, own: Mapping[str, Any] | None = None, ask: Ask | Non
     forecast = _forecast(facts, chosen, settings, ask)
     return Plan(
         facts, recipe, settings, tuple(_warnings(facts, settings)), tuple(couplings.fired(facts, settings)),
-        tuple(experiments.proposed(facts, settings, forecast)), tuple(precedents_of(facts, chosen)), forecast,
+        tuple(experiments.proposed(facts, settings, forecast)), precedents_of(facts, chosen), forecast,
     )  # fmt: skip
 
 
@@ -88,11 +93,8 @@ def _forecast(
     if ask is None:
         return None
     changes = {"use_liger_kernel": settings["use_liger_kernel"].value} if settings["use_liger_kernel"].value else {}
-    sharding = str(settings["sharding"].value)
-    if sharding != "none":
-        changes |= {"sharding": sharding.removesuffix(" with offload")} | (
-            {"offload": True} if sharding.endswith("offload") else {}
-        )
+    if settings["sharding"].value != "none":
+        changes |= {"sharding": settings["sharding"].value, "offload": "offload" in settings}
     if settings["optim"].value not in ("adamw_torch", "adam", "sgd"):
         changes["optim"] = settings["optim"].value
     way = Way(settings["method"].value, settings["trainer"].value, settings["max_length"].value, tuple(changes.items()))
@@ -120,6 +122,15 @@ def _check(facts: Facts) -> None:
 def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
     found = list(facts.assumed)
     cutoff = settings["max_length"].value
+    if facts.task in PAIRED:
+        extra = (
+            "; the reference model's copy is not in it"
+            if settings["method"].value == "full" and facts.task in ("dpo", "kto")
+            else ""
+        )
+        found.append(
+            f"{facts.task} is forecast as two answers an example through the model, not traced from its trainer{extra}"
+        )
     if facts.examples < FEW:
         found.append(
             f"{facts.examples} examples are too few for any advice to be sure; examples in the prompt, or about {FEW} of them, would do more"
@@ -129,6 +140,10 @@ def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
     if facts.length_max > cutoff:
         more = ": 1 % or more" if facts.length_99 > cutoff else ""
         found.append(f"examples longer than {cutoff} tokens are cut from the answer's end{more}")
+    if "offload" in settings:
+        found.append(
+            f"weights and optimizer lie in host memory: about {18 * facts.billions:,.0f} GB of it (18 bytes a parameter), and steps are many times slower"
+        )
     steps = facts.examples * settings["num_train_epochs"].value / settings["effective_batch"].value
     if "max_steps" not in settings and steps < 100:
         found.append(f"{steps:.0f} optimizer steps are few: below 100 the learning rate's optimum moves up")

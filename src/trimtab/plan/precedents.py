@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -95,7 +95,12 @@ class Precedent:
     weight: float
 
 
-def nearest(query: Query, without: Callable[[Row], bool] = lambda _row: False) -> list[Precedent]:
+def _no_row(_row: Row) -> bool:
+    return False
+
+
+@lru_cache(maxsize=64)
+def nearest(query: Query, without: Callable[[Row], bool] = _no_row) -> tuple[Precedent, ...]:
     """At most 75 rows, the nearest first, each weighed by distance, kind and how often its repository comes up.
 
     `without` leaves rows out (held-out checks). Source of the distance: docs/plan.md.
@@ -106,7 +111,7 @@ def nearest(query: Query, without: Callable[[Row], bool] = lambda _row: False) -
     found.sort(key=lambda pair: (pair[0], pair[1].id))
     found = found[:NEAREST]
     count = Counter(row.repo for _, row in found)
-    return [Precedent(row, d, math.exp(-d) * KIND_WEIGHT.get(row.kind, 0.4) / count[row.repo]) for d, row in found]
+    return tuple(Precedent(row, d, math.exp(-d) * KIND_WEIGHT.get(row.kind, 0.4) / count[row.repo]) for d, row in found)
 
 
 def distance(query: Query, row: Row) -> float | None:
@@ -159,7 +164,7 @@ def value_of(row: Row, name: str) -> Any:
     return row.batch if name == "effective_batch" else row.values.get(name)
 
 
-def makers_own(query: Query, without: Callable[[Row], bool] = lambda _row: False) -> Row | None:
+def makers_own(query: Query, without: Callable[[Row], bool] = _no_row) -> Row | None:
     """The makers' recipe for this family, method and task, nearest in size (at most a factor of three away)."""
     near = [
         r for r in of_makers(query.family)

@@ -43,8 +43,13 @@ class Rate:
 
     @property
     def disagree(self) -> bool:
-        """Whether prior and rule are more than a factor of three apart."""
-        return bool(self.prior and self.rule and max(self.prior / self.rule, self.rule / self.prior) > DISAGREE)
+        """Whether prior and rule are more than a factor of three apart, with no makers' recipe to override them."""
+        return bool(
+            self.maker is None
+            and self.prior
+            and self.rule
+            and max(self.prior / self.rule, self.rule / self.prior) > DISAGREE
+        )
 
     @property
     def range(self) -> tuple[float, float]:

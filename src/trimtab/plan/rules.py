@@ -7,13 +7,13 @@ the pages a stranger can check are the pages that decide. Memory comes from the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trimtab.plan import rates
-from trimtab.plan.facts import TASKS, Facts
-from trimtab.plan.fitting import Ask, fit
+from trimtab.plan.facts import TASKS, TRAINED_HERE, Facts
+from trimtab.plan.fitting import Ask, Way, fit
 from trimtab.plan.precedents import Precedent, Query, family_of, nearest, quantile
 from trimtab.plan.table import compute, table
 
@@ -47,7 +47,9 @@ def method(facts: Facts, _chosen: Chosen, _ask: Ask | None) -> dict[str, Setting
 
 
 def adapter(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
-    """2. Rank, alpha, dropout and targets."""
+    """2. Rank, alpha, dropout and targets; nothing where all weights are trained."""
+    if chosen["method"] == "full":
+        return {}
     lora, near = table()["lora"], precedents_of(facts, chosen)
     big = facts.label_tokens > 20_000_000
     rank = lora["rank_big_data"] if big else lora["rank"]
@@ -66,6 +68,14 @@ def adapter(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting
 
 def length(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
     """3. Cutoff: the 99th percentile rounded up to 64 (128 above 4k), never above the model's positions."""
+    if facts.task == "vision":
+        return {
+            "max_length": Setting(
+                facts.length_99,
+                "pixels a side, as the model was trained; smaller images need upsampling or a smaller stem",
+                "config.json image_size",
+            )
+        }
     grain = 128 if facts.length_99 > 4096 else 64
     wanted = max(grain, math.ceil(facts.length_99 / grain) * grain)
     if facts.length_max <= wanted * 1.1:
@@ -134,15 +144,26 @@ def memory(facts: Facts, chosen: Chosen, ask: Ask | None) -> dict[str, Setting]:
     changes = dict(way.changes)
     forecast = "forecast of peak memory" if answer else "a cautious start"
     settings = {
-        "method": Setting(way.method, f"{way.why or 'fits as it is'} ({room})" if chosen["method"] == "auto" else f"asked for ({room})", forecast),
-        "trainer": Setting(way.trainer, "trimtab's own loop trains it" if way.trainer == "trimtab" else "our own loop does not train this; transformers' Trainer, LLaMA-Factory, TRL or Axolotl do", forecast),
-        "per_device_train_batch_size": Setting(found.micro, f"the largest that fits and is worth it ({room})", forecast, (1, chosen["effective_batch"])),
+        "trainer": _trainer(way, facts, forecast),
+        "per_device_train_batch_size": Setting(found.micro, ("a processor gains nothing from more" if facts.device == "cpu" else "the largest that fits and is worth it") + f" ({room})",
+                                               forecast, (1, chosen["effective_batch"])),
         "gradient_accumulation_steps": Setting(found.accumulation, _product(found.micro, found.accumulation, facts.devices), "effective batch / micro-batch", (1, chosen["effective_batch"])),
         "gradient_checkpointing": Setting(found.checkpointing, "kept activations would not fit; costs a third more time" if found.checkpointing and answer else "activations fit: no need to compute them twice", forecast),
         "use_liger_kernel": Setting(changes.get("use_liger_kernel", False), "the card needs it" if changes.get("use_liger_kernel") else "not needed to fit", forecast),
-        "sharding": Setting(changes.get("sharding", "none") + (" with offload" if changes.get("offload") else ""), way.why if "sharding" in changes else "one device holds it", forecast),
+        "sharding": Setting(changes.get("sharding", "none"), way.why if "sharding" in changes else "one device holds it", forecast),
         "optim": Setting(changes.get("optim", "adamw_torch"), "small states, to fit" if "optim" in changes else "AdamW, the usual", forecast if "optim" in changes else CSV),
     }  # fmt: skip
+    if changes.get("offload"):
+        settings["offload"] = Setting(
+            True, "weights and optimizer in host memory: no card of this size holds them", forecast
+        )
+    if chosen["method"] == "auto":
+        fits = (
+            "LoRA does not fit in 16 bit"
+            if way.method == "qlora"
+            else "LoRA forgets less than full fine-tuning and needs a fraction of its memory"
+        )
+        settings["method"] = Setting(way.method, fits, f"{forecast}; LoRA Learns Less and Forgets Less")
     if way.max_length != chosen["max_length"]:
         settings["max_length"] = Setting(way.max_length, f"{chosen['max_length']:,} would cover the data, but no longer fits ({room}); what is longer is cut", forecast,
                                          (way.max_length, chosen["max_length"]))  # fmt: skip
@@ -239,7 +260,7 @@ def elsewhere(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setti
         "packing": Setting(
             False,
             packing,
-            "off keeps a step the same number of examples; TUNING practice: on below 50 % with many examples",
+            "practice: on below 50 % with many examples",
         )
     }
     if facts.task in ("classification", "vision") and chosen["method"] == "full":
@@ -251,6 +272,23 @@ def elsewhere(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setti
 STEPS: tuple[Rule, ...] = (method, adapter, length, epochs, batch, memory, learning_rate, schedule, regularisation, precision, watching, elsewhere)  # fmt: skip
 
 
+def _trainer(way: Way, facts: Facts, source: str) -> Setting:
+    if way.trainer == "trimtab":
+        return Setting("trimtab", "trimtab's own loop trains it", source)
+    why = (
+        f"{facts.task}" if facts.task not in TRAINED_HERE else "several devices" if facts.devices > 1
+        else "a 4-bit base" if way.method == "qlora" else ""
+    )  # fmt: skip
+    others = "transformers' Trainer, LLaMA-Factory, TRL or Axolotl"
+    return Setting(
+        "transformers",
+        f"our own loop does not train {why}; {others} do"
+        if why
+        else f"our own loop would not fit; {others} do ({way.why or 'as they are'})",
+        source,
+    )
+
+
 def query_of(facts: Facts, chosen: Mapping[str, Any]) -> Query:
     """What is looked up among the published recipes."""
     how = "lora" if chosen.get("method", "auto") == "auto" else chosen["method"]
@@ -259,11 +297,11 @@ def query_of(facts: Facts, chosen: Mapping[str, Any]) -> Query:
                  "sgd" if chosen.get("optim") == "sgd" else "adam")  # fmt: skip
 
 
-def precedents_of(facts: Facts, chosen: Mapping[str, Any]) -> list[Precedent]:
+def precedents_of(facts: Facts, chosen: Mapping[str, Any]) -> tuple[Precedent, ...]:
     return nearest(query_of(facts, chosen))
 
 
-def practice(near: list[Precedent], name: str) -> tuple[tuple[str, Any], ...]:
+def practice(near: Sequence[Precedent], name: str) -> tuple[tuple[str, Any], ...]:
     """What the nearest recipes use, as an input: quartiles of the weighted values."""
     found = [quantile(near, share, name) for share in (0.25, 0.5, 0.75)]
     number = sum(

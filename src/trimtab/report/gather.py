@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trimtab.analysis.card import drift_of
+from trimtab.analysis.couplings import states
 from trimtab.forecasting.result import shown_parts
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import dump
@@ -26,6 +27,7 @@ def study_report(store: Store, study: str) -> dict[str, Any]:
     return {
         "study": study, "status": row.status, "seconds": row.seconds, "asked": row.asked,
         "data": row.facts.get("data"), "plan": row.facts.get("plan"), "warnings": row.facts.get("warnings", []),
+        "risks": _risks(store, recommended, row.facts.get("couplings") or []), "earlier": row.facts.get("earlier") or [],
         "model": row.facts.get("facts"), "steps": [_step(store, d) for d in decisions], "recommendation": recommended,
         "sentence": next((d["sentence"] for d in decisions if d["place"] == "recommendation"), None),
         "card": card and card["judged"], "samples": store.samples(run) if run else [],
@@ -42,6 +44,19 @@ def _memory(store: Store, run: str) -> dict[str, Any] | None:
         return None
     predicted, took = found["predicted"], found["measured"].get("allocated")
     return {**found, "parts": shown_parts(predicted), "error": predicted["allocated"] / took - 1 if took else None}
+
+
+def _risks(store: Store, recommended: dict[str, Any] | None, planned: list[dict[str, Any]]) -> dict[str, Any]:
+    """Risks of the recommended recipe, with whether they were seen; and those that only the start had."""
+    if not recommended:
+        return {"recommended": [], "start": planned}
+    run, card = recommended["run"], store.card(recommended["run"])
+    named = recommended.get("couplings", [])
+    found = states(
+        named, card and card["judged"], store.evaluations(run), store.steps(run), store.events(run=run),
+        [s["loss"] for s in recommended["seeds"] if s["loss"] is not None],
+    )  # fmt: skip
+    return {"recommended": found, "start": [c for c in planned if c["id"] not in {n["id"] for n in named}]}
 
 
 def thin(points: list[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:

@@ -21,7 +21,15 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     values, problems = split_overrides(overrides)
-    return check(Recipe, {**read_mapping(Path(path)), **values}, str(path), problems)
+    given = read_mapping(Path(path))
+    if given.get("trainer", "trimtab") != "trimtab":
+        raise SpecError(
+            str(path),
+            [
+                f"is a plan for {given['trainer']}; trimtab's own loop does not train it: copy its settings into that trainer"
+            ],
+        )
+    return check(Recipe, {**given, **values}, str(path), problems)
 
 
 def load_budget(source: str | Path | None) -> Budget:

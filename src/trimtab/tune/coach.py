@@ -14,6 +14,7 @@ from typing import Any
 
 from trimtab.data.prepare import table_lines
 from trimtab.errors import SpecError
+from trimtab.plan.couplings import of_recipe
 from trimtab.plan.facts import Facts
 from trimtab.plan.plan import make_plan
 from trimtab.spec.recipe import Recipe
@@ -22,7 +23,7 @@ from trimtab.store import Store
 from trimtab.tune.budgeting import Pace, affordable_epochs, in_words
 from trimtab.tune.choice import Outcome, choose
 from trimtab.tune.lab import Lab, StopRule
-from trimtab.tune.moves import FACTOR, edge, round_rate, short, why_further, with_batch, with_epochs
+from trimtab.tune.moves import FACTOR, edge, round_rate, scan, short, why_further, with_batch, with_epochs
 from trimtab.tune.race import clearly_worse
 from trimtab.tune.summary import summary, verdict_sentence
 
@@ -68,6 +69,7 @@ class Coach:
         recipe = plan.trainable()
         self._facts_once("plan", plan.as_rows)
         self._facts_once("warnings", lambda: list(plan.warnings))
+        self.plan = plan
         self._facts_once("couplings", lambda: [asdict(c) for c in plan.couplings])
         data = self._facts_once("data", lambda: self.lab.describe_data(recipe.max_length))
         if self._stored("plan") is None:
@@ -117,7 +119,7 @@ class Coach:
     def _learning_rates(self, start: Recipe) -> Recipe:
         if done := self._decided("learning_rate"):
             return done
-        rates = [round_rate(start.learning_rate * f) for f in (1 / FACTOR, 1, FACTOR)]
+        rates = scan(start.learning_rate, self.plan.disagreeing())
         # the race stops the losers early: three rates cost about half of three runs
         if not self._facts_once("scan_fits", lambda: self._fits([start], self._pace().seconds([start]) / 2)):
             return self._skip_to("learning_rate", f"{', '.join(f'{r:g}' for r in rates)} were not compared", start)
@@ -204,6 +206,8 @@ class Coach:
         card = self.lab.card(chosen)
         self._tick()
         result = summary(chosen, outcomes, numbers, base, card, SEEDS)
+        risks = of_recipe(chosen.model_dump(), self.plan.facts, self.plan.settings)
+        result["couplings"] = [asdict(c) for c in risks]
         sentence = verdict_sentence(result, card)
         self._write("recommendation", sentence, result)
         self.store.update_study(self.study, status=Status.COMPLETE, facts={"recommendation": result})

@@ -9,8 +9,18 @@ from trimtab.spec.recipe import Recipe
 from trimtab.tune.choice import Outcome
 
 FACTOR = 3.0  # between two rates of the scan: the optimum is flat, a wrong scale is not
+NEAR = 1.5  # nearer than this, two rates are one: the optimum is flat
 MOST = 2.83  # the square-root rule is not trusted beyond a factor of eight in batch
 LEAST_STEPS = 100  # below this the optimum of the rate moves (tinker docs)
+
+
+def scan(start: float, others: Sequence[float] = ()) -> list[float]:
+    """A step of three down and up; and what disagreeing sources say, where the three are not near it already."""
+    rates = [round_rate(start * f) for f in (1 / FACTOR, 1, FACTOR)]
+    for other in map(round_rate, others):
+        if all(max(other / known, known / other) > NEAR for known in rates):
+            rates.append(other)
+    return sorted(rates)
 
 
 def edge(best: float, rates: Sequence[float]) -> float | None:

@@ -1,0 +1,1 @@
+"""WHAT TO START FROM: facts gathered, the forecast asked, the plan made."""

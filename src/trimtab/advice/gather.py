@@ -1,0 +1,183 @@
+"""MODEL, DATA and a card as typed -> the facts that a plan starts from. Loads a tokenizer only when the data are new to it.
+
+What cannot be had (a tokenizer without the hub, a card that is not there) is assumed, and said in `Facts.assumed`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.errors import ModelError, SpecError, TrimtabError, did_you_mean
+from trimtab.forecasting import ask, cache
+from trimtab.forecasting.source import Source, locate
+from trimtab.forecasting.verbs import asker
+from trimtab.plan.catalogue import Card
+from trimtab.plan.facts import DIFFICULTIES, RISKS, TASKS, Facts
+from trimtab.plan.processor import cpu_has_bf16
+from trimtab.spec.workload import Workload
+
+Say = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
+INSTRUCT = re.compile(r"instruct|chat|[-_]it\b|[-_]sft|[-_]dpo|zephyr|vicuna|alpaca|assistant", re.IGNORECASE)
+SKETCH = re.compile(r"sketch:(\d+)(?:x(\d+))?")
+SKETCHED_LENGTH = 1024
+FORMAT = 2  # of the cached survey
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """`survey` is the data report as plain data; None for a sketch."""
+
+    facts: Facts
+    survey: dict[str, Any] | None
+    card: Card | None
+    source: Source
+
+
+def gather(
+    model: str, data: str, gpu: str | None = None, task: str | None = None, risk: str = "standard",
+    say: Say = print, progress: Progress | None = None,
+) -> Gathered:  # fmt: skip
+    kind, difficulty = task_of(task)
+    if risk not in RISKS:
+        raise SpecError("--risk", [f'got "{risk}"; allowed are {", ".join(RISKS)}{did_you_mean(risk, RISKS)}'])
+    card, devices = ask.card_of(gpu)
+    source = locate(model, say)
+    on_cpu = ask.device_of(card) == "cpu"
+    assumed = []
+    if gpu is None:
+        assumed.append(_which_machine(card, on_cpu))
+    about, found = _about_data(data, model, source, say, progress)
+    assumed += about.pop("assumed")
+    named = source.known.name if source.known else str(source.config.get("_name_or_path") or model)
+    facts = Facts(
+        model=model, model_name=named, family=source.family, parameters=_parameters(source, card, say),
+        hidden_size=_first(source.config, "hidden_size", "n_embd", "d_model"), positions=source.positions, data=data,
+        device="cpu" if on_cpu else "cuda", memory_gb=card.memory / 2**30 if card else 0.0, bf16=_bf16(card, on_cpu),
+        task=kind or {"image-classification": "vision", "sequence-classification": "classification"}.get(source.task, "sft"),
+        difficulty=difficulty, risk=risk, devices=devices, card=_card_name(card, devices), instruct=bool(INSTRUCT.search(named if model.startswith("bundled:") else model)),
+        assumed=tuple(assumed), **about,
+    )  # fmt: skip
+    return Gathered(facts, found, card, source)
+
+
+def task_of(text: str | None) -> tuple[str | None, str]:
+    """ "complex", "classification" or "sft,simple" -> (a key of TASKS or None, difficulty)."""
+    kind, difficulty = None, "ordinary"
+    for word in (text or "").replace(" ", "").split(","):
+        if word in DIFFICULTIES:
+            difficulty = word
+        elif word in TASKS:
+            kind = word
+        elif word and word != "auto":
+            allowed = [*TASKS, *DIFFICULTIES]
+            raise SpecError("--task", [f'got "{word}"; allowed are {", ".join(allowed)}{did_you_mean(word, allowed)}'])
+    return kind, difficulty
+
+
+def report(data: str, model: str | None, say: Say, progress: Progress | None = None) -> dict[str, Any]:
+    """The data report as plain data, kept until a file changes; estimated lengths where there is no tokenizer to be had."""
+    name = f"survey-{FORMAT}-" + cache.of_files(data, model or "")
+    if found := cache.load(name):
+        return found
+    from trimtab.data.survey import survey  # numerical libraries: not for data that are known
+
+    tokenizer, why = _tokenizer(model, say) if model else (None, None)
+    seen = survey(data, tokenizer, say, progress)
+    found = {**seen.as_dict(), "duplicate_share": seen.duplicate_share, "why_estimated": why}
+    if not data.startswith("bundled:") or tokenizer is not None:
+        cache.save(name, found)
+    return found
+
+
+def _tokenizer(model: str, say: Say) -> tuple[Any, str | None]:
+    try:
+        from trimtab.run.models import load_tokenizer
+
+        tokenizer = load_tokenizer(model, say)
+    except TrimtabError as error:
+        return None, str(error).split("; check")[0]
+    return (tokenizer, None) if tokenizer.is_fast else (None, f"{model} has only a slow tokenizer")
+
+
+def _about_data(
+    data: str, model: str, source: Source, say: Say, progress: Progress | None
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    images = source.task == "image-classification"
+    if data.startswith("sketch:"):
+        return _sketch(data, _first(source.config, "image_size") or 224 if images else None), None
+    if images:
+        raise ModelError(
+            f'{model} reads images, and folders of images are not read yet; describe them instead, as in "sketch:50000" (examples)'
+        )
+    found = report(data, model, say, progress)
+    every, aside = found["examples"]["train"], _set_aside(found["examples"])
+    share = max(0, every - aside) / every
+    assumed = []
+    if found["estimated"]:
+        assumed.append(f"lengths are estimated from characters ({found['why_estimated'] or 'no tokenizer'})")
+    return {
+        "examples": every - aside, "tokens": round(found["total"]["all"] * share), "label_tokens": round(found["total"]["answer"] * share),
+        "length_99": found["quantiles"]["all"]["99"], "length_max": found["quantiles"]["all"]["100"],
+        "duplicates": found["duplicate_share"], "distinct_answers": found["answers"]["distinct"], "labels_longest": found["labels_longest"], "assumed": assumed,
+    }, found  # fmt: skip
+
+
+def _set_aside(examples: dict[str, int]) -> int:
+    """What validation and test will take of the training examples where they are not given (data/split.py)."""
+    each = min(200, max(8, round(0.1 * examples["train"])))
+    return sum(each for split in ("validation", "test") if split not in examples)
+
+
+def _sketch(data: str, pixels: int | None) -> dict[str, Any]:
+    """`sketch:5000x2048`: 5,000 examples of at most 2,048 tokens, for those who have no data at hand yet; images of `pixels` a side."""
+    parts = SKETCH.fullmatch(data)
+    if not parts or not int(parts[1]) or parts[2] == "0":
+        raise SpecError(
+            data, ["a sketch is written sketch:EXAMPLES or sketch:EXAMPLESxLONGEST, as in sketch:5000x2048 (tokens)"]
+        )
+    examples, longest = int(parts[1]), int(parts[2] or SKETCHED_LENGTH)
+    if pixels:
+        return {"examples": examples, "tokens": examples * pixels, "label_tokens": examples, "length_99": pixels, "length_max": pixels,
+                "assumed": [f"no data were read: {examples:,} images to train on, of {pixels} × {pixels} pixels"]}  # fmt: skip
+    mean = max(1, longest // 4)
+    return {
+        "examples": examples, "tokens": examples * mean, "label_tokens": examples * mean * 3 // 5, "length_99": longest, "length_max": longest,
+        "labels_longest": longest * 3 // 5,
+        "assumed": [f"no data were read: {examples:,} examples to train on, of at most {longest:,} tokens and {mean:,} on average"],
+    }  # fmt: skip
+
+
+def _parameters(source: Source, card: Card | None, say: Say) -> int:
+    if source.known:
+        return source.known.parameters
+    traced = asker(card, say=say)(
+        Workload.model_validate({"model": source.name, "method": "full", "max_length": 64, "dtype": "float32"})
+    )
+    return int(traced.model["parameters"])
+
+
+def _which_machine(card: Card | None, on_cpu: bool) -> str:
+    if on_cpu or card is None:
+        gb = card.memory / 2**30 if card else 0
+        return f"no card was found and none named: planned for this machine's processor and its {gb:.0f} GiB of memory (--gpu 24GB plans for a card)"
+    return f"planned for the card of this machine, {card.name}"
+
+
+def _bf16(card: Card | None, on_cpu: bool) -> bool:
+    if on_cpu:
+        return cpu_has_bf16()
+    return card is None or card.bf16 is not None or card.fp16 is None
+
+
+def _card_name(card: Card | None, devices: int) -> str | None:
+    if card is None:
+        return None
+    return f"{devices} × {card.name}" if devices > 1 else card.name
+
+
+def _first(config: dict[str, Any], *names: str) -> int | None:
+    return next((int(config[n]) for n in names if isinstance(config.get(n), int)), None)

@@ -1,0 +1,25 @@
+"""Which languages texts are in. Takes texts, gives shares by ISO code, from an evenly spaced sample. No network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+SAMPLE = 300
+LEAST = 0.05  # of the sample: below it, short texts are more likely told wrongly
+
+
+def shares(texts: Sequence[str], progress: Callable[[str, int, int], None] | None = None) -> dict[str, float]:
+    """The commonest first; texts without words (zxx) are left out, what is rarer than 5 % too."""
+    from py3langid import classify
+
+    step = max(1, len(texts) // SAMPLE)
+    some = texts[::step][:SAMPLE]
+    found: Counter[str] = Counter()
+    for i, text in enumerate(some):
+        found[classify(text[:1000])[0]] += 1
+        if progress and i % 50 == 49:
+            progress("Telling languages", i + 1, len(some))
+    found.pop("zxx", None)
+    total = sum(found.values())
+    return {code: n / total for code, n in found.most_common() if n / total >= LEAST}
