@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from trimtab.plan.plan import Plan
-from trimtab.plan.rules import Setting
+from trimtab.plan.setting import Setting
 from trimtab.spec.recipe import Recipe
 
 WIDE = 100

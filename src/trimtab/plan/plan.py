@@ -13,8 +13,10 @@ from trimtab.errors import PlanError
 from trimtab.plan import couplings, experiments
 from trimtab.plan.facts import PAIRED, Facts
 from trimtab.plan.fitting import Answer, Ask, Way, workload
+from trimtab.plan.practice import precedents_of
 from trimtab.plan.precedents import Precedent
-from trimtab.plan.rules import STEPS, Setting, precedents_of, yours
+from trimtab.plan.rules import STEPS
+from trimtab.plan.setting import Setting, yours
 from trimtab.spec.recipe import Recipe
 
 FEWEST = 8  # to train on, after validation and test were set aside
@@ -66,11 +68,11 @@ def make_plan(facts: Facts, own: Mapping[str, Any] | None = None, ask: Ask | Non
     settings: dict[str, Setting] = {}
     for step in STEPS:
         for name, rule in step(facts, chosen, ask).items():
-            setting = yours(own[name], rule) if name in own else rule
+            setting = yours(name, own[name], rule) if name in own else rule
             settings[name] = setting
             chosen[name] = setting.value
     for name in own.keys() - settings.keys():
-        settings[name] = yours(own[name], None)
+        settings[name] = yours(name, own[name], None)
     recipe = _recipe(facts, settings)
     forecast = _forecast(facts, chosen, settings, ask)
     return Plan(

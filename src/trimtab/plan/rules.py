@@ -7,27 +7,15 @@ the pages a stranger can check are the pages that decide. Memory comes from the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import Any
 
 from trimtab.plan import rates
-from trimtab.plan.facts import TASKS, TRAINED_HERE, Facts
+from trimtab.plan.facts import TRAINED_HERE, Facts
 from trimtab.plan.fitting import Ask, Way, fit
-from trimtab.plan.precedents import Precedent, Query, family_of, nearest, quantile
+from trimtab.plan.practice import practice, precedents_of, query_of
+from trimtab.plan.setting import Setting
 from trimtab.plan.table import compute, table
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One decided setting. `range` is what reasonable people use (None: no meaningful one); `inputs` what it was decided from."""
-
-    value: Any
-    reason: str
-    source: str
-    range: tuple[float, float] | None = None
-    inputs: tuple[tuple[str, Any], ...] = ()
-
 
 Chosen = dict[str, Any]
 Rule = Callable[[Facts, Chosen, Ask | None], dict[str, Setting]]
@@ -135,38 +123,40 @@ def batch(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
 def memory(facts: Facts, chosen: Chosen, ask: Ask | None) -> dict[str, Setting]:
     """6. What fits: method, trainer, cutoff, micro-batch, accumulation, checkpointing, fused kernels, sharding."""
     found = fit(facts, chosen, ask)
-    way, answer = found.way, found.answer
-    room = f"{facts.card or 'this machine'}" + (
-        f", {answer.used / 2**30:.1f} of {facts.memory_gb:.1f} GiB by the forecast"
+    way, answer, changes = found.way, found.answer, dict(found.way.changes)
+    source = "forecast of peak memory" if answer else "a cautious start"
+    amount = (
+        f"{answer.used / 2**30:.1f} of {facts.memory_gb:.1f} GiB by the forecast"
         if answer
-        else "; no forecast could be asked"
+        else "no forecast could be asked"
     )
-    changes = dict(way.changes)
-    forecast = "forecast of peak memory" if answer else "a cautious start"
+    room = f"{facts.card or 'this machine'}: {amount}"
+    micro = "a processor gains nothing from more" if facts.device == "cpu" else "the largest that fits and is worth it"
+    kept = "activations fit: no need to compute them twice"
+    recomputed = "kept activations would not fit; costs a third more time"
+    product = f"effective batch {chosen['effective_batch']} = {found.micro} × {found.accumulation} × {facts.devices} device{'s' if facts.devices > 1 else ''}"
+    most = (1, chosen["effective_batch"])
     settings = {
-        "trainer": _trainer(way, facts, forecast),
-        "per_device_train_batch_size": Setting(found.micro, ("a processor gains nothing from more" if facts.device == "cpu" else "the largest that fits and is worth it") + f" ({room})",
-                                               forecast, (1, chosen["effective_batch"])),
-        "gradient_accumulation_steps": Setting(found.accumulation, _product(found.micro, found.accumulation, facts.devices), "effective batch / micro-batch", (1, chosen["effective_batch"])),
-        "gradient_checkpointing": Setting(found.checkpointing, "kept activations would not fit; costs a third more time" if found.checkpointing and answer else "activations fit: no need to compute them twice", forecast),
-        "use_liger_kernel": Setting(changes.get("use_liger_kernel", False), "the card needs it" if changes.get("use_liger_kernel") else "not needed to fit", forecast),
-        "sharding": Setting(changes.get("sharding", "none"), way.why if "sharding" in changes else "one device holds it", forecast),
-        "optim": Setting(changes.get("optim", "adamw_torch"), "small states, to fit" if "optim" in changes else "AdamW, the usual", forecast if "optim" in changes else CSV),
+        "trainer": _trainer(way, facts, source),
+        "per_device_train_batch_size": Setting(found.micro, f"{micro} ({room})", source, most),
+        "gradient_accumulation_steps": Setting(found.accumulation, product, "effective batch / micro-batch", most),
+        "gradient_checkpointing": Setting(found.checkpointing, recomputed if found.checkpointing else kept, source),
+        "use_liger_kernel": Setting("use_liger_kernel" in changes, "the card needs it" if "use_liger_kernel" in changes else "not needed to fit", source),
+        "sharding": Setting(changes.get("sharding", "none"), way.why if "sharding" in changes else "one device holds it", source),
+        "optim": Setting(changes.get("optim", "adamw_torch"), "small states, to fit" if "optim" in changes else "AdamW, the usual", source if "optim" in changes else CSV),
     }  # fmt: skip
-    if changes.get("offload"):
-        settings["offload"] = Setting(
-            True, "weights and optimizer in host memory: no card of this size holds them", forecast
-        )
+    if "offload" in changes:
+        settings["offload"] = Setting(True, "weights and optimizer in host memory: no smaller way fits", source)
     if chosen["method"] == "auto":
-        fits = (
+        why = (
             "LoRA does not fit in 16 bit"
             if way.method == "qlora"
             else "LoRA forgets less than full fine-tuning and needs a fraction of its memory"
         )
-        settings["method"] = Setting(way.method, fits, f"{forecast}; LoRA Learns Less and Forgets Less")
-    if way.max_length != chosen["max_length"]:
-        settings["max_length"] = Setting(way.max_length, f"{chosen['max_length']:,} would cover the data, but no longer fits ({room}); what is longer is cut", forecast,
-                                         (way.max_length, chosen["max_length"]))  # fmt: skip
+        settings["method"] = Setting(way.method, why, f"{source}; LoRA Learns Less and Forgets Less")
+    if (wanted := chosen["max_length"]) != way.max_length:
+        why = f"{wanted:,} would cover the data, but no longer fits ({room}); what is longer is cut"
+        settings["max_length"] = Setting(way.max_length, why, source, (way.max_length, wanted))
     return settings
 
 
@@ -289,29 +279,6 @@ def _trainer(way: Way, facts: Facts, source: str) -> Setting:
     )
 
 
-def query_of(facts: Facts, chosen: Mapping[str, Any]) -> Query:
-    """What is looked up among the published recipes."""
-    how = "lora" if chosen.get("method", "auto") == "auto" else chosen["method"]
-    size = chosen.get("effective_batch") or table()["batch"].get(how, 16)
-    return Query(facts.billions, family_of(facts.model_name, facts.model, facts.family), TASKS[facts.task], how, size,
-                 "sgd" if chosen.get("optim") == "sgd" else "adam")  # fmt: skip
-
-
-def precedents_of(facts: Facts, chosen: Mapping[str, Any]) -> tuple[Precedent, ...]:
-    return nearest(query_of(facts, chosen))
-
-
-def practice(near: Sequence[Precedent], name: str) -> tuple[tuple[str, Any], ...]:
-    """What the nearest recipes use, as an input: quartiles of the weighted values."""
-    found = [quantile(near, share, name) for share in (0.25, 0.5, 0.75)]
-    number = sum(
-        isinstance(p.row.values.get(name) or (p.row.batch if name == "effective_batch" else None), float) for p in near
-    )
-    if found[1] is None:
-        return ()
-    return (("published", f"{'/'.join(f'{v:g}' for v in found if v is not None)} (quartiles of {number} recipes)"),)
-
-
 def epochs_formula(facts: Facts) -> str:
     return table()["epochs"]["cls" if facts.task in ("classification", "vision") else "llm_sft"]
 
@@ -334,15 +301,3 @@ def _leanings(facts: Facts) -> list[tuple[str, float, str]]:
     if facts.risk == "tight":
         found.append(("tight risk", 0.5, "drifts less; on 35 models a third of the best rate cost 0.004 nats (median)"))
     return found
-
-
-def _product(micro: int, pieces: int, devices: int) -> str:
-    return f"effective batch {micro * pieces * devices} = {micro} × {pieces} × {devices} device{'s' if devices > 1 else ''}"
-
-
-def yours(value: Any, rule: Setting | None) -> Setting:
-    """A person's own value, with what the rule would have said kept visible."""
-    if rule is None:
-        return Setting(value, "yours", "you")
-    said = f"yours; the rule says {rule.value} ({rule.reason})"
-    return replace(rule, value=value, reason=said, source="you")
