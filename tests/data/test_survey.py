@@ -41,9 +41,8 @@ def test_labels_are_recognised_with_their_balance():
 def test_cut_answers_and_a_ceiling_are_seen():
     rows = [*PLAIN[:50], pair("Code?", "```python\nprint(1"), pair("JSON?", '{"a": [1, 2')]
     assert describe("d", "messages", {"train": rows}, 0).cut_answers["first"] == [50, 51]
-    capped = [pair("x " * 20 + str(i), "word " * (80 + i)) for i in range(20)] + [
-        pair(f"abcdefgh{i:02d}", "y" * 2000) for i in range(20)
-    ]
+    capped = [pair("x " * 20 + str(i), "word " * (20 + i)) for i in range(30)]
+    capped += [pair(f"abcdefgh{i:02d}", "y" * 2000) for i in range(12)]
     assert describe("d", "messages", {"train": capped}, 0).cut_answers["ceiling"]
 
 
@@ -90,3 +89,15 @@ def test_odd_data_are_described_not_refused(tmp_path):
     assert found.exact_copies == 4
     assert found.duplicate_share == pytest.approx(0.8)
     assert any("5 examples are few" in a for a in found.advice)
+
+
+def test_a_few_giants_are_a_tail_that_the_cutoff_does_not_follow():
+    rows = [*PLAIN[:96], *(pair(f"long {i}", "tail " * (4000 + i)) for i in range(4))]
+    found = describe("d", "messages", {"train": rows}, 0)
+    assert found.quantiles["all"]["99"] > 3000
+    assert any("4.0% of the examples are longer than 64 tokens" in a for a in found.advice), found.advice
+
+
+def test_lengths_that_lie_close_together_are_no_ceiling():
+    rows = [pair(f"question {i}", "word " * (40 + i % 3)) for i in range(100)]
+    assert describe("d", "messages", {"train": rows}, 0).cut_answers["ceiling"] is None

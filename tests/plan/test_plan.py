@@ -76,3 +76,11 @@ def test_what_follows_from_the_users_values_follows_them(found, rank, micro):
 def test_the_range_of_the_cutoff_holds_its_value():
     setting = make_plan(dataclasses.replace(FACTS, length_99=72, length_max=94)).settings["max_length"]
     assert setting.range[0] <= setting.value <= setting.range[1]
+
+
+def test_a_99th_percentile_far_out_does_not_set_the_memory_of_every_run():
+    plan = make_plan(dataclasses.replace(FACTS, length_95=300, length_99=5000, length_max=8000))
+    assert plan.recipe.max_length == 320
+    assert "drop or split" in plan.settings["max_length"].reason
+    assert "cut-answers" in {c.id for c in plan.couplings}
+    assert make_plan(dataclasses.replace(FACTS, length_95=300, length_99=900)).recipe.max_length == 960

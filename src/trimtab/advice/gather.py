@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 INSTRUCT = re.compile(r"instruct|chat|[-_]it\b|[-_]sft|[-_]dpo|zephyr|vicuna|alpaca|assistant", re.IGNORECASE)
 SKETCH = re.compile(r"sketch:(\d+)(?:x(\d+))?")
 SKETCHED_LENGTH = 1024
-FORMAT = 2  # of the cached survey
+FORMAT = 3  # of the cached survey
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _about_data(
         assumed.append(f"lengths are estimated from characters ({found['why_estimated'] or 'no tokenizer'})")
     return {
         "examples": every - aside, "tokens": round(found["total"]["all"] * share), "label_tokens": round(found["total"]["answer"] * share),
-        "length_99": found["quantiles"]["all"]["99"], "length_max": found["quantiles"]["all"]["100"],
+        "length_95": found["quantiles"]["all"]["95"], "length_99": found["quantiles"]["all"]["99"], "length_max": found["quantiles"]["all"]["100"],
         "duplicates": found["duplicate_share"], "distinct_answers": found["answers"]["distinct"], "labels_longest": found["labels_longest"], "assumed": assumed,
     }, found  # fmt: skip
 

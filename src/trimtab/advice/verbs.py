@@ -128,6 +128,7 @@ def data_report(
     if model:
         card, _ = asking.card_of(gpu)
         found["cutoffs"] = [c | {"memory": _cost(model, int(c["max_length"]), card)} for c in found["cutoffs"]]
+        found["positions"] = locate(model, say).positions
         found["card"] = card.name if card else None
         found["card_memory"] = card.memory if card else None
     if against:

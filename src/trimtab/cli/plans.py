@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from trimtab.forecasting.result import MARGIN
 from trimtab.tune.budgeting import in_words
 
 GIB = 2**30
@@ -119,7 +120,9 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
     lines.append(f"copies: {found['exact_copies']:,} exact, {found['near_copies']:,} near ({found['near_copies'] / n:.1%})"
                  + (f"; the commonest {big['count']:,} times: {big['text'][:70]!r}" if big and big["count"] > 2 else ""))  # fmt: skip
     for split, share in found["leakage"].items():
-        lines.append(f"leakage: {share:.1%} of {split} are near copies of training examples")
+        lines.append(
+            f"{'! ' if share > 0.01 else ''}leakage: {share:.1%} of {split} are near copies of training examples"
+        )
     cut = found["cut_answers"]
     lines.append(
         f"answers that look cut: {cut['share']:.1%}"
@@ -136,12 +139,19 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
 def _histogram(console: Console, h: Mapping[str, Sequence[float]]) -> None:
     """Prompt and answer lengths side by side; empty ends are left out."""
     edges = h["edges"]
-    used = [i for i in range(len(edges) - 1) if h["all"][i] or h["answer"][i] or h["prompt"][i]]
+    used = [i for i in range(len(edges) - 1) if h["answer"][i] or h["prompt"][i]]
     if not used:
         return
     top = max(max(h["prompt"]), max(h["answer"]))
     console.print(f"{'tokens':>14}  {'prompt':<22}answer")
+    skipped = False
     for i in range(used[0], used[-1] + 1):
+        if i not in used:
+            if not skipped:
+                console.print(f"{'…':>14}")
+            skipped = True
+            continue
+        skipped = False
         bars = [("█" * round(20 * h[k][i] / top) or ("▏" if h[k][i] else "")) for k in ("prompt", "answer")]
         console.print(f"{edges[i] + 1:>6,.0f}–{edges[i + 1]:>6,.0f}  [blue]{bars[0]:<22}[/][green]{bars[1]}[/]")
 
@@ -152,15 +162,20 @@ def _cutoffs(console: Console, found: Mapping[str, Any]) -> None:
     for c in found["cutoffs"]:
         cells = [f"{c['max_length']:,}", f"{c['cut_examples']:.1%}", f"{c['cut_tokens']:.1%}"]
         if costs:
-            m, card = c["memory"], found["card_memory"]
-            cells += [
-                f"{m / GIB:.1f} GiB" if m else "unknown",
-                ("yes" if m * 1.12 <= card else "no") if m and card else "unknown",
-            ]
+            cells += _cost_cells(c, found)
         table.add_row(*cells)
     console.print(table)
     if costs:
         console.print(f"(closed form, on {found['card']}; trimtab plan traces the one it chooses)", style="dim")
+
+
+def _cost_cells(cutoff: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    memory, card = cutoff["memory"], found["card_memory"]
+    if found["positions"] and cutoff["max_length"] > found["positions"]:
+        return [f"the model ends at {found['positions']:,}", "no"]
+    if not memory or not card:
+        return ["unknown", "unknown"]
+    return [f"{memory / GIB:.1f} GiB", "yes" if memory * (1 + MARGIN) <= card else "no"]
 
 
 def _against(console: Console, d: Mapping[str, Any]) -> None:

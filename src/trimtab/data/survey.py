@@ -19,8 +19,9 @@ from trimtab.data.read import read
 from trimtab.data.tokens import lengths, tokenise
 
 SHARES = (50, 90, 95, 99, 100)
-CUTOFFS = (256, 512, 1024, 2048, 4096, 8192, 16384)
+CUTOFFS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 LABELS_AT_MOST = 50
+APART = 4  # times the 95th percentile: from here on the 99th belongs to the tail
 SHORT = 256  # tokens: a tail up to here costs nothing
 SHOWN = 3
 BARS = 24
@@ -142,13 +143,16 @@ def _cut_answers(train: Sequence[Example], counted: Sequence[tuple[int, int]]) -
         i for i, e in enumerate(train)
         if e.answer.count("```") % 2 or _open_json(e.answer) or (usual and not ended[i] and len(e.answer) > 200)
     ]  # fmt: skip
-    most = max(n for n, _ in counted)
-    ceiling = sum(n >= most - 1 for n, _ in counted)
-    return {
-        "share": len(cut) / len(train),
-        "first": cut[:3],
-        "ceiling": most if ceiling >= max(5, 0.01 * len(train)) and most > 64 else None,
-    }
+    return {"share": len(cut) / len(train), "first": cut[:3], "ceiling": _ceiling_of(sorted(n for n, _ in counted))}
+
+
+def _ceiling_of(wholes: Sequence[int]) -> int | None:
+    """The longest length, where far more examples have it than the lengths just below: something cut them there."""
+    most = wholes[-1]
+    at = sum(n >= most - 1 for n in wholes)
+    below = sum(most - 22 <= n < most - 1 for n in wholes) / 10  # of any two lengths
+    spread = most > 1.5 * wholes[len(wholes) // 2]
+    return most if spread and at >= max(5, 0.01 * len(wholes)) and at > 5 * below else None
 
 
 def _open_json(text: str) -> bool:
@@ -211,10 +215,14 @@ def _advice(
 
 def _tail(wholes: Sequence[int], counted: Sequence[tuple[int, int]]) -> str:
     """Cut, drop or split what is longer than nearly all."""
-    nearly, longest = percentile(list(wholes), 99), wholes[-1]
+    nearly, longest = body(list(wholes)), wholes[-1]
     if longest <= 1.25 * nearly or longest <= SHORT:
         return f"no long tail: a cutoff of {-(-longest // 64) * 64} holds everything"
+    nearly = -(-nearly // 64) * 64
     over = [(n, a) for n, a in counted if n > nearly]
+    if not over:
+        return f"no long tail: a cutoff of {nearly} holds everything"
+    share = len(over) / len(counted)
     beyond = sum(n for n, _ in over) / len(over) / nearly
     prompts = sum(n - a >= nearly for n, a in over) / len(over)
     if prompts > 0.5:
@@ -223,11 +231,17 @@ def _tail(wholes: Sequence[int], counted: Sequence[tuple[int, int]]) -> str:
         what = "split them into several examples: cut, they would lose more than half of their text"
     else:
         what = "cut them: they lose little, from the answer's end"
-    return f"long tail: 1 % of the examples is longer than {nearly:,} tokens (the longest has {longest:,}); {what}"
+    return f"long tail: {share:.1%} of the examples are longer than {nearly:,} tokens (the longest has {longest:,}); {what}"
+
+
+def body(ordered: list[int]) -> int:
+    """What nearly all fit: the 99th percentile; the 95th where the 99th is far beyond it and would set the memory of every run."""
+    nearly, most = percentile(ordered, 95), percentile(ordered, 99)
+    return nearly if most > APART * nearly else most
 
 
 def _packing(wholes: Sequence[int]) -> str:
-    cutoff, mean = percentile(list(wholes), 99), sum(wholes) / len(wholes)
+    cutoff, mean = body(list(wholes)), sum(wholes) / len(wholes)
     if mean / cutoff >= 0.5 or len(wholes) < 1000:
         return ""
     return (

@@ -20,6 +20,7 @@ from trimtab.plan.table import compute, table
 Chosen = dict[str, Any]
 Rule = Callable[[Facts, Chosen, Ask | None], dict[str, Setting]]
 CSV = "recipes.csv"
+APART = 4  # as in the data report: a 99th percentile this many times the 95th belongs to the tail
 
 
 def method(facts: Facts, _chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
@@ -64,18 +65,22 @@ def length(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]
                 "config.json image_size",
             )
         }
-    grain = 128 if facts.length_99 > 4096 else 64
-    wanted = max(grain, math.ceil(facts.length_99 / grain) * grain)
+    tail = facts.length_95 is not None and facts.length_99 > APART * facts.length_95
+    nearly = facts.length_95 if tail and facts.length_95 else facts.length_99
+    grain = 128 if nearly > 4096 else 64
+    wanted = max(grain, math.ceil(nearly / grain) * grain)
     if facts.length_max <= wanted * 1.1:
         wanted = max(grain, math.ceil(facts.length_max / grain) * grain)
     value = min(wanted, facts.positions or wanted)
     held = f"99 % of examples fit; the longest has {facts.length_max:,} tokens"
-    if facts.length_99 > value:
+    if tail and nearly <= value:
+        held = f"95 % of examples fit; the 99th percentile, {facts.length_99:,} tokens, would set the memory of every run for a few: drop or split those"
+    elif facts.length_99 > value:
         held = f"all the positions that the model has; 1 % of examples are longer than {facts.length_99:,} tokens"
     if facts.length_max <= value:
         held = "all examples fit"
     near = precedents_of(facts, chosen)
-    return {"max_length": Setting(value, held, f"rules.json cutoff: {table()['cutoff']}", (facts.length_99, max(value, facts.length_max)),
+    return {"max_length": Setting(value, held, f"rules.json cutoff: {table()['cutoff']}", (min(nearly, value), max(value, facts.length_max)),
                                   practice(near, "max_length"))}  # fmt: skip
 
 

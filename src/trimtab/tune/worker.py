@@ -103,7 +103,7 @@ class Worker:
         return Facts(
             model=self.model, model_name=name, family=found["family"], parameters=found["parameters"],
             hidden_size=found["hidden_size"], positions=found["positions"], data=self.material.data, examples=len(tokens),
-            tokens=sum(lengths), label_tokens=sum(t.labels for t in tokens), length_99=percentile(lengths, 99),
+            tokens=sum(lengths), label_tokens=sum(t.labels for t in tokens), length_95=percentile(lengths, 95), length_99=percentile(lengths, 99),
             length_max=lengths[-1], labels_longest=max(t.labels for t in sorted(tokens, key=lambda t: len(t.ids))[-max(1, len(tokens) // 100) :]), device=self.machine.device, memory_gb=self.machine.memory_gb, bf16=self.machine.bf16,
             has_template=bool(self.tokenizer.chat_template), fingerprint=self.material.fingerprint,
         )  # fmt: skip
