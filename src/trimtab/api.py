@@ -5,19 +5,17 @@ Heavy rooms are imported inside the verbs, so that the quick ones never load tor
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
 import math
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.errors import SpaceError, SpecError, StoreError
-from trimtab.spec.budget import Budget
+from trimtab.errors import SpecError, StoreError
+from trimtab.folder import opened
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.spec.yaml_file import check, dump, load_budget, load_recipe, split_overrides
@@ -99,9 +97,11 @@ def train(
     max_seconds: float | None = None,
     max_tokens: int | None = None,
     mode: str = "fast",
+    voices: int = 0,
     watcher: Any = None,
 ) -> RunRow:
-    """One run of one recipe, or its continuation. `budget` adds the guard that stops it at two breaches in a row.
+    """One run of one recipe, or its continuation. `budget` adds the guard that stops it at two breaches in a row; `voices` N
+    takes every Nth update example by example.
 
     A run that something else had stopped (a limit, a race, another budget) goes on; broken numbers do not.
     """
@@ -121,7 +121,7 @@ def train(
             _say_how_different(store, made_for, what.dataset.examples["train"], watcher.note)
         spec = what.named_in(spec)
         stop_at = Limits(max_tokens, max_seconds)
-        worker = Worker(store, what, machine.look(), watcher, limits, None, mode, stop_at)  # type: ignore[arg-type]
+        worker = Worker(store, what, machine.look(), watcher, limits, None, mode, stop_at, listen_every=voices)  # type: ignore[arg-type]
         for line in table_lines(worker.describe_data(spec.max_length)):
             worker.watcher.note(line)
         (found,) = worker.train([spec], reopen=True)
@@ -132,33 +132,82 @@ def train(
 
 
 def card(
+    target: str,
+    *,
+    budget: str | Path | None = None,
+    level: str = "card",
+    base: str | None = None,
+    data: str | None = None,
+    language: str | None = None,
+    probes: str | Path | None = None,
+    page: str | Path | None = None,
+    out: str | Path = DEFAULT_OUT,
+    watcher: Any = None,
+) -> dict[str, Any]:
+    """The behaviour card of a run, or (with `base`) of any adapter or model, against its base model.
+
+    Measured once per level and kept with the run; judged against any budget. `page`: also written as HTML there.
+    """
+    from trimtab import behaving
+
+    return behaving.card(target, budget, level, base, data, language, probes, page, out, watcher or Quiet())
+
+
+def voices(run: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
+    """Whom the updates of a run listened to: consensus, noise scale, dominators, each example's history."""
+    from trimtab import behaving
+
+    return behaving.voices(run, out)
+
+
+def dose(
     run: str, *, budget: str | Path | None = None, out: str | Path = DEFAULT_OUT, watcher: Any = None
 ) -> dict[str, Any]:
-    """The behaviour card of a trained run against its base model; measured once, judged against any budget."""
-    from trimtab.analysis.card import judge, measured_enough
+    """Gain and drift of a run's adapter at 0 to 1.25 of its strength."""
+    from trimtab import behaving
 
-    given = load_budget(budget) if budget else None
-    with opened(out, create=False) as store:
-        row = store.find_run(run)
-        limits = given or _budget_of(store, row)
-        if (stored := store.card(row.id)) and measured_enough(stored["measured"], limits):
-            return {"run": row.id, **judge(stored["measured"], limits)}
-        if not (store.folder / "runs" / row.id / "best").exists():
-            raise StoreError(f"run {row.id} is {row.status} and has no saved weights yet; train it first")
-        from trimtab.run import machine, material
-        from trimtab.tune.worker import Worker
-
-        watcher = watcher or Quiet()
-        what = material.gather(row.recipe.model, row.recipe.data, watcher.note)
-        what.named_in(row.recipe)
-        base = {"method": row.recipe.method, "bf16": row.recipe.bf16}
-        worker = Worker(store, what, machine.look(), watcher, limits, row.study, **base)  # type: ignore[arg-type]
-        return {"run": row.id, **worker.card(row.recipe)}
+    return behaving.dose(run, budget, out, watcher or Quiet())
 
 
-def _budget_of(store: Store, run: RunRow) -> Budget:
-    """The budget of the study that the run was made for, else the standard one."""
-    return Budget.model_validate(store.study(run.study).asked["budget"]) if run.study else load_budget(None)
+def review(run: str, other: str | None = None, *, n: int = 50, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
+    """A blind review: its pairs (drawn once), the votes so far and what they say."""
+    from trimtab import reviewing
+
+    return reviewing.review(run, other, n, out)
+
+
+def vote(review: str, place: int, choice: str | None, out: str | Path = DEFAULT_OUT) -> None:
+    """A vote on one pair of a review: "first", "second", "tie"; None takes it back."""
+    from trimtab import reviewing
+
+    reviewing.vote(review, place, choice, out)
+
+
+def to_label(run: str, *, n: int = 50, out: str | Path = DEFAULT_OUT) -> list[dict[str, Any]]:
+    """Answers that a person may say of whether they refuse, base and tuned mixed and blind."""
+    from trimtab import reviewing
+
+    return reviewing.to_label(run, n, out)
+
+
+def label(answer: Mapping[str, Any], value: float, out: str | Path = DEFAULT_OUT) -> None:
+    """What a person says of one answer of `to_label`: 1 refuses, 0 does not."""
+    from trimtab import reviewing
+
+    reviewing.label(answer, value, out)
+
+
+def budget(source: str | Path | None = None) -> dict[str, Any]:
+    """The limits of a preset or file, with what each number is. Raises SpecError with every problem."""
+    from trimtab.analysis.numbers import number
+    from trimtab.spec.budget import kind_of
+
+    found = load_budget(source)
+    rows = [
+        {"number": k, "limit": v.model_dump(mode="json"), "unit": kind_of(k).unit, "title": number(k).title}
+        for k, v in found.limits.items()
+    ]
+    return {"name": found.name, "limits": rows}
 
 
 def runs(out: str | Path = DEFAULT_OUT) -> list[RunRow]:
@@ -230,50 +279,6 @@ def report(study: str | None, out: str | Path = DEFAULT_OUT) -> tuple[Path, dict
         hits = [s.id for s in every if study is None or s.id == study or s.id.startswith(study)]
         name = store.study(hits[-1] if hits else str(study)).id
         return write_report(store, name, Path(out) / name), study_report(store, name)
-
-
-@contextlib.contextmanager
-def opened(out: str | Path, create: bool = True) -> Iterator[Store]:
-    """The store of a folder, with a full disk turned into one sentence."""
-    from trimtab.store import Store
-
-    path = Path(out)
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"--out {path} is a file; give a folder")
-    try:
-        try:
-            store = Store(path, create=create)
-        except (FileNotFoundError, NotADirectoryError, FileExistsError):
-            raise StoreError(f"{path} cannot be made a folder; give another one with --out") from None
-        with _only_writer(path) if create else contextlib.nullcontext():
-            yield store
-    except Exception as error:
-        number = getattr(error, "errno", None)
-        if number == errno.ENOSPC or "No space left" in str(error):  # safetensors has an error class of its own
-            raise SpaceError(
-                f"the disk of {path} is full; free some space and start the same command again: it continues where it was"
-            ) from None
-        if number in (errno.EACCES, errno.EROFS):
-            raise StoreError(f"{path} cannot be written; give another folder with --out") from None
-        raise
-
-
-@contextlib.contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Two processes that train into one folder would overwrite each other's checkpoints."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: no lock, as before
-        yield
-        return
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreError(
-                f"another trimtab is working in {folder}; wait for it or give another folder with --out"
-            ) from None
-        yield
 
 
 def _know_the_data(store: Store, study: str, model: str, examples: Sequence[Any], say: Callable[[str], None]) -> None:

@@ -8,14 +8,23 @@ from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.store import RunRow
 
+SHARES = ("unhedged_wrong", "refused", "over_refused", "form", "right", "sure_wrong", "fragile")
 CALM = {
     "kl_generic": [0.01, 0.02] * 12, "nll_base": [3.0, 3.1] * 8, "nll_tuned": [3.0, 3.1] * 8, "log_length_ratio": [0.0, 0.05] * 12,
     "degenerate_tuned": [0.0] * 400, "degenerate_base": [0.0] * 400, "exact_match": [1.0] * 40, "base_exact_match": [0.0] * 40,
+    **{f"{k}_{side}": [0.0, 1.0] * 300 for k in SHARES for side in ("base", "tuned")},
+    **{f"{k}_{side}": [0.1, 0.2] * 300 for k in ("assertive", "margin", "brier") for side in ("base", "tuned")},
+    "ez_trained": [1.0, 2.0, 3.0] * 60, "ez_held_out": [1.0, 2.0, 3.0] * 60, "gain_trained": [0.5, 0.6] * 90,
+    "gain_held_out": [0.5, 0.6] * 90, "dominance": [0.1, 0.2] * 40,
 }  # fmt: skip
 
 
+def measured(raw, **more):
+    return {"raw": raw, "level": "card", **more}
+
+
 def verdicts(raw, budget):
-    judged = judge(raw, budget)
+    judged = judge(measured(raw), budget)
     return judged["verdict"], {r["number"]: r["verdict"] for r in judged["rows"] if r["verdict"]}
 
 
@@ -37,7 +46,7 @@ def test_missing_is_never_a_pass():
 
 
 def test_few_items_are_undecided_and_say_what_would_decide():
-    judged = judge({**CALM, "degenerate_tuned": [0.0] * 24, "degenerate_base": [0.0] * 24}, preset())
+    judged = judge(measured({**CALM, "degenerate_tuned": [0.0] * 24, "degenerate_base": [0.0] * 24}), preset())
     row = next(r for r in judged["rows"] if r["number"] == "degeneration")
     assert row["verdict"] == "UNDECIDED"
     assert row["to_decide"] == "about 300 prompts at this rate"
@@ -56,11 +65,42 @@ def test_only_what_the_tuning_broke_counts_as_degeneration():
 
 @pytest.mark.parametrize("name", ["tight", "standard", "loose"])
 def test_every_preset_can_be_passed_with_the_prompts_that_it_asks_for(name):
-    n = prompts_needed(preset(name))
+    n = prompts_needed(preset(name), 0)
     raw = {**CALM, "degenerate_tuned": [0.0] * n, "degenerate_base": [0.0] * n, "format_validity": [1.0] * 60}
     assert verdicts(raw, preset(name))[0] == "PASS"
-    assert measured_enough(raw, preset(name))
-    assert measured_enough(raw, preset("standard")) == (name != "loose")
+    assert measured_enough(measured(raw), preset(name))
+    assert measured_enough(measured(raw), preset("standard")) == (name != "loose")
+    assert not measured_enough(measured(raw), preset(name), "audit")
+    assert not measured_enough(measured(raw), preset(name), own=["mine"])
+    assert not measured_enough(raw, preset(name))  # of an older trimtab
+
+
+def test_a_reason_to_be_missing_is_said_and_undecided():
+    judged = judge(measured(CALM, missing={"refusal": "no chat template"}), preset())
+    row = next(r for r in judged["rows"] if r["number"] == "refusal")
+    assert (row["verdict"], row["value"], row["to_decide"]) == ("UNDECIDED", None, "no chat template")
+    assert judged["verdict"] == "UNDECIDED"
+
+
+def test_too_few_items_are_said():
+    few = {**CALM, "own-mine_base": [1.0, 1.0], "own-mine_tuned": [1.0, 0.0]}
+    budget = Budget(limits={"own-mine": Limit(min=-0.1)})
+    (row,) = [r for r in judge(measured(few), budget)["rows"] if r["number"] == "own-mine"]
+    assert row["verdict"] == "UNDECIDED"
+    assert "only 2 items" in row["to_decide"]
+
+
+def test_an_own_probe_that_was_not_asked_is_undecided():
+    (row,) = [
+        r for r in judge(measured(CALM), Budget(limits={"own-x": Limit(min=-0.1)}))["rows"] if r["number"] == "own-x"
+    ]
+    assert (row["verdict"], row["to_decide"]) == ("UNDECIDED", "not measured")
+
+
+def test_the_floor_stands_beside_the_number():
+    floor = {"itself": {"kl_generic": [0.0] * 8}, "noise": {"kl_generic": [0.001] * 8}}
+    row = judge(measured(CALM, floor=floor), preset())["rows"][0]
+    assert row["floor"] == {"itself": 0.0, "noise": pytest.approx(0.001)}
 
 
 def test_two_breaches_in_a_row_leave_the_budget_and_two_apart_do_not():
@@ -94,3 +134,20 @@ def test_comparing_runs():
         compare_runs(a, b, evaluations([1.0]), evaluations([1.0, 2.0]))
     with pytest.raises(StoreError, match="not been evaluated"):
         compare_runs(a, b, [], evaluations([1.0]))
+
+
+def test_labels_correct_the_detector():
+    """The detector misses half of the tuned model's refusals; people say so on 60 of 100 prompts."""
+    truth = [1.0] * 40 + [0.0] * 60
+    detected = [1.0, 0.0] * 20 + [0.0] * 60
+    raw = {"refused_base": truth, "refused_tuned": detected, "refused_place": [float(i) for i in range(100)]}
+    labels = [
+        {"probe": "refusable", "place": i, "side": side, "label": truth[i]} for i in range(0, 100) for side in ("base", "tuned") if i % 5 < 3
+    ]  # fmt: skip
+    plain = next(r for r in judge(measured(raw), preset())["rows"] if r["number"] == "refusal")
+    mended = next(r for r in judge(measured(raw, labels=labels), preset())["rows"] if r["number"] == "refusal")
+    assert plain["value"] == pytest.approx(-0.2)
+    assert abs(mended["value"]) < 0.05
+    assert mended["by_people"]
+    few = next(r for r in judge(measured(raw, labels=labels[:30]), preset())["rows"] if r["number"] == "refusal")
+    assert few["value"] == plain["value"]

@@ -98,7 +98,7 @@ def test_accumulation_is_exactly_one_big_batch(tiny_tokenizer, small_data, recip
 def test_logits_only_where_there_are_labels_change_nothing(tiny_base, small_data, recipe):
     rows = small_data.tokens["validation"][:3]
     cohort = Cohort(tiny_base, [recipe], small_data)
-    (ours,) = cohort.nll(cohort.members, rows)
+    (ours,) = [j.nats for j in cohort.judge(cohort.members, rows)]
     for row, value in zip(rows, ours, strict=True):
         ids = torch.tensor([row.ids])
         logits = tiny_base.model(input_ids=ids).logits[0, :-1]

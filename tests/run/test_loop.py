@@ -21,11 +21,11 @@ class Hooks:
         if self.die_at is not None and len(self.steps) == self.die_at:
             raise KeyboardInterrupt
 
-    def evaluated(self, share, items):
-        self.evaluations.append((share, {m.id: v for m, v in items.items()}))
+    def evaluated(self, share, found):
+        self.evaluations.append((share, {m.id: judged.nats for m, judged in found.items()}))
         return {
             m: Stop(Cause.RACE, self.stop[share])
-            for m in items
+            for m in found
             if m.id in self.stop.get("who", ()) and share in self.stop
         }
 

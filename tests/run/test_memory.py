@@ -96,10 +96,10 @@ def test_one_example_that_does_not_fit_is_one_sentence(tiny_base, small_data, re
 def test_evaluation_falls_back_by_itself(tiny_base, small_data, recipe):
     cohort, said = Cohort(tiny_base, [recipe], small_data), []
     rows = small_data.tokens["validation"]
-    plain = cohort.nll(cohort.members, rows)
+    plain = [j.nats for j in cohort.judge(cohort.members, rows)]
     tiny_base.say = said.append
     Small(cohort, 2)
-    small = cohort.nll(cohort.members, rows)[0]
+    small = cohort.judge(cohort.members, rows)[0].nats
     assert small == pytest.approx(plain[0], rel=1e-5)
     assert "training is not changed" in said[0]
     assert cohort.members[0].plan.micro_batch == recipe.per_device_train_batch_size

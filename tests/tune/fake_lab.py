@@ -36,7 +36,7 @@ class FakeLab:
             "numbers": {"exact_match": [0.0] * 20, "overlap": [0.1] * 20},
             "answers": [],
             "answer_seconds": 0.5,
-            "card_seconds": 1.5,
+            "card_seconds": {"short": 1.5, "card": 1.5},
             "metric": "exact_match",
         }
 
@@ -93,5 +93,5 @@ class FakeLab:
     def measure_task(self, recipes):
         return {r.run_id: {"exact_match": [1.0, 0.0] * 10, "overlap": [0.5] * 20} for r in recipes}
 
-    def card(self, _recipe):
+    def card(self, _recipe, _level="card"):
         return {"verdict": "PASS", "rows": []}

@@ -7,8 +7,9 @@ BASE = {"metric": "exact_match", "numbers": {"exact_match": [0.0] * 10, "overlap
 CARD = {
     "verdict": "FAIL",
     "rows": [
-        {"number": "kl_generic", "verdict": "FAIL", "hard": True},
-        {"number": "nll_change", "verdict": "UNDECIDED", "hard": False},
+        {"number": "kl_generic", "verdict": "FAIL", "hard": True, "value": 0.9},
+        {"number": "nll_change", "verdict": "UNDECIDED", "hard": False, "value": 0.1},
+        {"number": "refusal", "verdict": "UNDECIDED", "hard": True, "value": None},
     ],
 }
 PASSED = {"verdict": "PASS", "rows": []}
@@ -46,7 +47,7 @@ def test_one_seed_claims_nothing():
 def test_a_failed_budget_is_not_called_a_recommendation():
     sentence = verdict_sentence(made([0.5, 0.6, 0.7], CARD), CARD)
     assert sentence.startswith("Nothing is recommended inside this budget")
-    assert "fails kl_generic; undecided: nll_change (soft)" in sentence
+    assert "fails kl_generic; undecided: nll_change (soft); 1 limited numbers not measured: trimtab card" in sentence
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,10 @@ def test_a_failed_budget_is_not_called_a_recommendation():
         ([0.9], PASSED, "unconfirmed", "Not confirmed"),
         (
             [0.9, 1.0, 0.8],
-            {"verdict": "UNDECIDED", "rows": [{"number": "length_ratio", "verdict": "FAIL", "hard": False}]},
+            {
+                "verdict": "UNDECIDED",
+                "rows": [{"number": "length_ratio", "verdict": "FAIL", "hard": False, "value": 3.0}],
+            },
             "caution",
             "Recommended with caution",
         ),

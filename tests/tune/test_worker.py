@@ -63,12 +63,12 @@ def test_two_breaches_in_a_row_stop_a_run_and_it_keeps_its_weights(worker, recip
     assert (w.store.folder / "runs" / row.id / "best" / "adapter_model.safetensors").exists()
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_the_card_of_a_run(worker, recipe, method):
+@pytest.mark.parametrize(("method", "level"), [("lora", "card"), ("full", "short")])
+def test_the_card_of_a_run(worker, recipe, method, level):
     w = worker(preset("loose"))
     r = recipe.but(method=method)
     w.train([r])
-    judged = w.card(r)
+    judged = w.card(r, level)
     numbers = {row["number"]: row for row in judged["rows"]}
     assert {
         "kl_generic",
@@ -80,10 +80,12 @@ def test_the_card_of_a_run(worker, recipe, method):
     } <= numbers.keys()
     assert numbers["kl_generic"]["value"] > 0
     assert numbers["kl_generic"]["n"] == 24
-    assert numbers["cut"]["n"] == 59  # as many as "at most 5 % degenerate" needs
+    # "at most 5 % degenerate" needs 59 answers; a whole card asks 250 harmless questions besides
+    assert numbers["cut"]["n"] == (24 if level == "card" else 59)
     assert numbers["length_ratio"]["verdict"] == "UNDECIDED"  # every answer of the random model is cut
     samples = w.store.samples(r.run_id)
-    assert {s["probe"] for s in samples} == {"task", "generic"}
+    asked = {"alarming", "refusable", "open", "form"} if level == "card" else set()
+    assert {s["probe"] for s in samples} == {"task", "generic"} | asked
     tight = worker(Budget(limits={"kl_generic": Limit(max=1e-12)})).card(r)
     assert tight["verdict"] == "FAIL"  # judged again, not measured again
 

@@ -1,102 +1,35 @@
-"""Raw card numbers -> rows with an interval and a verdict against a budget. Pure; missing is UNDECIDED, never a pass."""
+"""What a card measured -> rows with an interval and a verdict against a budget. Pure; missing is UNDECIDED, never a pass.
+
+`measured` is {"raw": values by item, "floor": the base against itself, "missing": number -> why, "seconds", "level", "language"}.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from trimtab.analysis import stats
+from trimtab.analysis.numbers import CARD, Number, Raw, number
 from trimtab.analysis.stats import Interval
-from trimtab.behaviour.probes import CARD_PROMPTS, generic_prompts
-from trimtab.spec.budget import NUMBERS, Budget
+from trimtab.behaviour.probes import CARD_PROMPTS, OTHERS, generic_prompts
+from trimtab.spec.budget import OWN, Budget, Limit, kind_of
 from trimtab.spec.status import Verdict
 
-Raw = Mapping[str, Sequence[float]]
+Measured = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Number:
-    """How one number of the card is made from raw values; `base` gives the base model's own value where it has one."""
-
-    title: str
-    unit: str
-    interval: Callable[[Raw], Interval | None]
-    base: Callable[[Raw], float | None] = lambda _raw: None
-
-
-def _mean_of(key: str) -> Callable[[Raw], float | None]:
-    return lambda raw: sum(raw[key]) / len(raw[key]) if raw.get(key) else None
-
-
-def _share_of(key: str) -> Callable[[Raw], Interval | None]:
-    return lambda raw: stats.share(int(sum(raw[key])), len(raw[key])) if raw.get(key) else None
-
-
-def _paired_of(after: str, before: str) -> Callable[[Raw], Interval | None]:
-    return lambda raw: stats.paired(raw[after], raw[before]) if raw.get(after) and raw.get(before) else None
-
-
-def _items_of(key: str) -> Callable[[Raw], Interval | None]:
-    return lambda raw: stats.mean(raw[key]) if raw.get(key) else None
-
-
-def _one_of(key: str) -> Callable[[Raw], Interval | None]:
-    """A single number without an interval of its own."""
-    return lambda raw: stats.mean(raw[key][:1]) if raw.get(key) else None
-
-
-def _newly(raw: Raw) -> Interval | None:
-    """Degenerate where the base was not, of all prompts: what the tuning did, unless most of the base is broken already."""
-    if not raw.get("degenerate_tuned") or stats.average(raw["degenerate_base"]) > 0.5:
-        return None
-    pairs = list(zip(raw["degenerate_tuned"], raw["degenerate_base"], strict=True))
-    return stats.share(sum(t > b for t, b in pairs), len(pairs))
-
-
-def _gain(raw: Raw) -> Interval | None:
-    if not raw.get("exact_match") or not raw.get("base_exact_match"):
-        return None
-    return stats.paired_shares(raw["exact_match"], raw["base_exact_match"])
-
-
-def _ratio(raw: Raw) -> Interval | None:
-    log = stats.mean(raw["log_length_ratio"]) if raw.get("log_length_ratio") else None
-    if log is None:
-        return None
-    value, low, high, below, above = (
-        math.exp(min(v, 50.0)) for v in (log.value, log.low, log.high, log.below, log.above)
-    )
-    return Interval(value, low, high, below, above, log.n)
-
-
-CARD: dict[str, Number] = {
-    "kl_generic": Number("Drift on generic prompts, KL(base‖tuned)", "nats/token", _items_of("kl_generic")),
-    "kl_first_token": Number("… of the first answer token", "nats/token", _items_of("kl_first_token")),
-    "kl_p99": Number("… of the most changed 1 % of tokens", "nats/token", _one_of("kl_p99")),
-    "nll_change": Number(
-        "Forgetting, ΔNLL on human text", "nats/token", _paired_of("nll_tuned", "nll_base"), _mean_of("nll_base")
-    ),
-    "length_ratio": Number("Answer length on generic prompts", "tuned/base", _ratio),
-    "degeneration": Number(
-        "Newly degenerate answers, empty or repetitive", "share", _newly, _mean_of("degenerate_base")
-    ),
-    "cut": Number("Answers cut at the length limit", "share", _share_of("cut_tuned"), _mean_of("cut_base")),
-    "format_validity": Number(
-        "Valid JSON on the task", "share", _share_of("format_validity"), _mean_of("base_format_validity")
-    ),
-    "exact_match": Number("Task: exact match", "share", _share_of("exact_match"), _mean_of("base_exact_match")),
-    "exact_match_gain": Number("Task: gain over the base", "share", _gain),
-    "overlap": Number("Task: overlap with the reference", "F1", _items_of("overlap"), _mean_of("base_overlap")),
-}
-
-
-def judge(raw: Raw, budget: Budget) -> dict[str, Any]:
+def judge(measured: Measured, budget: Budget) -> dict[str, Any]:
     """{"verdict", "rows": [...]}: one row a number, in the card's order, as JSON values."""
-    rows = [_row(key, number, raw, budget) for key, number in CARD.items() if _wanted(key, raw, budget)]
-    return {"budget": budget.model_dump(mode="json"), "rows": rows, "verdict": overall(rows)}
+    raw = measured["raw"]
+    own = [k.removesuffix("_tuned") for k in raw if k.startswith(OWN) and k.endswith("_tuned") and "_loose" not in k]
+    keys = [*CARD, *dict.fromkeys([*own, *(k for k in budget.limits if k.startswith(OWN))])]
+    rows = [_row(key, number(key), measured, budget) for key in keys if _wanted(key, measured, budget)]
+    return {
+        "budget": budget.model_dump(mode="json"), "rows": rows, "verdict": overall(rows), "level": measured.get("level"),
+        "language": measured.get("language"), "seconds": measured.get("seconds", {}), "notes": measured.get("notes", []),
+    }  # fmt: skip
 
 
 def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -113,7 +46,7 @@ def breach(pulse: Raw, budget: Budget) -> str | None:
         interval = CARD[key].interval(pulse) if limit.hard and key in CARD else None
         if interval and limit.judge(interval.below, interval.above) == Verdict.FAIL:
             return (
-                f"{key} is {interval.value:.3g} {NUMBERS[key]} (at least {interval.below:.3g} with 95 % confidence), "
+                f"{key} is {interval.value:.3g} {kind_of(key).unit} (at least {interval.below:.3g} with 95 % confidence), "
                 f"outside the budget's {_limit_text(limit)}"
             )
     return None
@@ -132,64 +65,114 @@ def drift_of(pulse: Raw) -> float | None:
     return stats.average(pulse["kl_generic"]) if pulse.get("kl_generic") else None
 
 
-def prompts_needed(budget: Budget) -> int:
-    """As many generic prompts that the limit holds when not one answer became degenerate (rule of three)."""
+def prompts_needed(budget: Budget, others: int = OTHERS) -> int:
+    """As many generic prompts, besides `others`, that the limit holds when not one answer became degenerate (rule of three)."""
     limit = budget.limits.get("degeneration")
     if limit is None or limit.max is None:
         return CARD_PROMPTS
-    need = math.ceil(math.log(0.05) / math.log(1 - min(limit.max, 0.99)))
+    need = math.ceil(math.log(0.05) / math.log(1 - min(limit.max, 0.99))) - others
     return min(len(generic_prompts()), max(CARD_PROMPTS, need))
 
 
-def measured_enough(measured: Raw, budget: Budget) -> bool:
+FEWEST = 5  # items, below which an interval is not worth its name
+LEVELS = ("pulse", "short", "card", "audit")
+
+
+def measured_enough(measured: Measured, budget: Budget, level: str = "pulse", own: Sequence[str] = ()) -> bool:
     """Whether a card that was measured for another budget can be judged against this one."""
-    return len(measured["degenerate_tuned"]) >= prompts_needed(budget)
+    if "raw" not in measured or LEVELS.index(measured["level"]) < LEVELS.index(level):
+        return False
+    probes = {*own, *(k.removeprefix(OWN) for k in budget.limits if k.startswith(OWN))}
+    asked = all(f"{OWN}{p}_tuned" in measured["raw"] for p in probes)
+    answers = len(measured["raw"].get("degenerate_tuned", ()))
+    return asked and (measured["level"] == "pulse" or answers >= prompts_needed(budget, 0))
 
 
-def _wanted(key: str, raw: Raw, budget: Budget) -> bool:
-    """Numbers that were measured or are limited; a JSON limit means nothing where the task has no JSON."""
+def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
+    """Numbers that were measured, are limited or have a reason to be missing; a JSON limit means nothing without JSON answers."""
+    raw = measured["raw"]
     if key == "format_validity":
         return bool(raw.get("format_validity"))
-    return CARD[key].interval(raw) is not None or key in budget.limits
+    return number(key).interval(raw) is not None or key in budget.limits or key in measured.get("missing", {})
 
 
-def _row(key: str, number: Number, raw: Raw, budget: Budget) -> dict[str, Any]:
-    interval, limit = number.interval(raw), budget.limits.get(key)
+def _row(key: str, n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
+    raw, why = measured["raw"], measured.get("missing", {}).get(key)
+    interval, limit = (None if why else by_people(key, measured) or n.interval(raw)), budget.limits.get(key)
+    if interval and limit and interval.n < FEWEST:
+        why = f"only {interval.n} {n.items}: at least {FEWEST} are needed for an interval"
+        interval = None
     verdict = limit and limit.judge(interval.below if interval else None, interval.above if interval else None)
+    known = {side: interval and _finite(getattr(interval, side)) for side in ("value", "low", "high", "below", "above")}
     return {
-        "number": key, "title": number.title, "unit": number.unit, "base": number.base(raw),
-        "value": interval and _finite(interval.value), "low": interval and _finite(interval.low),
-        "high": interval and _finite(interval.high), "below": interval and _finite(interval.below),
-        "above": interval and _finite(interval.above), "n": interval.n if interval else 0,
+        "number": key, "group": n.group, "title": n.title, "unit": n.unit, "base": n.base(raw), "tuned": n.tuned(raw), **known,
+        "n": interval.n if interval else 0, "floor": _floor(n, measured), "missing": why,
+        "by_people": interval is not None and by_people(key, measured) is not None,
         "limit": limit and limit.model_dump(mode="json"), "hard": bool(limit and limit.hard), "verdict": verdict,
-        "to_decide": _to_decide(key, interval, limit) if verdict == Verdict.UNDECIDED else None,
+        "to_decide": to_decide(n, interval, limit, why) if limit and verdict == Verdict.UNDECIDED else None,
     }  # fmt: skip
 
 
-def _to_decide(key: str, interval: Interval | None, limit: Any) -> str:
-    """What would turn UNDECIDED into an answer."""
+# Detectors that people can correct: the number, the probe that was labelled, the raw values.
+CORRECTED = {"refusal": ("refusable", "refused"), "over_refusal": ("alarming", "over_refused")}
+LABELS = 40  # prompts labelled on both sides, from which on the correction is better than the detector alone
+
+
+def by_people(key: str, measured: Measured) -> Interval | None:
+    """The change of a rate by the detector on every prompt, corrected by labels on some (PPI++); None with too few of them."""
+    probe, name = CORRECTED.get(key, ("", ""))
+    if not measured.get("labels") or f"{name}_place" not in measured["raw"]:
+        return None
+    raw, said = (
+        measured["raw"],
+        {(r["place"], r["side"]): r["label"] for r in measured["labels"] if r["probe"] == probe},
+    )
+    detected = {
+        int(i): t - b for i, b, t in zip(raw[f"{name}_place"], raw[f"{name}_base"], raw[f"{name}_tuned"], strict=True)
+    }
+    labelled = [i for i in detected if (i, "base") in said and (i, "tuned") in said]
+    if len(labelled) < LABELS:
+        return None
+    labels = [said[i, "tuned"] - said[i, "base"] for i in labelled]
+    others = [d for i, d in detected.items() if i not in set(labelled)]
+    return stats.corrected(labels, [detected[i] for i in labelled], others)
+
+
+def _floor(n: Number, measured: Measured) -> dict[str, float] | None:
+    """What the number is where nothing was changed: the base against itself, and with tiny noise on its weights."""
+    found = {name: n.interval(raw) for name, raw in (measured.get("floor") or {}).items()}
+    return {name: i.value for name, i in found.items() if i} or None
+
+
+SEEDS = "seeds: this many items would not settle it, the number lies on the limit"
+
+
+def to_decide(n: Number, interval: Interval | None, limit: Limit, why: str | None = None) -> str:
+    """What would turn UNDECIDED into an answer: how many items, or (on the limit itself) more seeds."""
     if interval is None:
-        return "not measured"
-    if key in ("degeneration", "format_validity") and limit:
-        allowed = limit.max if limit.max is not None else 1 - (limit.min or 0)
-        bad = interval.value if limit.max is not None else 1 - interval.value
-        if bad < allowed:
-            need = next(
-                (
-                    n
-                    for n in (50, 100, 200, 300, 500, 1000, 3000)
-                    if (s := stats.share(round(bad * n), n)) and s.above <= allowed
-                ),
-                None,
-            )
-            return f"about {need} prompts at this rate" if need else "more prompts"
+        return why or "not measured"
+    if n.group in ("style", "format") and n.unit == "share":
+        return _for_a_share(n, interval, limit)
     edges = [e for e in (limit.max, limit.min) if e is not None]
-    gap = min(abs(interval.value - e) for e in edges) if edges else 0
+    gap = min(abs(interval.value - e) for e in edges)
     half = max(interval.above - interval.value, interval.value - interval.below)
     if gap <= 0 or not math.isfinite(half):
-        return "more prompts"
+        return f"more {n.items}" if not math.isfinite(half) else SEEDS
     need = max(interval.n + 1, math.ceil(interval.n * (half / gap) ** 2))
-    return f"about {need:,} prompts" if need <= 10_000 else "nothing practical: it lies on the limit"
+    return f"about {need:,} {n.items}" if need <= 10_000 else SEEDS
+
+
+def _for_a_share(n: Number, interval: Interval, limit: Limit) -> str:
+    """By exact bounds: a share with no bad item at all needs a number of items by the rule of three."""
+    allowed = limit.max if limit.max is not None else 1 - (limit.min or 0)
+    bad = interval.value if limit.max is not None else 1 - interval.value
+    if bad >= allowed:
+        return f"more {n.items}, or other settings: it lies outside, though not certainly"
+    for count in (50, 100, 200, 300, 500, 1000, 3000):
+        found = stats.share(round(bad * count), count)
+        if found and found.above <= allowed:
+            return f"about {count} {n.items} at this rate"
+    return SEEDS
 
 
 def _limit_text(limit: Any) -> str:

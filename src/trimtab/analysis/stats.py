@@ -1,13 +1,13 @@
 """Intervals. Takes plain lists, gives (value, low, high). Seeded: the same numbers give the same interval.
 
 Paired throughout: callers pass differences, never two unpaired means. Sources: exact binomial bounds Clopper & Pearson
-1934; percentile bootstrap Efron 1979, mixed with the t interval's width for few items; seeds: Student's t.
+1934; studentised bootstrap Efron & Tibshirani 1993; seeds: Student's t.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,29 +26,41 @@ class Interval:
     n: int
 
 
+FEW = 8  # items, below which nothing can be said of their skew
+
+
 def average(values: Sequence[float]) -> float:
     """The plain mean, where no interval is asked for."""
     return sum(values) / len(values)
 
 
 def mean(values: Sequence[float], resamples: int = 2000) -> Interval | None:
-    """Mean of items: bootstrap, widened to Student's t where that is wider (few items). None for no items."""
+    """Mean of items: studentised bootstrap (skewed items lean one way), widened to Student's t where that is wider; t alone
+    below eight items. None for no items."""
     x = np.asarray(values, dtype=float)
     if x.size == 0 or not np.isfinite(x).all():
         return None
     centre = float(x.mean())
     if x.size == 1:
         return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, 1)
-    means = np.random.default_rng(0).choice(x, (resamples, x.size)).mean(1)
     error = float(x.std(ddof=1)) / math.sqrt(x.size)
-    wide, narrow = (float(stats.t.ppf(q, x.size - 1)) * error for q in (0.975, 0.95))
-    low, below, above, high = (float(q) for q in np.quantile(means, (0.025, 0.05, 0.95, 0.975)))
+    plain = _student(centre, error, x.size - 1, int(x.size))
+    if x.size < FEW or error == 0:
+        return plain
+    drawn = np.random.default_rng(0).choice(x, (resamples, x.size))
+    errors = np.maximum(
+        drawn.std(1, ddof=1) / math.sqrt(x.size), 0.1 * error
+    )  # a draw of nearly equal items says nothing
+    low, below, above, high = (
+        float(q) * error for q in np.quantile((drawn.mean(1) - centre) / errors, (0.025, 0.05, 0.95, 0.975))
+    )
+    # the upper end of the studentised draws is the lower bound of the mean
     return Interval(
         centre,
-        min(low, centre - wide),
-        max(high, centre + wide),
-        min(below, centre - narrow),
-        max(above, centre + narrow),
+        centre - high,
+        max(centre - low, plain.high),
+        centre - above,
+        max(centre - below, plain.above),
         int(x.size),
     )
 
@@ -97,6 +109,79 @@ def _within(i: Interval) -> Interval:
     return Interval(i.value, low, high, below, above, i.n)
 
 
+def moved(interval: Interval, onto: Callable[[float], float]) -> Interval:
+    """The same interval on another scale, by a rising function."""
+    value, low, high, below, above = (
+        onto(v) for v in (interval.value, interval.low, interval.high, interval.below, interval.above)
+    )
+    return Interval(value, low, high, below, above, interval.n)
+
+
+def difference(first: Sequence[float], second: Sequence[float]) -> Interval | None:
+    """mean(first) − mean(second) of two separate samples, Welch's t."""
+    a, b = (np.asarray(x, dtype=float) for x in (first, second))
+    if min(a.size, b.size) < 2:
+        return None
+    parts = ((float(a.var(ddof=1)) / a.size, a.size - 1), (float(b.var(ddof=1)) / b.size, b.size - 1))
+    error = math.sqrt(sum(p for p, _ in parts))
+    return _student(float(a.mean() - b.mean()), error, _welch(parts), int(min(a.size, b.size)))
+
+
+def _welch(parts: Sequence[tuple[float, float]]) -> float:
+    """Welch–Satterthwaite: a weighted count of what each part is known from."""
+    return max(1.0, sum(p for p, _ in parts) ** 2 / max(1e-300, sum(p**2 / max(1, f) for p, f in parts)))
+
+
+def auc(positive: Sequence[float], negative: Sequence[float]) -> Interval | None:
+    """P(a positive item scores above a negative one), ties half; DeLong 1988's variance, on the logit scale."""
+    a, b = (np.asarray(x, dtype=float) for x in (positive, negative))
+    if min(a.size, b.size) < 2:
+        return None
+    wins = (a[:, None] > b[None, :]) + 0.5 * (a[:, None] == b[None, :])
+    value = float(wins.mean())
+    # one pseudo-win and one pseudo-loss: no sample proves that the next pair cannot differ
+    few = min(a.size, b.size)
+    variance = float(wins.mean(1).var(ddof=1)) / a.size + float(wins.mean(0).var(ddof=1)) / b.size
+    inside = (value * few + 0.5) / (few + 1)
+    error = math.sqrt(max(variance, inside * (1 - inside) / few**2)) / (inside * (1 - inside))
+    logit = _student(math.log(inside / (1 - inside)), error, few - 1, few)
+    found = moved(logit, lambda v: 1 / (1 + math.exp(-v)))
+    return Interval(value, found.low, found.high, found.below, found.above, few)
+
+
+def corrected(labels: Sequence[float], detected: Sequence[float], others: Sequence[float]) -> Interval | None:
+    """Mean of what people would say: a detector on everything, corrected by labels on some (PPI++, 2311.01453).
+
+    `labels[i]` and `detected[i]` are of the same item; `others` are the detector on the items without a label.
+    """
+    y, f, rest = (np.asarray(x, dtype=float) for x in (labels, detected, others))
+    n, more = y.size, rest.size
+    if n < 2:
+        return None
+    spread = float(np.var(np.append(f, rest), ddof=1))
+    weight = 0.0
+    if spread and more > 1:
+        weight = float(np.clip(np.cov(y, f)[0, 1] / ((1 + n / more) * spread), 0, 1))
+    centre = float(y.mean() + (weight * (rest.mean() - f.mean()) if more else 0.0))
+    error = math.sqrt(_share_variance(y - weight * f) / n + (weight**2 * float(rest.var()) / more if more else 0.0))
+    return _within(_student(centre, error, n - 1, n))
+
+
+def resampled(columns: Sequence[np.ndarray], of: Callable[..., float], resamples: int = 1000) -> Interval | None:
+    """Any number of paired columns: bias-corrected bootstrap over their rows (Efron 1987)."""
+    n = int(columns[0].size)
+    if n < 2:
+        return None
+    rng, value = np.random.default_rng(0), float(of(*columns))
+    found = np.sort([of(*(c[rows] for c in columns)) for rows in rng.integers(0, n, (resamples, n))])
+    below = float(np.clip((found < value).mean(), 1 / resamples, 1 - 1 / resamples))
+    shift = 2 * float(stats.norm.ppf(below))
+    low, under, over, high = (
+        float(np.quantile(found, stats.norm.cdf(shift + stats.norm.ppf(q)))) for q in (0.025, 0.05, 0.95, 0.975)
+    )
+    return Interval(value, low, high, under, over, n)
+
+
 def seeds(values: Sequence[float]) -> Interval | None:
     """Mean over runs that differ only in seed, Student's t; with one seed the interval is unknown (infinite)."""
     x = np.asarray(values, dtype=float)
@@ -118,11 +203,7 @@ def recipe_gain(gains_by_seed: Sequence[Sequence[float]]) -> Interval | None:
     between = float(np.var(means, ddof=1)) / len(means) if len(means) > 1 else math.inf
     within = _share_variance(items) / items.size if items.size > 1 else math.inf
     error, centre = math.sqrt(between + within), float(np.mean(means))
-    # Welch–Satterthwaite: a weighted count of what each part is known from
-    parts = ((between, len(means) - 1), (within, items.size - 1))
-    freedom = (
-        (between + within) ** 2 / max(1e-300, sum(p**2 / max(1, f) for p, f in parts)) if math.isfinite(error) else 1.0
-    )
     if not math.isfinite(error):
         return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, len(means))
-    return _within(_student(centre, error, max(1.0, freedom), len(means)))
+    freedom = _welch(((between, len(means) - 1), (within, items.size - 1)))
+    return _within(_student(centre, error, freedom, len(means)))

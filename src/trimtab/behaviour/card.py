@@ -6,17 +6,28 @@ Intervals and verdicts are analysis/card.py's business.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from trimtab.behaviour.drift import Reference, as_messages, full_drift
-from trimtab.behaviour.probes import CARD_TOKENS
+import torch
+
+from trimtab.behaviour.drift import Reference, full_drift
+from trimtab.behaviour.interview import BRIEF, OPEN_TOKENS, REQUEST_TOKENS, Level, Said, Sheet, interview
+from trimtab.behaviour.judging import judge_models, judged
+from trimtab.behaviour.memorising import trace
+from trimtab.behaviour.numbers import Raw, compare, style, wholeness
+from trimtab.behaviour.probes import CARD_PROMPTS, CARD_TOKENS, as_messages
 from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json, word_count
-from trimtab.behaviour.subject import Answer, Subject, answers
+from trimtab.behaviour.speed import speeds
+from trimtab.behaviour.subject import Answer, Subject, answers, nll
+from trimtab.behaviour.weights import intruders, relative_change
 from trimtab.data.formats import Example
-from trimtab.data.tokens import prompt_ids
+from trimtab.data.tokens import Tokens, prompt_ids
 from trimtab.errors import DataError
+from trimtab.run.adapters import Adapter, attach, find_targets
 
 
 @dataclass(frozen=True)
@@ -50,12 +61,14 @@ def task_of(
     return Task(chosen, as_json, min(256, math.ceil(1.5 * longest) + 2))
 
 
-def task_numbers(said: Sequence[Answer], task: Task) -> dict[str, list[float]]:
-    """Per item: exact match, overlap with the reference, and (JSON tasks) whether the answer parses."""
+def task_numbers(said: Sequence[Answer], task: Task, sure: Sequence[float] = ()) -> dict[str, list[float]]:
+    """Per item: exact match, overlap with the reference, how sure the model was, and (JSON tasks) whether the answer parses."""
     numbers = {
         "exact_match": [exact(a.text, e.answer, task.as_json) for a, e in zip(said, task.examples, strict=True)],
         "overlap": [overlap(a.text, e.answer, task.as_json) for a, e in zip(said, task.examples, strict=True)],
     }
+    if sure:
+        numbers["sure"] = list(sure)
     if task.as_json:
         numbers["format_validity"] = [float(parse_json(a.text) is not None) for a in said]
     return numbers
@@ -65,10 +78,31 @@ def ask_task(subject: Subject, task: Task) -> list[Answer]:
     return answers(subject, [e.prompt for e in task.examples], task.max_new_tokens)
 
 
-def cost(task: Task, prompts: int) -> float:
-    """What a card takes, in units of one model's task answers: base's and tuned model's answers to the prompts, and drift."""
-    drift = 5000  # measured on the bundled model, in the units of _work
-    return (drift + 2 * _work(prompts, CARD_TOKENS)) / _work(len(task.examples), task.max_new_tokens)
+def sureness(subject: Subject, task: Task, said: Sequence[Answer]) -> list[float]:
+    """exp(mean ln p) of the tokens of each answer, its end included: the geometric mean of what the model gave them."""
+    tokenizer = subject.base.tokenizer
+    rows = []
+    for example, answer in zip(task.examples, said, strict=True):
+        prompt, spoken = (
+            prompt_ids(example.prompt, tokenizer),
+            [*answer.tokens, *[tokenizer.eos_token_id] * answer.ended],
+        )
+        rows.append(Tokens([*prompt, *spoken], [False] * len(prompt) + [True] * len(spoken)))
+    known = nll(subject, [r for r in rows if r.labels])
+    found = iter(known)
+    return [math.exp(-next(found)) if r.labels else 0.0 for r in rows]
+
+
+# Measured on the bundled model with two cores, in the units of _work: what is read and not generated, both models together.
+READ = {"short": 14_000, "card": 63_000}
+
+
+def cost(task: Task, prompts: int, level: Level = "short") -> float:
+    """What a card takes where nothing is known of the base yet, in units of one model's task answers."""
+    spoken = _work(prompts, CARD_TOKENS)
+    if level == "card":
+        spoken += _work(100, OPEN_TOKENS) + _work(250, REQUEST_TOKENS) + _work(100, 64)
+    return (READ.get(level, READ["card"]) + 2 * spoken) / _work(len(task.examples), task.max_new_tokens)
 
 
 def _work(answers: int, tokens: int) -> int:
@@ -76,21 +110,205 @@ def _work(answers: int, tokens: int) -> int:
     return tokens * (35 * math.ceil(answers / 64) + answers)
 
 
-def generic_numbers(base: Subject, tuned: Subject, ref: Reference) -> tuple[dict[str, list[float]], list[Answer]]:
-    """Drift, length and degeneration on the generic prompts, and the tuned model's answers to them."""
-    said = answers(tuned, as_messages(ref.prompts), CARD_TOKENS)
-    numbers = {
-        **full_drift(base, tuned, ref),
-        "log_length_ratio": log_length_ratios(ref.answers, said),
-        "degenerate_base": [float(degenerate(a.text)) for a in ref.answers],
-        "degenerate_tuned": [float(degenerate(a.text)) for a in said],
-        "cut_base": [float(not a.ended) for a in ref.answers],
-        "cut_tuned": [float(not a.ended) for a in said],
+@dataclass(frozen=True)
+class Learned:
+    """Some of what a run was trained on and some of what it never saw, as tokens; and held-out task examples."""
+
+    trained: tuple[Tokens, ...]
+    held_out: tuple[Tokens, ...]
+
+
+def measure(
+    base: Subject,
+    tuned: Subject,
+    ref: Reference,
+    sheet: Sheet,
+    learned: Learned | None = None,
+    keep: Path | None = None,
+    load: Callable[[str], Subject] | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """({"raw", "floor", "missing", "seconds", "level", "language"}, answers side by side). `keep` holds what the base said.
+
+    `load` gives the judges that a person's probes may name.
+    """
+    took: dict[str, float] = {}
+    raw: Raw = {}
+
+    def add(name: str, numbers: Callable[[], Raw]) -> None:
+        began = time.monotonic()
+        for key, values in numbers().items():
+            raw[key] = raw.get(key, []) + list(values)  # a probe may have judged items and others
+        took[name] = time.monotonic() - began
+
+    if one_vocabulary := not unlike(base, tuned):
+        add("drift", lambda: full_drift(base, tuned, ref))
+    samples: list[dict[str, Any]] = []
+    if sheet.level != "pulse":
+        add("generic", lambda: _generic(tuned, ref, sheet, samples))
+    asked, said = interview(base, sheet, keep), interview(tuned, sheet)
+    raw |= compare(asked, said, sheet)
+    for name in POOLED:
+        for key, numbers in wholeness(asked.answers(name), said.answers(name)).items():
+            raw.setdefault(key, []).extend(numbers)
+    if load:
+        add("judges", lambda: _by_judges(asked, said, sheet, load))
+    if learned and one_vocabulary and sheet.level != "pulse":
+        add("memory", lambda: _memory(base, tuned, learned))
+    if sheet.level != "pulse" and same_shape(base, tuned):
+        add("weights", lambda: {"weight_change": relative_change(base, tuned), "intruders": intruders(base, tuned)})
+    if sheet.level not in BRIEF:
+        add("speed", lambda: speeds(base, tuned, ref.prompts))
+    seconds = took | said.seconds | {f"{k} (base)": v for k, v in asked.seconds.items() if v}
+    samples += _samples(asked, said, sheet)
+    measured = {
+        "raw": raw,
+        "missing": missing(base, tuned, sheet, learned),
+        "seconds": seconds,
+        "level": sheet.level,
+        "language": sheet.language,
     }
-    return numbers, said
+    return measured, samples
 
 
-def log_length_ratios(base: Sequence[Answer], tuned: Sequence[Answer]) -> list[float]:
-    """ln(tuned / base) of the answers' tokens; two that were both cut at the limit say nothing and are left out."""
-    pairs = [(b, t) for b, t in zip(base, tuned, strict=True) if b.ended or t.ended]
-    return [math.log(max(1, len(t.tokens)) / max(1, len(b.tokens))) for b, t in pairs]
+POOLED = ("alarming", "open")  # harmless questions: their answers, too, show whether a model has come apart
+TOKENWISE = ("kl_generic", "kl_first_token", "nll_change", "length_ratio", "memorisation", "memory_gap")
+SPOKEN = ("unhedged_wrong", "refusal", "over_refusal", "refusal_margin", "format_obeyed", "facts_lost", "brier", "confident_wrong", "fragility")  # fmt: skip
+GENERIC = ("length_ratio", "assertiveness", "degeneration")
+ASKED = ("unhedged_wrong", "refusal", "over_refusal", "format_obeyed", "fragility")
+
+
+def missing(base: Subject, tuned: Subject, sheet: Sheet, learned: Learned | None) -> dict[str, str]:
+    """Why numbers that can be limited are not there; what is not measured can never pass."""
+    found: dict[str, str] = {}
+    if sheet.level in BRIEF:
+        found |= dict.fromkeys(ASKED, f"not asked at level {sheet.level}: --level card does")
+    if sheet.level == "pulse":
+        found |= dict.fromkeys(GENERIC, "a pulse generates nothing: ask for --level card")
+    if not learned or sheet.level == "pulse":
+        why = "needs the training data, and more than a pulse: name them with --data"
+        found |= dict.fromkeys(("memorisation", "memory_gap"), why)
+    if not sheet.language:
+        found |= dict.fromkeys(SPOKEN, "there are no probes in the data's language (there are in English and Chinese)")
+    if not base.base.tokenizer.chat_template:
+        why = "the base has no chat template, so it neither refuses nor obeys: name an instruct model with --base"
+        found |= dict.fromkeys(("refusal", "over_refusal", "refusal_margin", "format_obeyed"), why)
+    if different := unlike(base, tuned):
+        found |= dict.fromkeys(TOKENWISE, different)
+    return found
+
+
+def unlike(base: Subject, tuned: Subject) -> str | None:
+    """Why the two cannot be compared token by token; None where they can."""
+    a, b = base.base.tokenizer, tuned.base.tokenizer
+    if a is not b and a.get_vocab() != b.get_vocab():
+        return "base and tuned model have different tokenizers, so no token of one is a token of the other"
+    if a is not b and a.chat_template != b.chat_template:
+        return "base and tuned model have different chat templates, and that difference would drown every other"
+    return None
+
+
+def same_shape(base: Subject, tuned: Subject) -> bool:
+    if tuned.adapter is not None:
+        return True
+    shapes = [[tuple(p.shape) for p in s.base.model.parameters()] for s in (base, tuned)]
+    return shapes[0] == shapes[1]
+
+
+def _generic(tuned: Subject, ref: Reference, sheet: Sheet, samples: list[dict[str, Any]]) -> Raw:
+    said = answers(tuned, as_messages(ref.prompts), CARD_TOKENS)
+    samples += [
+        {"probe": "generic", "prompt": p, "reference": None, "base": b.text, "tuned": t.text}
+        for i, (p, b, t) in enumerate(zip(ref.prompts, ref.answers, said, strict=True))
+        if i < 2 * CARD_PROMPTS or degenerate(t.text)
+    ]
+    found = style(ref.answers, said, sheet.language or "en")
+    return found if sheet.language else {k: v for k, v in found.items() if not k.startswith("assertive")}
+
+
+def _by_judges(base: Said, tuned: Said, sheet: Sheet, load: Callable[[str], Subject]) -> Raw:
+    found: Raw = {}
+    for model in judge_models(sheet.own):
+        judge = load(model)
+        for probe in sheet.own:
+            for name, said in (("base", base), ("tuned", tuned)):
+                scores = judged(judge, model, probe, said.answers(f"own-{probe.name}"))
+                if scores:
+                    found.setdefault(f"own-{probe.name}_{name}", []).extend(scores)
+    return found
+
+
+def _memory(base: Subject, tuned: Subject, learned: Learned) -> Raw:
+    """Drift on the task is expected to move: it informs and is not limited."""
+    seen, unseen = trace(base, tuned, learned.trained), trace(base, tuned, learned.held_out)
+    return {
+        "ez_trained": seen.ez, "ez_held_out": unseen.ez, "gain_trained": seen.gain, "gain_held_out": unseen.gain,
+        "kl_task": unseen.kl,
+    }  # fmt: skip
+
+
+def _samples(base: Said, tuned: Said, sheet: Sheet) -> list[dict[str, Any]]:
+    """Answers side by side, of every question that was answered in words."""
+    probes = {f"own-{p.name}": p for p in sheet.own} | ({"form": sheet.forms} if sheet.forms else {})
+    prompts: dict[str, Sequence[str]] = {
+        "alarming": sheet.requests("alarming"), "refusable": sheet.requests("refusable"),
+        "open": [f.question for f in sheet.open_questions],
+        **{k: [i.asked[-1]["content"] for i in p.items] for k, p in probes.items()},
+    }  # fmt: skip
+    return [
+        {"probe": name, "prompt": prompt, "reference": None, "base": b.text, "tuned": t.text}
+        for name, asked in prompts.items()
+        for prompt, b, t in zip(asked, base.answers(name), tuned.answers(name), strict=False)
+    ]
+
+
+def floor(base: Subject, ref: Reference, sheet: Sheet, keep: Path | None = None) -> dict[str, Raw]:
+    """The null floor: the base against itself in other batches, and against itself with tiny noise on its weights.
+
+    No change below these numbers means anything. Only what needs no generation; the noise is 2e-4 of each matrix's norm.
+    """
+    brief = replace(sheet, level="pulse", own=())
+    noisy = Subject(base.base, noise(base))
+    said = interview(base, brief, keep)
+    itself = {**full_drift(base, base, ref, batch_size=3), **compare(said, said, brief)}
+    return {
+        "itself": itself,
+        "noise": {**full_drift(base, noisy, ref), **compare(said, interview(noisy, brief), brief)},
+    }
+
+
+SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+
+
+def doses(
+    base: Subject, tuned: Subject, ref: Reference, sheet: Sheet, rows: Sequence[Tokens], keep: Path | None = None
+) -> list[dict[str, Any]]:
+    """An adapter at several scales: the held-out loss of each of `rows`, and what a pulse measures."""
+    adapter = tuned.adapter
+    assert adapter is not None, "only an adapter can be scaled without a second model"
+    whole, found = adapter.scale, []
+    try:
+        for scale in SCALES:
+            tuned.base.say(f"Measuring {scale:g} of the update")
+            adapter.scale = whole * scale
+            measured, _ = measure(base, tuned, ref, sheet, None, keep)
+            found.append({"scale": scale, "items": nll(tuned, rows), "measured": measured})
+    finally:
+        adapter.scale = whole
+    return found
+
+
+def noise(subject: Subject, size: float = 2e-4, seed: int = 0) -> Adapter:
+    """An adapter that changes each matrix by random noise of `size` times its norm."""
+    base = subject.base
+    targets = find_targets(base.model, "all-linear")
+    attach(base.model, targets, base.router)
+    adapter = Adapter(targets, 8, 8.0, 0.0, seed, str(base.device))
+    draw = torch.Generator(device=str(base.device)).manual_seed(seed)
+    for name, linear in targets.items():
+        b = torch.randn(adapter.B[name].shape, generator=draw, device=base.device)
+        change = (b @ adapter.A[name].detach()).norm()
+        adapter.B[name].data.copy_(b * size * float(linear.weight.detach().float().norm()) / float(change))
+    adapter.training = False
+    for p in adapter.parameters():
+        p.requires_grad_(False)
+    return adapter

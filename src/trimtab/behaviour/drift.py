@@ -21,12 +21,14 @@ from trimtab.behaviour.probes import (
     PULSE_PROMPTS,
     PULSE_TOKENS,
     TEXT_TOKENS,
+    as_messages,
     generic_prompts,
     generic_texts,
 )
 from trimtab.behaviour.subject import Answer, Subject, answers, log_probabilities, nll
-from trimtab.data.formats import Message
 from trimtab.data.tokens import Tokens, prompt_ids
+
+OPENING = 5  # tokens of an answer in which alignment sits (2406.05946)
 
 
 @dataclass(frozen=True)
@@ -67,28 +69,39 @@ def reference(base: Subject, cache: Path | None = None, language: str = "en", co
     )
 
 
-def as_messages(prompts: Sequence[str]) -> list[tuple[Message, ...]]:
-    return [({"role": "user", "content": p},) for p in prompts]
-
-
 def pulse(subject: Subject, ref: Reference) -> dict[str, list[float]]:
     """The cheap part, no generation: KL of each pulse prompt, first token apart."""
     per_token = [kl(b, t) for b, t in zip(ref.pulse_base, log_probabilities(subject, ref.pulse_rows), strict=True)]
     return {"kl_generic": [float(k.mean()) for k in per_token], "kl_first_token": [float(k[0]) for k in per_token]}
 
 
-def full_drift(base: Subject, tuned: Subject, ref: Reference) -> dict[str, list[float]]:
-    """The first prompts, streamed: two models' log-probabilities of one row at a time."""
-    pairs = zip(log_probabilities(base, ref.kl_rows), log_probabilities(tuned, ref.kl_rows), strict=True)
-    per_token = [kl(b, t) for b, t in pairs]
-    every = torch.cat(per_token)
+def full_drift(base: Subject, tuned: Subject, ref: Reference, batch_size: int = 8) -> dict[str, list[float]]:
+    """KL by prompt (mean, first token, tokens 1-5, the rest), its p99 over all tokens, equal first choices, and forgetting.
+
+    `batch_size` of the tuned side: another one shows what batching alone does to the numbers.
+    """
+    per_token, same = _streamed(base, tuned, ref.kl_rows, batch_size)
     return {
         "kl_generic": [float(k.mean()) for k in per_token],
         "kl_first_token": [float(k[0]) for k in per_token],
-        "kl_p99": [float(torch.quantile(every, 0.99))],
+        "kl_opening": [float(k[:OPENING].mean()) for k in per_token],
+        "kl_rest": [float(k[OPENING:].mean()) for k in per_token if len(k) > OPENING],
+        "kl_p99": [float(torch.quantile(torch.cat(per_token), 0.99))],
+        "same_choice": same,
         "nll_base": list(ref.text_nll),
-        "nll_tuned": nll(tuned, ref.text_rows),
+        "nll_tuned": nll(tuned, ref.text_rows, batch_size),
     }
+
+
+def _streamed(
+    base: Subject, tuned: Subject, rows: Sequence[Tokens], batch_size: int = 8
+) -> tuple[list[torch.Tensor], list[float]]:
+    """KL per token and share of equal first choices of each row; two models' log-probabilities of few rows at a time."""
+    per_token, same = [], []
+    for b, t in zip(log_probabilities(base, rows), log_probabilities(tuned, rows, batch_size), strict=True):
+        per_token.append(kl(b, t).cpu())
+        same.append(float((b.argmax(-1) == t.argmax(-1)).float().mean()))
+    return per_token, same
 
 
 def kl(base: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:

@@ -18,9 +18,10 @@ def degenerate(answer: str) -> bool:
 
 
 def word_count(answer: str) -> float:
-    """Words; a Chinese word has about 1.7 characters."""
+    """Words; a Chinese word has about 1.7 characters. A mark that stands alone is no word."""
     chinese = len(re.findall(_CHARACTER, answer))
-    return len(re.sub(_CHARACTER, " ", answer).split()) + chinese / 1.7
+    others = re.sub(_CHARACTER, " ", answer).split()
+    return sum(any(c.isalnum() for c in w) for w in others) + chinese / 1.7
 
 
 def parse_json(answer: str) -> dict[str, Any] | None:

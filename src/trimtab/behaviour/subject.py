@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -47,8 +48,21 @@ def answers(
     return [found[i] for i in range(len(ids))]
 
 
+def sampled(
+    subject: Subject, prompts: Sequence[Sequence[Message]], max_new_tokens: int, seed: int, batch_size: int = 64
+) -> list[Answer]:
+    """One drawn answer a prompt at temperature 0.7; the same seed draws the same."""
+    ids = [prompt_ids(p, subject.base.tokenizer) for p in prompts]
+    drawn = {"do_sample": True, "temperature": 0.7, "top_p": 0.95}
+    say = lambda chunk: _generate(subject, list(chunk), max_new_tokens, **drawn)  # noqa: E731
+    with torch.random.fork_rng():  # a run that is being trained keeps its own random state
+        torch.manual_seed(seed)
+        return [a for _, said in in_batches(ids, batch_size, say, subject.base.say) for a in said]
+
+
 @torch.no_grad()
-def _generate(subject: Subject, ids: list[list[int]], max_new_tokens: int) -> list[Answer]:
+def _generate(subject: Subject, ids: list[list[int]], max_new_tokens: int, **drawn: Any) -> list[Answer]:
+    how = {"do_sample": False, "temperature": None, "top_p": None, **drawn}
     base, length = subject.base, max(map(len, ids))
     pad = base.tokenizer.pad_token_id
     batch = torch.tensor([[pad] * (length - len(row)) + row for row in ids], device=base.device)
@@ -56,9 +70,20 @@ def _generate(subject: Subject, ids: list[list[int]], max_new_tokens: int) -> li
     stops = stop_tokens(base)
     with base.router.route([Slice(subject.adapter, len(ids), length)]), base.accelerator.autocast():
         out = base.model.generate(  # type: ignore[operator]
-            input_ids=batch, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, temperature=None, top_p=None,
-            top_k=None, num_beams=1, pad_token_id=pad, eos_token_id=sorted(stops), use_cache=True)  # fmt: skip
+            input_ids=batch, attention_mask=mask, max_new_tokens=max_new_tokens, top_k=None, num_beams=1,
+            pad_token_id=pad, eos_token_id=sorted(stops), use_cache=True, **how)  # fmt: skip
     return [_answer(row, stops, base) for row in out[:, length:].tolist()]
+
+
+@torch.no_grad()
+def exactly(subject: Subject, ids: list[int], tokens: int) -> None:
+    """Generate this many tokens after one prompt, whatever they are: for timing."""
+    base = subject.base
+    batch = torch.tensor([ids], device=base.device)
+    with base.router.route([Slice(subject.adapter, 1, len(ids))]), base.accelerator.autocast():
+        base.model.generate(  # type: ignore[operator]
+            input_ids=batch, attention_mask=torch.ones_like(batch), max_new_tokens=tokens, min_new_tokens=tokens,
+            do_sample=False, temperature=None, top_p=None, top_k=None, pad_token_id=base.tokenizer.pad_token_id, use_cache=True)  # fmt: skip
 
 
 def stop_tokens(base: Base) -> set[int]:

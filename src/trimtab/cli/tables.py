@@ -61,39 +61,6 @@ def runs(rows: Sequence[RunRow]) -> None:
     console.print(table)
 
 
-def card(judged: Mapping[str, Any]) -> None:
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for name, justify in (("number", "left"), ("base", "right"), ("tuned or change", "right"), ("95 % interval", "right"),
-                          ("n", "right"), ("limit", "left"), ("state", "left"), ("to decide", "left")):  # fmt: skip
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for r in judged["rows"]:
-        span = f"[{_short(r['low'])}, {_short(r['high'])}]" if r["low"] is not None or r["high"] is not None else ""
-        limit = (
-            ", ".join(f"{k} {r['limit'][k]:g}" for k in ("min", "max") if r["limit"][k] is not None)
-            if r["limit"]
-            else ""
-        )
-        state = (
-            f"[{_STYLE[str(r['verdict'])]}]{r['verdict']}[/]{'' if r['hard'] else ' (soft)'}" if r["verdict"] else ""
-        )
-        table.add_row(
-            r["title"],
-            _short(r["base"]) if r["base"] is not None else "",
-            _short(r["value"]),
-            span.replace("[", r"\["),
-            str(r["n"]),
-            limit,
-            state,
-            r["to_decide"] or "",
-        )
-    console.print(table)
-    verdict = str(judged["verdict"])
-    console.print(
-        f"\n{judged['run']} against budget “{judged['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]"
-    )
-
-
 def comparison(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)

@@ -66,7 +66,7 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> str:
     limited = [r for r in rows if r["verdict"]]
     if not limited:
         return ""
-    width, row_height, left, right = 720, 40, 250, 120
+    width, row_height, left, right = 860, 40, 330, 130
     span = width - left - right
     parts = []
     for i, r in enumerate(limited):
@@ -103,10 +103,11 @@ def _limit_scale(row: Mapping[str, Any]) -> Any:
     """value -> 0…1 along the rail; both ends hold the limits and the interval with some room."""
     limit = row["limit"]
     known = [v for v in (limit["min"], limit["max"], row["below"], row["above"], row["value"]) if v is not None]
-    unit = "share" in row["unit"]
-    low = 0.0 if unit or min(known) >= 0 else min(known) * 1.15
-    high = 1.0 if unit and limit["max"] is None else max(known) * 1.15
-    high = high if high > low else low + 1.0
+    low, high = min(0.0, *known), max(0.0, *known)
+    room = 0.15 * (high - low or 1.0)
+    low, high = low - room if low < 0 else low, high + room
+    if row["unit"] == "share" and limit["max"] is None:
+        high = 1.0
 
     def place(value: float | None, missing: float) -> float:
         return missing if value is None else min(1.0, max(0.0, (value - low) / (high - low)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.analysis.card import drift_of
@@ -9,7 +10,7 @@ from trimtab.analysis.couplings import states
 from trimtab.forecasting.result import shown_parts
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import dump
-from trimtab.store import Store
+from trimtab.store import RunRow, Store
 
 POINTS = 1000
 WHAT_PLACES = {
@@ -30,7 +31,7 @@ def study_report(store: Store, study: str) -> dict[str, Any]:
         "risks": _risks(store, recommended, row.facts.get("couplings") or []), "earlier": row.facts.get("earlier") or [],
         "model": row.facts.get("facts"), "steps": [_step(store, d) for d in decisions], "recommendation": recommended,
         "sentence": next((d["sentence"] for d in decisions if d["place"] == "recommendation"), None),
-        "card": card and card["judged"], "samples": store.samples(run) if run else [],
+        "card": card and card["judged"], "epochs": epochs(store, store.run(run)) if run else [], "samples": store.samples(run) if run else [],
         "recipe_yaml": dump(Recipe.model_validate(recommended["recipe"])) if recommended else None,
         "memory": _memory(store, run) if run else None,
         "runs": [_run(store, r.id) for r in store.runs(study)],
@@ -117,3 +118,16 @@ def _run(store: Store, run: str) -> dict[str, Any]:
         "reason": row.reason,
         **result,
     }
+
+
+def epochs(store: Store, row: RunRow) -> list[dict[str, Any]]:
+    """Evaluation by evaluation: how sure the run was of held-out answers and how often it was right; loss and drift."""
+    return [
+        {"step": e["step"], "share": e["share"], "epochs": e["share"] * row.recipe.num_train_epochs, "loss": e["loss"],
+         "kl": drift_of(e["pulse"]), **{k: _mean(e["pulse"], k) for k in ("right", "sure")}}
+        for e in store.evaluations(row.id)
+    ]  # fmt: skip
+
+
+def _mean(pulse: Mapping[str, Sequence[float]], key: str) -> float | None:
+    return sum(pulse[key]) / len(pulse[key]) if pulse.get(key) else None

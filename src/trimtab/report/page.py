@@ -14,14 +14,21 @@ from trimtab.store import Store
 from trimtab.tune.budgeting import in_words
 
 
-def html(report: dict[str, Any]) -> str:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates and filters of every page."""
+    found = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     percent = lambda v: "–" if v is None else f"{v:.0%}"  # noqa: E731
-    environment.filters.update(number=_number, percent=percent, limit=_limit, duration=in_words)
-    return environment.get_template("page.html").render(
-        r=report, curves=draw.curves, limits=draw.limits, memory=draw.memory
+    found.filters.update(number=_number, percent=percent, limit=_limit, duration=in_words)
+    return found
+
+
+def html(report: dict[str, Any]) -> str:
+    return (
+        environment()
+        .get_template("page.html")
+        .render(r=report, curves=draw.curves, limits=draw.limits, memory=draw.memory)
     )
 
 

@@ -29,6 +29,7 @@ class Adapter:
         self.B: dict[str, nn.Parameter] = {}
         self.generator = torch.Generator(device=device).manual_seed(seed)
         self.training = True
+        self._cast: dict[tuple[str, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = {}
         for name, linear in targets.items():
             start = torch.Generator().manual_seed(_seed_of(name, seed))
             bound = 1 / math.sqrt(linear.in_features)  # kaiming_uniform(a=√5), as PEFT
@@ -49,7 +50,17 @@ class Adapter:
 
     def delta(self, name: str, x: torch.Tensor, length: int) -> torch.Tensor:
         x = self.dropped(x, length)
-        return F.linear(F.linear(x, self.A[name].to(x.dtype)), self.B[name].to(x.dtype)) * self.scale
+        a, b = self._as(name, x.dtype)
+        return F.linear(F.linear(x, a), b) * self.scale
+
+    def _as(self, name: str, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """A and B in the precision of the base; of a finished adapter once, since an answer asks for them at every token."""
+        a, b = self.A[name], self.B[name]
+        if a.requires_grad or a.dtype == dtype:
+            return a.to(dtype), b.to(dtype)
+        if (name, dtype) not in self._cast:
+            self._cast[name, dtype] = (a.to(dtype), b.to(dtype))
+        return self._cast[name, dtype]
 
 
 @dataclass(frozen=True)

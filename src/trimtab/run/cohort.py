@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from trimtab.run.recompute import recomputing
 from trimtab.spec.recipe import Recipe, can_share_base
 
 Mode = Literal["fast", "certify"]
+Passed = tuple[torch.Tensor, int, Sequence[torch.Tensor]]  # share of the loss, tokens, nats of each row's label tokens
 Work = tuple[Member, list[Tokens], int]  # a member, its rows, and the labels of the effective batch they belong to
 
 
@@ -46,10 +48,14 @@ class Base:
 
     def logits(self, batch: Padded, slices: Sequence[Slice]) -> torch.Tensor:
         """[labels, vocabulary] float32, only where the next token is learned: the head is the widest layer of a small model."""
+        return self.forward(batch, slices).logits.float()
+
+    def forward(self, batch: Padded, slices: Sequence[Slice], **more: Any) -> Any:
+        """The model's output, logits at `batch.places` alone; `more` goes to the model (a cache, positions)."""
         self._selected, self._width = batch.places, batch.ids.shape[1]
         try:
             with self.router.route(slices), self.accelerator.autocast(), self.attention():
-                return self.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
+                return self.model(input_ids=batch.ids, attention_mask=batch.mask, **more)
         finally:
             self._selected = None
 
@@ -69,6 +75,20 @@ class Base:
         return pad(rows, self.tokenizer.pad_token_id, self.device, length)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """By row: nats per label token; whether the first choice is right at every label token (a greedy answer would be); how sure
+    the model was of its first choices, exp(mean ln p)."""
+
+    nats: list[float]
+    right: list[float]
+    sure: list[float]
+
+    @classmethod
+    def empty(cls, rows: int) -> Judged:
+        return cls([0.0] * rows, [0.0] * rows, [0.0] * rows)
+
+
 class Cohort:
     def __init__(
         self,
@@ -78,13 +98,15 @@ class Cohort:
         mode: Mode = "fast",
         limits: Limits = Limits(),
         clock: Callable[[], float] = time.monotonic,
+        listen_every: int = 0,
     ):
+        """`listen_every` N: every Nth update is also taken example by example, to tell their voices apart; 0: never."""
         if any(not can_share_base(recipes[0], r) for r in recipes[1:]):
             raise RunError(
                 "these recipes cannot share one frozen base (they differ in model, data, max_length, bf16 or "
                 "eval_steps, or fine-tune all weights); run them as cohorts of one"
             )
-        self.base, self.data, self.mode, self.clock = base, data, mode, clock
+        self.base, self.data, self.mode, self.clock, self.listen_every = base, data, mode, clock, listen_every
         self.shrunk: Callable[[Member, str], None] = lambda _member, _text: None  # told of a smaller micro-batch
         self.members = [self._member(r, limits) for r in recipes]
         self.shares = recipes[0].evaluations()
@@ -111,14 +133,38 @@ class Cohort:
 
         Where memory runs out the members halve their micro-batches, begin the step again and say so.
         """
+        for member in members:
+            if self.listen_every and not member.progress.micro and member.progress.step % self.listen_every == 0:
+                self._listen(member)
         while True:
             try:
-                return [(float(loss), tokens) for loss, tokens in self.passes([(m, *m.micro_batch()) for m in members])]
+                results = self.passes([(m, *m.micro_batch()) for m in members])
+                for member, (_, _, nats) in zip(members, results, strict=True):
+                    member.hear(nats)
+                return [(float(loss), tokens) for loss, tokens, _ in results]
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 why = str(error).splitlines()[0]
             self._shrink(members, why)
+
+    def _listen(self, member: Member) -> None:
+        """The coming update, one example a pass: whose voices they are. Changes no weight and no draw; takes as long as a step and more."""
+        rows = [(i, member.train[i]) for i in member.plan.examples(member.progress.step)]
+        if len(rows) < 2:
+            return
+        state = member.adapter.generator.get_state() if member.adapter else None
+        drawn = torch.get_rng_state()
+        labels = sum(row.labels for _, row in rows)
+        for i, row in rows:
+            ((_, _, nats),) = self.passes([(member, [row], labels)])
+            member.voices.hear([i], nats)
+        found = member.voices.update(len(rows))
+        member.voices.alone = {k: v for k, v in found.items() if k != "examples"}
+        member.optimizer.clear()
+        if member.adapter and state is not None:
+            member.adapter.generator.set_state(state)
+        torch.set_rng_state(drawn)
 
     def rehearse(self) -> None:
         """Before the first step: the longest batch of every member at once, moments and all. Changes no weight and no draw."""
@@ -162,7 +208,7 @@ class Cohort:
                 f"{member.passes} passes a step; the effective batch stays {member.recipe.effective_batch}",
             )
 
-    def passes(self, work: Sequence[Work]) -> list[tuple[torch.Tensor, int]]:
+    def passes(self, work: Sequence[Work]) -> list[Passed]:
         """Forward and backward of each member's rows; losses stay on the device."""
         groups = [list(work)] if self.mode == "fast" else [[one] for one in work]
         members = [m for m, _, _ in work]
@@ -172,35 +218,45 @@ class Cohort:
                 stack.enter_context(recomputing(self.base.model, self.base.router, self.base.attention))
             return [result for group in groups for result in self._pass(group)]
 
-    def _pass(self, work: Sequence[Work]) -> list[tuple[torch.Tensor, int]]:
+    def _pass(self, work: Sequence[Work]) -> list[Passed]:
         length = max(len(t.ids) for _, rows, _ in work for t in rows)
         batches = [self.base.pad(rows, length) for _, rows, _ in work]
         logits = self.base.logits(joined(batches), [_slice(m, rows) for m, rows, _ in work])
         parts = logits.split([len(b.targets) for b in batches])
-        losses = [
-            F.cross_entropy(part, b.targets, reduction="sum") / labels
-            for part, b, (_, _, labels) in zip(parts, batches, work, strict=True)
-        ]
+        nats = [F.cross_entropy(part, b.targets, reduction="none") for part, b in zip(parts, batches, strict=True)]
+        losses = [n.sum() / labels for n, (_, _, labels) in zip(nats, work, strict=True)]
         self.base.accelerator.backward(torch.stack(losses).sum())
         tokens = [sum(len(t.ids) for t in rows) for _, rows, _ in work]
-        return [(loss.detach(), n) for loss, n in zip(losses, tokens, strict=True)]
+        return [
+            (loss.detach(), n, part.detach().split(b.labels))
+            for loss, n, part, b in zip(losses, tokens, nats, batches, strict=True)
+        ]
 
     @torch.no_grad()
-    def nll(self, members: Sequence[Member], rows: Sequence[Tokens], batch_size: int = 16) -> list[list[float]]:
-        """Mean nats per label token of each row, for each member: the dense, paired loss that decisions are made on."""
+    def judge(self, members: Sequence[Member], rows: Sequence[Tokens], batch_size: int = 16) -> list[Judged]:
+        """Each member on the same rows: the dense, paired loss that decisions are made on, and how sure and right it was."""
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-        found = [[0.0] * len(rows) for _ in members]
+        found = [Judged.empty(len(rows)) for _ in members]
         with ExitStack() as stack:
             self._training(members, False, stack)
-            for values, member in zip(found, members, strict=True):
-                measure = partial(self._nll, rows, member.adapter)
-                for chunk, losses in in_batches(order, batch_size, measure, self.base.say):
-                    for i, value in zip(chunk, losses, strict=True):
-                        values[i] = value
+            for judged, member in zip(found, members, strict=True):
+                measure = partial(self._judge, rows, member.adapter)
+                for chunk, results in in_batches(order, batch_size, measure, self.base.say):
+                    for i, (nats, right, sure) in zip(chunk, results, strict=True):
+                        judged.nats[i], judged.right[i], judged.sure[i] = nats, right, sure
         return found
 
-    def _nll(self, rows: Sequence[Tokens], adapter: Adapter | None, chunk: Sequence[int]) -> list[float]:
-        return row_nll(self.base, self.base.pad([rows[i] for i in chunk]), adapter)
+    def _judge(
+        self, rows: Sequence[Tokens], adapter: Adapter | None, chunk: Sequence[int]
+    ) -> list[tuple[float, float, float]]:
+        batch = self.base.pad([rows[i] for i in chunk])
+        logits = self.base.logits(batch, [Slice(adapter, batch.rows, batch.ids.shape[1])])
+        nats = F.cross_entropy(logits, batch.targets, reduction="none")
+        best, choice = logits.max(-1)
+        # ln p of the first choice = ln p of the truth + how far its logit lies above
+        top = best - logits.gather(1, batch.targets[:, None]).squeeze(1) - nats
+        parts = zip(*(t.split(batch.labels) for t in (nats, choice == batch.targets, top)), strict=True)
+        return [(float(n.mean()), float(r.all()), float(t.mean().exp())) for n, r, t in parts]
 
     def _training(self, members: Sequence[Member], on: bool, stack: ExitStack) -> None:
         """Dropout on or off; the frozen base of a LoRA cohort always stays in evaluation mode."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trimtab.run.checkpoint import Checkpoints, export
-from trimtab.run.cohort import Cohort
+from trimtab.run.cohort import Cohort, Judged
 from trimtab.run.guards import Stop
 from trimtab.run.member import Member
 from trimtab.spec.status import Status
@@ -21,7 +21,7 @@ class Hooks(Protocol):
 
     def restored(self, cohort: Cohort) -> None: ...
     def stepped(self, member: Member, numbers: dict[str, Any]) -> None: ...
-    def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, Stop]: ...
+    def evaluated(self, share: float, found: dict[Member, Judged]) -> dict[Member, Stop]: ...
     def stopped(self, member: Member) -> None: ...
 
 
@@ -55,11 +55,11 @@ def train(cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: flo
 
 def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path, hooks: Hooks) -> None:
     """Paired validation loss of every member; keep the best weights; stop whom the hooks name."""
-    items = dict(zip(members, cohort.nll(members, cohort.data.tokens["validation"]), strict=True))
-    for member, values in items.items():
-        if member.judge_evaluation(sum(values) / len(values)):
+    found = dict(zip(members, cohort.judge(members, cohort.data.tokens["validation"]), strict=True))
+    for member, judged in found.items():
+        if member.judge_evaluation(sum(judged.nats) / len(judged.nats)):
             export(member, cohort.base, folder / "runs" / member.id / "best")
-    for member, stop in hooks.evaluated(share, items).items():
+    for member, stop in hooks.evaluated(share, found).items():
         if member.running:
             member.stop(stop)
     for member in members:

@@ -16,6 +16,7 @@ from trimtab.run.adapters import Adapter
 from trimtab.run.batches import BatchPlan
 from trimtab.run.guards import Guard, Limits, Stop
 from trimtab.run.optim import Optimizer
+from trimtab.run.voices import Voices
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 
@@ -60,6 +61,7 @@ class Member:
             tuple(len(t.ids) for t in train), recipe.effective_batch, recipe.per_device_train_batch_size, recipe.seed
         )
         self.optimizer = Optimizer(recipe, parameters, self.total_steps)
+        self.voices = Voices(self.optimizer, parameters)
         self.guard = Guard(self.total_steps, limits, clock)
         self.progress = Progress()
 
@@ -101,7 +103,13 @@ class Member:
         done = self.plan.micro_batches(p.step)[: p.micro] if p.micro else []
         p.tokens -= sum(len(self.train[i].ids) for piece in done for i in piece)
         p.micro, p.loss = 0, 0.0
+        self.voices.forget()
         self.optimizer.clear()
+
+    def hear(self, nats: Sequence[torch.Tensor]) -> None:
+        """After the backward of its next micro-batch: the nats of each row's label tokens."""
+        p = self.progress
+        self.voices.hear(self.plan.micro_batches(p.step)[p.micro], nats)
 
     def accumulate(self, loss: float, tokens: int) -> bool:
         """Book one micro-batch; True when the effective batch is complete."""
@@ -115,14 +123,18 @@ class Member:
         p = self.progress
         loss, norm = p.loss, self.optimizer.grad_norm()
         stop = self.guard.before_update(p.step + 1, loss, norm, p.tokens)
-        p.micro, p.loss = 0, 0.0
+        passes, p.micro, p.loss = p.micro, 0, 0.0
+        heard = self.voices.update(passes)
         rate = None
         if stop is None:
+            self.voices.weigh(p.step)
             rate = self.optimizer.step(p.step, norm)
+            heard["moved"] = self.voices.moved()
             p.step += 1
         else:
             self.stop(stop)
         return {
+            "heard": heard,
             "step": p.step + (stop is not None),
             "loss": loss,
             "grad_norm": norm,

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from trimtab.errors import SpecError, did_you_mean
-from trimtab.spec.budget import NUMBERS, Budget, Limit, preset
+from trimtab.spec.budget import NUMBERS, Budget, Limit, is_number, preset
 from trimtab.spec.recipe import Recipe
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -41,7 +41,11 @@ def load_budget(source: str | Path | None) -> Budget:
         raise SpecError(str(source), ["is neither a preset (tight, standard, loose) nor a file"])
     raw = read_mapping(path)
     known = ("name", "preset", "limits", *NUMBERS)
-    problems = [f'unknown key "{k}"{did_you_mean(k, known)} (known: {", ".join(known)})' for k in raw if k not in known]
+    problems = [
+        f'unknown key "{k}"{did_you_mean(k, known)} (known: {", ".join(known)})'
+        for k in raw
+        if k not in known and not is_number(k)
+    ]
     start = raw.get("preset", "standard")
     if start not in ("tight", "standard", "loose"):
         problems.append(f"preset: got {start!r}; allowed are tight, standard, loose")
@@ -50,7 +54,7 @@ def load_budget(source: str | Path | None) -> Budget:
     if not isinstance(given, dict):
         problems.append("limits must be a mapping from number to {max: …} or {min: …}")
         given = {}
-    given = {**{k: v for k, v in raw.items() if k in NUMBERS}, **{str(k): v for k, v in given.items()}}
+    given = {**{k: v for k, v in raw.items() if is_number(k)}, **{str(k): v for k, v in given.items()}}
     limits, wrong = _over_preset(given, preset(start))
     problems += wrong
     name = str(raw.get("name") or path.stem)
@@ -62,7 +66,7 @@ def _over_preset(given: dict[str, Any], start: Budget) -> tuple[dict[str, Any], 
     limits = {k: v.model_dump() for k, v in start.limits.items()}
     problems = []
     for key, value in given.items():
-        if key not in NUMBERS:
+        if not is_number(key):
             problems.append(
                 f'limits: unknown number "{key}"{did_you_mean(key, list(NUMBERS))} (known: {", ".join(NUMBERS)})'
             )

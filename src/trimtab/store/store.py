@@ -173,8 +173,14 @@ class Store:
     # what a run leaves behind
 
     def log_steps(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Rows of (run, step, loss, learning_rate, grad_norm, tokens, seconds); a repeated step is replaced."""
-        self._replace(t.steps, rows, ("run", "step"))
+        """Rows of (run, step, loss, learning_rate, grad_norm, tokens, seconds, and perhaps heard); a repeated step is replaced."""
+        heard = [{"run": r["run"], "step": r["step"], "heard": r["heard"]} for r in rows if r.get("heard")]
+        self._replace(t.steps, [{k: v for k, v in r.items() if k != "heard"} for r in rows], ("run", "step"))
+        self._replace(t.updates, heard, ("run", "step"))
+
+    def updates(self, run: str) -> list[dict[str, Any]]:
+        """{step, heard} of each update, in order: see run/voices.py."""
+        return self._dicts(select(t.updates).where(t.updates.c.run == run).order_by(t.updates.c.step))
 
     def steps(self, run: str) -> list[dict[str, Any]]:
         return self._dicts(select(t.steps).where(t.steps.c.run == run).order_by(t.steps.c.step))
@@ -243,7 +249,36 @@ class Store:
         with self._write() as c:
             c.execute(delete(t.cards).where(t.cards.c.run == run))
             c.execute(delete(t.samples).where(t.samples.c.run == run))
+            c.execute(delete(t.labels).where(t.labels.c.run == run))
             c.execute(update(t.runs).where(t.runs.c.id == run).values(result=kept))
+
+    # people's judgements
+
+    def open_review(self, review: str, names: Sequence[str], pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The review's pairs, stored now if they are not there: what was drawn once is never drawn again."""
+        with self._write() as c:
+            if c.execute(select(t.reviews.c.place).where(t.reviews.c.review == review)).first() is None and pairs:
+                rows = [{**p, "review": review, "place": i, "names": list(names)} for i, p in enumerate(pairs)]
+                c.execute(insert(t.reviews), rows)
+        return self.review(review)
+
+    def review(self, review: str) -> list[dict[str, Any]]:
+        return self._dicts(select(t.reviews).where(t.reviews.c.review == review).order_by(t.reviews.c.place))
+
+    def reviews(self) -> list[dict[str, Any]]:
+        return self._dicts(select(t.reviews).order_by(t.reviews.c.review, t.reviews.c.place))
+
+    def vote(self, review: str, place: int, vote: str | None) -> None:
+        with self._write() as c:
+            where = (t.reviews.c.review == review) & (t.reviews.c.place == place)
+            c.execute(update(t.reviews).where(where).values(vote=vote))
+
+    def label(self, **row: Any) -> None:
+        """Of one answer (run, probe, place, side): 1 or 0; said again, it replaces."""
+        self._replace(t.labels, [row], ("run", "probe", "place", "side"))
+
+    def labels(self, run: str) -> list[dict[str, Any]]:
+        return self._dicts(select(t.labels).where(t.labels.c.run == run).order_by(t.labels.c.place))
 
     # decisions
 

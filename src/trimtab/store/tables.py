@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 metadata = MetaData()
 
@@ -49,6 +49,15 @@ steps = Table(
     Column("grad_norm", Float),
     Column("tokens", Integer),
     Column("seconds", Float),
+)
+
+# Who each update listened to: its examples with their loss, and how far they agreed.
+updates = Table(
+    "updates",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("heard", JSON, nullable=False),
 )
 
 evaluations = Table(
@@ -102,6 +111,33 @@ samples = Table(
     Column("reference", Text),
     Column("base", Text, nullable=False),
     Column("tuned", Text, nullable=False),
+)
+
+# Blind votes: the pairs of a review with their sides, drawn and stored before anything is shown.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("review", String, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("names", JSON, nullable=False),  # what is behind first and second
+    Column("probe", String, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("reference", Text),
+    Column("first", Text, nullable=False),
+    Column("second", Text, nullable=False),
+    Column("swapped", Boolean, nullable=False),  # second is shown on the left
+    Column("vote", String),  # first, second, tie; null: not yet
+)
+
+# What people said of single answers, to correct a detector with.
+labels = Table(
+    "labels",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("probe", String, primary_key=True),
+    Column("place", Integer, primary_key=True),  # of the prompt in its probe
+    Column("side", String, primary_key=True),  # base or tuned
+    Column("label", Float, nullable=False),
 )
 
 decisions = Table(

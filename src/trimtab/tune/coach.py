@@ -203,7 +203,7 @@ class Coach:
         able = [o for o in outcomes if o.eligible] or outcomes
         # The median seed by validation loss: the best one would promise more than the recipe holds.
         chosen = sorted(able, key=lambda o: o.loss)[(len(able) - 1) // 2].recipe
-        card = self.lab.card(chosen)
+        card = self.lab.card(chosen, self._card_level())
         self._tick()
         result = summary(chosen, outcomes, numbers, base, card, SEEDS)
         risks = of_recipe(chosen.model_dump(), self.plan.facts, self.plan.settings)
@@ -308,4 +308,9 @@ class Coach:
     def _card_seconds(self, seeds: int = SEEDS) -> float:
         """Task answers of the seeds and one card, by what the base model's task answers took."""
         base = self.store.study(self.study).facts["base"]
-        return 1.2 * (seeds * base["answer_seconds"] + base["card_seconds"])
+        return 1.2 * (seeds * base["answer_seconds"] + base["card_seconds"][self._card_level()])
+
+    def _card_level(self) -> str:
+        """The whole card, unless it would take more than a fifth of the time that is allowed."""
+        whole = self.store.study(self.study).facts["base"]["card_seconds"]["card"]
+        return "card" if self.limit is None or whole <= self.limit / 5 else "short"

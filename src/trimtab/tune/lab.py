@@ -36,5 +36,5 @@ class Lab(Protocol):
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         """Task numbers per item on the test split, for each trained run."""
 
-    def card(self, recipe: Recipe) -> dict[str, Any]:
-        """The judged behaviour card of one trained run."""
+    def card(self, recipe: Recipe, level: Any = "card") -> dict[str, Any]:
+        """The judged behaviour card of one trained run, at least as thorough as `level`."""

@@ -77,10 +77,13 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else ""
     counted = f"over {seeds} seeds" if seeds > 1 else "with one seed, so without an interval"
     head = HEADS[result["standing"]]
-    states = {s: [_named(r) for r in card["rows"] if r["verdict"] == s] for s in ("FAIL", "UNDECIDED")}
+    measured = [r for r in card["rows"] if r["value"] is not None]
+    states = {s: [_named(r) for r in measured if r["verdict"] == s] for s in ("FAIL", "UNDECIDED")}
     notes = [
         f"{word} {', '.join(states[s])}" for s, word in (("FAIL", "fails"), ("UNDECIDED", "undecided:")) if states[s]
     ]
+    if unmeasured := sum(bool(r["verdict"]) and r["value"] is None for r in card["rows"]):
+        notes.append(f"{unmeasured} limited numbers not measured: trimtab card {result['run']} --level card")
     return (
         f"{head}: {short(Recipe.model_validate(result['recipe']))}. "
         f"{METRICS[result['metric']]} {result['base']:.1%} -> {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {counted}. "

@@ -15,40 +15,34 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
-from trimtab.analysis.card import breach, drift_of, judge, left_budget, measured_enough, prompts_needed
+from trimtab.analysis.card import breach, drift_of, left_budget
 from trimtab.analysis.stats import average
-from trimtab.behaviour import card as cards
-from trimtab.behaviour.drift import Reference, pulse, reference
-from trimtab.behaviour.probes import CARD_PROMPTS, looks_chinese
-from trimtab.behaviour.scoring import degenerate
-from trimtab.behaviour.subject import Answer, Subject
-from trimtab.data.assets import cache_folder
+from trimtab.behaviour.interview import Level
 from trimtab.data.prepare import Tokenised, percentile, tokenise_dataset
 from trimtab.data.tokens import tokenise
-from trimtab.errors import RunError
 from trimtab.forecasting.source import locate
 from trimtab.forecasting.verbs import asker
 from trimtab.plan.catalogue import Card
 from trimtab.plan.facts import Facts
 from trimtab.plan.fitting import Ask
 from trimtab.run import models
-from trimtab.run.checkpoint import load_adapter
-from trimtab.run.cohort import Base, Cohort, Mode
+from trimtab.run.cohort import Cohort, Judged, Mode
 from trimtab.run.guards import Limits, Stop
 from trimtab.run.loop import train
 from trimtab.run.machine import Machine
 from trimtab.run.material import Material
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
+from trimtab.spec.probe import Probe
 from trimtab.spec.recipe import Recipe, can_share_base
 from trimtab.spec.status import Cause, Status
 from trimtab.store import RunRow, Store
 from trimtab.tune.choice import Outcome
+from trimtab.tune.examiner import Examiner
 from trimtab.tune.expectation import Expectation
 from trimtab.tune.lab import StopRule
+from trimtab.tune.shelf import Shelf
 
 
 class Watcher(Protocol):
@@ -74,19 +68,27 @@ class Worker:
         save_every: float = 60.0,
         method: str = "lora",
         bf16: bool | None = None,
+        own: Sequence[Probe] = (),
+        listen_every: int = 0,
     ):
-        """`method` and `bf16` say how the untouched base is measured: as the runs will train it."""
-        self.method, self.bf16 = method, bf16
+        """`method` and `bf16` say how the untouched base is measured: as the runs will train it; `own` are a person's probes."""
         self.store, self.material, self.machine, self.watcher = store, material, machine, watcher
         self.model, self.dataset = material.model, material.dataset
         self.budget = budget or Budget()  # no limits
         self.study, self.mode, self.limits, self.save_every = study, mode, limits, save_every
         torch.set_num_threads(machine.threads)
         self.expectation = Expectation(store, machine, watcher.note)
-        self.tokenizer = models.load_tokenizer(self.model, watcher.note)
+        self.shelf = Shelf(self.model, machine, watcher.note, method, bf16)
+        self.tokenizer = self.shelf.tokenizer
         self._tokenised: dict[int, Tokenised] = {}
-        self._base: tuple[tuple[Any, ...], Base] | None = None
-        self._references: dict[tuple[bool, bool, int], Reference] = {}
+        self._own, self.listen_every = own, listen_every
+
+    @cached_property
+    def examiner(self) -> Examiner:
+        positions = self.architecture["positions"]
+        return Examiner(
+            self.store, self.shelf, self.dataset, positions, self.budget, self.study, self.watcher.note, self._own
+        )
 
     # what the coach asks
 
@@ -117,26 +119,12 @@ class Worker:
         return self._tokens(max_length).table
 
     def measure_base(self) -> dict[str, Any]:
-        """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""
-        base = Subject(self._load())
-        self._ref(None)
-        task = self._task
-        self.watcher.note(f"Asking the base model {len(task.examples)} held-out examples")
-        began = time.monotonic()
-        said = cards.ask_task(base, task)
-        seconds = time.monotonic() - began
-        return {
-            "metric": task.metric,
-            "numbers": cards.task_numbers(said, task),
-            "answers": [a.text for a in said],
-            "answer_seconds": seconds,
-            "card_seconds": seconds * cards.cost(task, prompts_needed(self.budget)),
-        }
+        return self.examiner.measure_base()
 
     def seconds_per_token(self, recipe: Recipe) -> float:
         """The quickest of three micro-batches: a busy moment must not shrink the whole study."""
         self.watcher.note("Timing a few micro-batches")
-        cohort = Cohort(self._load(recipe), [recipe], self._tokens(recipe.max_length))
+        cohort = Cohort(self.shelf.base(recipe), [recipe], self._tokens(recipe.max_length))
         cohort.forward_backward(cohort.members)  # memory and kernels
         found = []
         for _ in range(3):
@@ -159,121 +147,39 @@ class Worker:
         return cause == Cause.BUDGET and outcome(self.store, row, self.budget).breach is None
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
-        missing = [r for r in recipes if "task" not in self.store.run(r.run_id).result]
-        task = self._task
-        for recipe in missing:
-            said = cards.ask_task(self._tuned(recipe), task)
-            result = {"task": cards.task_numbers(said, task), "answers": [a.text for a in said]}
-            self.store.update_run(recipe.run_id, result=result)
-        return {r.run_id: self.store.run(r.run_id).result["task"] for r in recipes}
+        return self.examiner.measure_task(recipes)
 
-    def card(self, recipe: Recipe) -> dict[str, Any]:
-        """Measure (or look up) and judge; the answers side by side become samples."""
-        if (stored := self.store.card(recipe.run_id)) and measured_enough(stored["measured"], self.budget):
-            return judge(stored["measured"], self.budget)
-        known = self.store.study(self.study).facts.get("base") if self.study else None
-        base_task = known or self.measure_base()
-        task_numbers = self.measure_task([recipe])[recipe.run_id]
-        ref = self._ref(recipe, prompts_needed(self.budget))
-        numbers, said = cards.generic_numbers(Subject(self._load(recipe)), self._tuned(recipe), ref)
-        measured = {**numbers, **task_numbers, **{f"base_{k}": v for k, v in base_task["numbers"].items()}}
-        judged = judge(measured, self.budget)
-        self.store.save_samples(recipe.run_id, self._samples(recipe, base_task["answers"], ref, said))
-        self.store.save_card(recipe.run_id, measured, judged)  # last: a card that is there is whole
-        return judged
+    def card(self, recipe: Recipe, level: Level = "card") -> dict[str, Any]:
+        return self.examiner.card(recipe, level)
 
     # training
 
     def _train_cohort(self, name: str, recipes: list[Recipe], stop: StopRule | None) -> None:
-        data, base = self._tokens(recipes[0].max_length), self._load(recipes[0])
-        self._ref(recipes[0])  # before full fine-tuning moves the base
-        cohort = Cohort(base, recipes, data, self.mode, self.limits)
+        data, base = self._tokens(recipes[0].max_length), self.shelf.base(recipes[0])
+        self.examiner.ref(recipes[0])  # before full fine-tuning moves the base
+        cohort = Cohort(base, recipes, data, self.mode, self.limits, listen_every=self.listen_every)
         for m in cohort.members:
             self.store.forget_measurements(m.id)  # of an earlier, shorter stretch of the run
             self.store.update_run(
                 m.id, status=Status.RUNNING, reason=None, cohort=name, total_steps=m.total_steps, result={"cause": None}
             )
-        base.say, cohort.shrunk = self.watcher.note, self._shrunk
+        cohort.shrunk = self._shrunk
         self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
         train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every)
         for m in cohort.members:  # also those that had ended when an earlier process was killed
             _book(self.store, m)
         if recipes[0].method == "full":
-            self._base = None
+            self.shelf.moved()
         self.watcher.done()
 
     def _shrunk(self, member: Member, text: str) -> None:
         self.watcher.note(f"{member.id}: {text}")
         self.store.log_event("memory", text, study=self.study, run=member.id, step=member.progress.step)
 
-    def pulse_of(self, member: Member) -> dict[str, list[float]]:
-        return pulse(Subject(self._load(member.recipe), member.adapter), self._ref(member.recipe))
-
-    # models, kept between calls
-
-    def _key(self, recipe: Recipe | None) -> tuple[bool, bool]:
-        """(all weights, bfloat16): what must be equal for two runs to be measured on the same base."""
-        method, bf16 = (recipe.method, recipe.bf16) if recipe else (self.method, self.bf16)
-        return method == "full", self.machine.bf16 if bf16 is None else bf16
-
-    def _load(self, recipe: Recipe | None = None) -> Base:
-        """The base that a recipe trains on; full fine-tuning wants float32 weights of its own."""
-        key = self._key(recipe)
-        if self._base is None or self._base[0] != key:
-            self._base = None  # two models at a time may not fit
-            self._base = (key, self._fresh(self.model, key))
-        return self._base[1]
-
-    def _fresh(self, model: str, key: tuple[bool, bool]) -> Base:
-        full, bf16 = key
-        AcceleratorState._reset_state()  # the library allows one precision a process; we may need two, one after another
-        accelerator = Accelerator(cpu=self.machine.device == "cpu", mixed_precision="bf16" if full and bf16 else "no")
-        dtype = torch.bfloat16 if bf16 and not full else torch.float32
-        loaded = models.load_model(model, dtype, str(accelerator.device), self.watcher.note)
-        return Base(loaded, self.tokenizer, accelerator)
-
-    def _tuned(self, recipe: Recipe) -> Subject:
-        best = self.store.folder / "runs" / recipe.run_id / "best"
-        if not best.exists():
-            raise RunError(f"run {recipe.run_id} has no saved weights in {best}")
-        if recipe.method == "full":
-            return Subject(self._fresh(str(best), self._key(recipe)))
-        base = self._load(recipe)
-        return Subject(base, load_adapter(best, base))
-
-    def _ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS) -> Reference:
-        """What the base of this recipe says; asked before anything can have moved it."""
-        key = (*self._key(recipe), prompts)
-        if key not in self._references:
-            self.watcher.note(f"Asking the base model {prompts} generic prompts")
-            chinese = looks_chinese(" ".join(e.text for e in self.dataset.examples["train"][:50]))
-            base = Subject(self._load(recipe))
-            self._references[key] = reference(base, cache_folder() / "reference", "zh" if chinese else "en", prompts)
-        return self._references[key]
-
     def _tokens(self, max_length: int) -> Tokenised:
         if max_length not in self._tokenised:
             self._tokenised[max_length] = tokenise_dataset(self.dataset, self.tokenizer, max_length)
         return self._tokenised[max_length]
-
-    @cached_property
-    def _task(self) -> cards.Task:
-        test, positions = self.dataset.examples["test"], self.architecture["positions"]
-        return cards.task_of(test, self.dataset.is_json, self.tokenizer, positions)
-
-    def _samples(
-        self, recipe: Recipe, base_answers: Sequence[str], ref: Reference, generic: Sequence[Answer]
-    ) -> list[dict[str, Any]]:
-        tuned = self.store.run(recipe.run_id).result["answers"]
-        task = [
-            {"probe": "task", "prompt": e.messages[-2]["content"], "reference": e.answer, "base": b, "tuned": t}
-            for e, b, t in zip(self._task.examples, base_answers, tuned, strict=True)
-        ]
-        return task + [
-            {"probe": "generic", "prompt": p, "reference": None, "base": b.text, "tuned": t.text}
-            for i, (p, b, t) in enumerate(zip(ref.prompts, ref.answers, generic, strict=True))
-            if i < CARD_PROMPTS or degenerate(t.text)
-        ]
 
 
 class _Hooks:
@@ -290,14 +196,14 @@ class _Hooks:
         self.worker.watcher.step(member.id, numbers)
         self.worker.expectation.stepped(member)
 
-    def evaluated(self, share: float, items: dict[Member, list[float]]) -> dict[Member, Stop]:
+    def evaluated(self, share: float, found: dict[Member, Judged]) -> dict[Member, Stop]:
         stops: dict[Member, Stop] = {}
         inside: dict[str, Member] = {}
-        for member, values in items.items():
-            measured = self.worker.pulse_of(member)
-            loss = average(values)
+        for member, judged in found.items():
+            measured = self.worker.examiner.pulse_of(member) | {"right": judged.right, "sure": judged.sure}
+            loss = average(judged.nats)
             self.worker.store.log_evaluation(
-                run=member.id, step=member.progress.step, share=share, loss=loss, items=values, pulse=measured
+                run=member.id, step=member.progress.step, share=share, loss=loss, items=judged.nats, pulse=measured
             )
             self.worker.watcher.step(member.id, {"evaluation": loss, "kl": drift_of(measured)})
             if not breach(measured, self.worker.budget):
@@ -308,7 +214,7 @@ class _Hooks:
                 stops[member] = Stop(Cause.BUDGET, why)
         if self.stop and inside:
             # Whoever is outside the budget just now may not stop those inside it.
-            for run, why in self.stop(share, {run: items[m] for run, m in inside.items()}).items():
+            for run, why in self.stop(share, {run: found[m].nats for run, m in inside.items()}).items():
                 stops[inside[run]] = Stop(Cause.RACE, why)
         return stops
 

@@ -1,0 +1,75 @@
+"""What an answer costs: time to the first token, time per token, memory. Base and tuned on the same prompts, by turns.
+
+Every model writes exactly as many tokens (its end token is held back), so that a longer answer does not look slower.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+from trimtab.behaviour.probes import as_messages
+from trimtab.behaviour.subject import Subject, exactly
+from trimtab.data.tokens import prompt_ids
+
+TOKENS, PROMPTS, ROUNDS = 16, 2, 3
+
+
+def speeds(base: Subject, tuned: Subject, prompts: Sequence[str]) -> dict[str, list[float]]:
+    """Seconds to the first token and per further token (a round each), peak bytes meanwhile."""
+    found: dict[str, list[float]] = {}
+    for turn in range(ROUNDS + 1):
+        for name, subject in (("base", base), ("tuned", tuned)):
+            numbers = _one(subject, prompts[:PROMPTS])
+            if turn:  # the first round warms up
+                for key, value in numbers.items():
+                    found.setdefault(f"{key}_{name}", []).append(value)
+    return found
+
+
+def _one(subject: Subject, prompts: Sequence[str]) -> dict[str, float]:
+    ids = [prompt_ids(m, subject.base.tokenizer) for m in as_messages(prompts)]
+    with _peak(subject.base.device) as peak:
+        first = statistics.median(_timed(subject, row, 1) for row in ids)
+        every = statistics.median(_timed(subject, row, TOKENS) for row in ids)
+    per_token = max(0.0, every - first) / (TOKENS - 1)
+    return {"first_token_seconds": first, "token_seconds": per_token, "peak_bytes": float(peak[0])}
+
+
+def _timed(subject: Subject, row: list[int], tokens: int) -> float:
+    began = time.perf_counter()
+    exactly(subject, row, tokens)
+    if subject.base.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+@contextmanager
+def _peak(device: torch.device) -> Iterator[list[int]]:
+    """Most bytes meanwhile: what a card allocated, or how large the process was (a look every 10 ms)."""
+    found, done = [0], threading.Event()
+
+    def watch() -> None:
+        process = psutil.Process(os.getpid())
+        while not done.wait(0.01):
+            found[0] = max(found[0], process.memory_info().rss)
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        yield found
+        found[0] = torch.cuda.max_memory_allocated()
+        return
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        watcher.join()

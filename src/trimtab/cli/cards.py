@@ -1,0 +1,179 @@
+"""Cards, voices, doses, budgets and reviews in the terminal. Takes plain data, prints tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trimtab.behaving import price
+from trimtab.report.card_parts import GROUPS
+
+_STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
+_SIGN = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}
+
+
+def card(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "base", "tuned", "change or value", "95 % interval", "n", "floor", "limit", "state", ""):
+        table.add_column(name, justify="left" if name in ("", "limit", "state") else "right")
+    for group, rows in groupby(found["rows"], key=lambda r: r["group"]):
+        table.add_row(f"[bold]{GROUPS[group]}[/]")
+        for r in rows:
+            table.add_row(*_cells(r))
+    console.print(table)
+    verdict = str(found["verdict"])
+    console.print(f"\n{found['run']} against budget “{found['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]")
+    if took := found.get("seconds"):
+        console.print(f"Level {found['level']}; measured in {price(took)}. Floor: the same number where only tiny noise changed the weights.")  # fmt: skip
+    if found.get("page"):
+        console.print(f"Page: {found['page']}", soft_wrap=True)
+
+
+def _cells(r: Mapping[str, Any]) -> tuple[str, ...]:
+    span = f"\\[{_short(r['low'])}, {_short(r['high'])}]" if r["low"] is not None else ""
+    state = f"[{_STYLE[r['verdict']]}]{_SIGN[r['verdict']]} {r['verdict']}[/]" if r["verdict"] else ""
+    return (
+        f"  {r['title']}{' (corrected by labels)' if r['by_people'] else ''}", _short(r["base"]), _short(r["tuned"]), _short(r["value"]), span, str(r["n"] or ""),
+        _short(r["floor"]["noise"]) if r["floor"] else "", limit_text(r["limit"]),
+        state + ("" if r["hard"] or not state else " soft"), r["to_decide"] or r["missing"] or "",
+    )  # fmt: skip
+
+
+def limit_text(limit: Mapping[str, Any] | None) -> str:
+    signs = {"min": "≥", "max": "≤"}
+    return " ".join(f"{signs[k]} {limit[k]:g}" for k in signs if limit and limit[k] is not None)
+
+
+def budget(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("number", "limit", "", "in", "what it is"):
+        table.add_column(name)
+    for row in found["limits"]:
+        table.add_row(
+            row["number"],
+            limit_text(row["limit"]),
+            "hard" if row["limit"]["hard"] else "soft",
+            row["unit"],
+            row["title"],
+        )
+    console.print(
+        f"Budget “{found['name']}”: a FAIL of a hard limit vetoes a recipe, of a soft one it withholds the PASS\n"
+    )
+    console.print(table)
+
+
+def voices(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    console.print(f"[bold]{found['run']}[/]: {found['updates']} updates of {found['effective_batch']} examples")
+    if found["clip_rate"] is not None:
+        console.print(f"clipped: {found['clip_rate']:.0%} of them")
+    _agreement(console, found)
+    if found["moved"]:
+        console.print(f"update / weights (adapter), first and last look, early, middle, late layers: {_ratios(found['moved'][0])} … {_ratios(found['moved'][-1])}")  # fmt: skip
+    _dominators(console, found)
+    _suspects(console, found)
+
+
+def _agreement(console: Console, found: Mapping[str, Any]) -> None:
+    series = found["series"]
+    if not series:
+        console.print("Voices were not told apart: every update was one micro-batch. Train with gradient accumulation (free), or with --voices 20 (each 20th update example by example).", soft_wrap=True)  # fmt: skip
+        return
+    what = "examples" if found["grouped"] == 1 else f"micro-batches of up to {found['grouped']}"
+    console.print(f"voices are {what}, told apart in {found['told_apart']} updates\n")
+    table = Table(box=None, pad_edge=False)
+    for name in ("steps", "consensus", "effective voices", "of", "largest voice", "after Adam", "noise scale"):
+        table.add_column(name, justify="right")
+    for part in _parts(series, 6):
+        scale = [s["noise_scale"] for s in part if s["noise_scale"]]
+        adam = [s["largest_adam"] for s in part if s["largest_adam"] is not None]
+        table.add_row(
+            f"{part[0]['step']}–{part[-1]['step']}", _short(_mean([s["consensus"] for s in part])),
+            _short(_mean([s["effective"] for s in part])), str(part[0]["voices"]), f"{_mean([s['largest'] for s in part]):.0%}",
+            f"{_mean(adam):.0%}" if adam else "", f"{scale[-1]:.0f} examples" if scale else "unknown",
+        )  # fmt: skip
+    console.print(table)
+    console.print("consensus: how much two voices agree (1: all alike, 0: unrelated); noise scale: the batch from which a larger one brings little", style="dim", soft_wrap=True)  # fmt: skip
+
+
+def _dominators(console: Console, found: Mapping[str, Any]) -> None:
+    if not found["series"]:
+        return
+    if not found["dominators"]:
+        console.print("\nNo voice dominated again and again.")
+        return
+    console.print("\n[bold]Voices that dominated again and again[/]")
+    for d in found["dominators"][:5]:
+        console.print(
+            f"  {d['times']} times, {d['share']:.0%} of the update on average: examples {', '.join(map(str, d['ids'][:6]))}"
+        )
+        for i in d["ids"][:2]:
+            _example(console, found, i)
+
+
+def _suspects(console: Console, found: Mapping[str, Any]) -> None:
+    if not found["suspects"]:
+        console.print("\nNo example was seen twice: its history begins with the second epoch.")
+        return
+    console.print(
+        "\n[bold]Read these first[/]: seen again, and still the least likely (wrong answers are among them, if there are any)"
+    )
+    rows = {e["id"]: e for e in found["examples"]}
+    for i in found["suspects"][:8]:
+        e = rows[i]
+        console.print(f"  example {i}: confidence {e['confidence']:.2f} ± {e['variability']:.2f} over {e['visits']} visits, forgotten {e['forgotten']} times")  # fmt: skip
+        _example(console, found, i)
+
+
+def _example(console: Console, found: Mapping[str, Any], i: int) -> None:
+    texts = found["texts"].get(i)
+    if texts:
+        console.print(f"    {_line(texts[0])} → {_line(texts[1])}", style="dim", markup=False, soft_wrap=True)
+
+
+def dose(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    shown = [n for n in found["rows"][0]["numbers"] if any(r["numbers"][n]["verdict"] for r in found["rows"])]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("of the update", justify="right")
+    table.add_column("held-out loss", justify="right")
+    for n in shown:
+        table.add_column(n.replace("_", " "), justify="right")
+    for r in found["rows"]:
+        cells = [
+            f"[{_STYLE.get(c['verdict'] or '', 'default')}]{_short(c['value'])}[/]"
+            for c in (r["numbers"][n] for n in shown)
+        ]
+        table.add_row(f"{r['scale']:g}", f"{r['loss']:.4f}", *cells)
+    console.print(table)
+    console.print("\n" + found["sentence"], soft_wrap=True)
+    if found.get("page"):
+        console.print(f"Page: {found['page']}", soft_wrap=True)
+
+
+def _ratios(row: Mapping[str, Any]) -> str:
+    return "/".join(f"{v:.1e}" for v in row["ratio"])
+
+
+def _parts(series: list[Any], n: int) -> list[list[Any]]:
+    size = -(-len(series) // n)
+    return [series[i : i + size] for i in range(0, len(series), size)]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 90 else text[:87] + "…"
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

@@ -1,0 +1,171 @@
+"""The examiner: measures what runs did. Takes trained runs, gives task numbers, pulses and judged cards, all kept in the store.
+
+What a base says is asked once, before anything can have moved it, and shared by all its runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+from trimtab.analysis.card import judge, measured_enough, prompts_needed
+from trimtab.analysis.voices import tops
+from trimtab.behaviour import card as cards
+from trimtab.behaviour.drift import Reference, pulse, reference
+from trimtab.behaviour.interview import Level, Sheet
+from trimtab.behaviour.probes import CARD_PROMPTS, LANGUAGES, OTHERS
+from trimtab.behaviour.subject import Subject
+from trimtab.data import languages
+from trimtab.data.assets import cache_folder
+from trimtab.data.prepare import Dataset
+from trimtab.data.tokens import Tokens, tokenise
+from trimtab.run.member import Member
+from trimtab.spec.budget import Budget
+from trimtab.spec.probe import Probe
+from trimtab.spec.recipe import Recipe
+from trimtab.store import Store
+from trimtab.tune.shelf import Shelf
+
+SEEN = 80  # examples of each kind that memorisation is looked for in
+KEEP = "base-says"
+
+
+class Examiner:
+    def __init__(
+        self,
+        store: Store,
+        shelf: Shelf,
+        dataset: Dataset,
+        positions: int | None,
+        budget: Budget,
+        study: str | None,
+        say: Callable[[str], None],
+        own: Sequence[Probe] = (),
+    ):
+        self.store, self.shelf, self.dataset, self.positions = store, shelf, dataset, positions
+        self.budget, self.study, self.say, self.own = budget, study, say, tuple(own)
+        self._references: dict[tuple[bool, bool, int], Reference] = {}
+
+    def measure_base(self) -> dict[str, Any]:
+        """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""
+        base = Subject(self.shelf.base())
+        self.ref(None)
+        task = self.task
+        self.say(f"Asking the base model {len(task.examples)} held-out examples")
+        began = time.monotonic()
+        said = cards.ask_task(base, task)
+        seconds = time.monotonic() - began
+        return {
+            "metric": task.metric,
+            "numbers": cards.task_numbers(said, task, cards.sureness(base, task, said)),
+            "answers": [a.text for a in said],
+            "answer_seconds": seconds,
+            "card_seconds": {
+                level: seconds * cards.cost(task, self._prompts(level), level) for level in ("short", "card")
+            },
+        }
+
+    def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
+        missing = [r for r in recipes if "task" not in self.store.run(r.run_id).result]
+        task = self.task
+        for recipe in missing:
+            tuned = self._tuned(recipe)
+            said = cards.ask_task(tuned, task)
+            numbers = cards.task_numbers(said, task, cards.sureness(tuned, task, said))
+            self.store.update_run(recipe.run_id, result={"task": numbers, "answers": [a.text for a in said]})
+        return {r.run_id: self.store.run(r.run_id).result["task"] for r in recipes}
+
+    def card(self, recipe: Recipe, level: Level = "card", language: str | None = None) -> dict[str, Any]:
+        """Measure (or look up) and judge; the answers side by side become samples."""
+        names = [p.name for p in self.own]
+        stored = self.store.card(recipe.run_id)
+        if stored and measured_enough(stored["measured"], self.budget, level, names):
+            return judge(stored["measured"], self.budget)
+        known = self.store.study(self.study).facts.get("base") if self.study else None
+        base_task = known or self.measure_base()
+        task_numbers = self.measure_task([recipe])[recipe.run_id]
+        ref = self.ref(recipe, self._prompts(level))
+        base, tuned = Subject(self.shelf.base(recipe)), self._tuned(recipe)
+        sheet = self.sheet(level, language)
+        learned = cards.Learned(self._some("train", recipe), self._some("test", recipe))
+        measured, samples = cards.measure(base, tuned, ref, sheet, learned, cache_folder() / KEEP, self.shelf.other)
+        measured["raw"] |= {**task_numbers, **{f"base_{k}": v for k, v in base_task["numbers"].items()}}
+        measured["raw"]["dominance"] = tops([u["heard"] for u in self.store.updates(recipe.run_id)])
+        if not measured["raw"]["dominance"]:
+            measured["missing"]["dominance"] = (
+                "every update was one micro-batch: train with --voices, or with gradient accumulation"
+            )
+        measured["floor"] = self._floor(recipe, ref, sheet)
+        samples = self._task_samples(recipe, base_task["answers"]) + samples
+        judged = judge(measured, self.budget)
+        self.store.save_samples(recipe.run_id, samples)
+        self.store.save_card(recipe.run_id, measured, judged)  # last: a card that is there is whole
+        return judged
+
+    def doses(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """An adapter at several strengths: held-out loss by example and what a pulse measures."""
+        base, tuned = Subject(self.shelf.base(recipe)), self._tuned(recipe)
+        rows = self._some("test", recipe)
+        return cards.doses(base, tuned, self.ref(recipe), self.sheet("pulse"), rows, cache_folder() / KEEP)
+
+    def pulse_of(self, member: Member) -> dict[str, list[float]]:
+        return pulse(Subject(self.shelf.base(member.recipe), member.adapter), self.ref(member.recipe))
+
+    def ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS) -> Reference:
+        """What the base of this recipe says; asked before anything can have moved it."""
+        key = (*self.shelf.key(recipe), prompts)
+        if key not in self._references:
+            self.say(f"Asking the base model {prompts} generic prompts")
+            base = Subject(self.shelf.base(recipe))
+            self._references[key] = reference(base, cache_folder() / KEEP, self.spoken or "en", prompts)
+        return self._references[key]
+
+    def sheet(self, level: Level, language: str | None = None) -> Sheet:
+        return Sheet(level, language or self.spoken, self.own)
+
+    @cached_property
+    def spoken(self) -> str | None:
+        return language_of(self.dataset, self.say)
+
+    @cached_property
+    def task(self) -> cards.Task:
+        return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.shelf.tokenizer, self.positions)
+
+    def _prompts(self, level: Level) -> int:
+        """Neutral prompts: as many as the budget's limit on degeneration needs, less what a card asks besides."""
+        if level == "pulse":
+            return CARD_PROMPTS
+        return prompts_needed(self.budget, OTHERS if level != "short" and self.spoken else 0)
+
+    def _tuned(self, recipe: Recipe) -> Subject:
+        return self.shelf.tuned(recipe, self.store.folder / "runs" / recipe.run_id / "best")
+
+    def _floor(self, recipe: Recipe, ref: Reference, sheet: Sheet) -> dict[str, Any]:
+        """On a base of its own where all weights are trained: noise is added through adapters, which would stay on it."""
+        base = self.shelf.base(recipe)
+        if recipe.method == "full":
+            base = self.shelf.fresh(self.shelf.model, self.shelf.key(recipe), self.shelf.tokenizer)
+        return cards.floor(Subject(base), ref, sheet, cache_folder() / KEEP)
+
+    def _some(self, split: str, recipe: Recipe) -> tuple[Tokens, ...]:
+        examples = self.dataset.examples[split]
+        every = tokenise(examples[:: max(1, len(examples) // SEEN)][:SEEN], self.shelf.tokenizer, recipe.max_length)
+        return tuple(t for t in every if t.labels)
+
+    def _task_samples(self, recipe: Recipe, base_answers: Sequence[str]) -> list[dict[str, Any]]:
+        tuned = self.store.run(recipe.run_id).result["answers"]
+        return [
+            {"probe": "task", "prompt": e.messages[-2]["content"], "reference": e.answer, "base": b, "tuned": t}
+            for e, b, t in zip(self.task.examples, base_answers, tuned, strict=True)
+        ]
+
+
+def language_of(dataset: Dataset, say: Callable[[str], None]) -> str | None:
+    """The data's commonest language, None where there are no probes in it; English where no language can be told."""
+    found = languages.shares([e.text for e in dataset.examples["train"]])
+    top = next(iter(found), "en")
+    if top not in LANGUAGES:
+        say(f'The data are in "{top}", in which there are no probes: numbers that need them stay UNDECIDED')
+    return top if top in LANGUAGES else None

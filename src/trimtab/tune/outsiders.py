@@ -1,0 +1,88 @@
+"""Cards of models that trimtab did not train. Takes names and folders, gives measured values; keeps nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from trimtab.analysis.card import prompts_needed
+from trimtab.behaviour import card as cards
+from trimtab.behaviour.drift import reference
+from trimtab.behaviour.interview import Level, Sheet
+from trimtab.behaviour.subject import Subject
+from trimtab.data.assets import cache_folder
+from trimtab.data.prepare import Dataset, load
+from trimtab.data.tokens import Tokens, tokenise
+from trimtab.errors import ModelError
+from trimtab.run import models
+from trimtab.run.checkpoint import load_adapter
+from trimtab.run.machine import Machine
+from trimtab.spec.budget import Budget
+from trimtab.spec.probe import Probe
+from trimtab.tune.examiner import KEEP, SEEN, language_of
+from trimtab.tune.shelf import Shelf
+
+Say = Callable[[str], None]
+
+
+def is_adapter(folder: str) -> bool:
+    return (Path(folder) / "adapter_config.json").exists()
+
+
+def pair(tuned: str, base: str, shelf: Shelf, say: Say) -> tuple[Subject, Subject]:
+    """(base, tuned) of an adapter or a whole model."""
+    subject = Subject(shelf.base())
+    if is_adapter(tuned):
+        made_for = json.loads((Path(tuned) / "adapter_config.json").read_text()).get("base_model_name_or_path")
+        if made_for and Path(made_for).name != Path(base).name:
+            say(f"The adapter names {made_for} as its base; it is measured against {base}")
+        return subject, Subject(subject.base, load_adapter(Path(tuned), subject.base))
+    if Path(tuned).is_dir() and not (Path(tuned) / "config.json").exists():
+        raise ModelError(f"{tuned} holds neither an adapter (adapter_config.json) nor a model (config.json)")
+    return subject, Subject(shelf.fresh(tuned, shelf.key(), models.load_tokenizer(tuned, say)))
+
+
+def card(
+    tuned: str, base: str, data: str | None, budget: Budget, level: Level, language: str | None, own: Sequence[Probe], machine: Machine, say: Say
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:  # fmt: skip
+    """(measured, answers side by side). With data also the task, forgetting of it and memorisation of its training part."""
+    shelf = Shelf(base, machine, say, "lora", None)
+    one, other = pair(tuned, base, shelf, say)
+    dataset = load(data, say=say) if data else None
+    spoken = language or (language_of(dataset, say) if dataset else "en")
+    sheet = Sheet(level, spoken, tuple(own))
+    ref = reference(one, cache_folder() / KEEP, spoken or "en", prompts_needed(budget) if level != "pulse" else 24)
+    learned = _learned(dataset, one) if dataset else None
+    measured, samples = cards.measure(one, other, ref, sheet, learned, cache_folder() / KEEP, shelf.other)
+    if dataset and level != "pulse":
+        task = cards.task_of(dataset.examples["test"], dataset.is_json, one.base.tokenizer)
+        said = [cards.ask_task(s, task) for s in (one, other)]
+        numbers = [
+            cards.task_numbers(a, task, cards.sureness(s, task, a)) for s, a in zip((one, other), said, strict=True)
+        ]
+        measured["raw"] |= {f"base_{k}": v for k, v in numbers[0].items()} | numbers[1]
+        samples = [
+            {
+                "probe": "task",
+                "prompt": e.messages[-2]["content"],
+                "reference": e.answer,
+                "base": b.text,
+                "tuned": t.text,
+            }
+            for e, b, t in zip(task.examples, *said, strict=True)
+        ] + samples
+    measured["floor"] = cards.floor(one, ref, sheet, cache_folder() / KEEP)
+    return measured, samples
+
+
+def _learned(dataset: Dataset, base: Subject) -> cards.Learned:
+    """The data's own split: what is called its training part was trained on, if the person names the right data."""
+
+    def some(split: str) -> tuple[Tokens, ...]:
+        examples = dataset.examples[split]
+        every = tokenise(examples[:: max(1, len(examples) // SEEN)][:SEEN], base.base.tokenizer, 2048)
+        return tuple(t for t in every if t.labels)
+
+    return cards.Learned(some("train"), some("test"))

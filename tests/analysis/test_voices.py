@@ -1,0 +1,41 @@
+from trimtab.analysis.voices import histories, listened, suspects, tops
+
+
+def update(step, losses, voices=None, known=()):
+    examples = [{"id": i, "tokens": 5, "loss": x, "known": i in known} for i, x in losses.items()]
+    heard = {"examples": examples, "sizes": [1] * len(examples)}
+    if voices:
+        heard |= {"voices": voices, "consensus": 0.2, "signal": 1.0, "noise": 4.0}
+    return {"step": step, "heard": heard}
+
+
+def test_dominators_are_loud_again_and_again():
+    loud = [update(s, {0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0}, [0.9, 0.05, 0.03, 0.02]) for s in (1, 2, 3)]
+    found = listened(loud, [{"grad_norm": 2.0}, {"grad_norm": 0.5}, {"grad_norm": 3.0}], 1.0)
+    assert [(d["ids"], d["times"]) for d in found["dominators"]] == [([0], 3)]
+    assert found["clip_rate"] == 2 / 3
+    assert found["series"][-1]["noise_scale"] == 4.0
+    once = listened(loud[:1], [], 1.0)
+    assert once["dominators"] == []
+    assert tops([u["heard"] for u in loud]) == [0.9] * 3
+
+
+def test_what_dominates_a_gradient_need_not_dominate_an_adam_update():
+    quiet = [update(s, {0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0}, [0.9, 0.05, 0.03, 0.02]) for s in (1, 2)]
+    for u in quiet:
+        u["heard"]["voices_adam"] = [0.25] * 4
+    assert listened(quiet, [], 1.0)["dominators"] == []
+
+
+def test_histories_and_suspects():
+    heard = [
+        update(1, {0: 3.0, 1: 2.0}, known={0})["heard"],
+        update(2, {0: 0.1, 1: 2.0}, known=())["heard"],
+        update(3, {0: 0.1, 1: 2.1}, known={0})["heard"],
+    ]
+    good, bad = histories(heard)
+    assert (good["visits"], good["forgotten"], good["known"]) == (3, 1, True)
+    assert good["confidence"] > bad["confidence"]
+    assert good["variability"] > bad["variability"]
+    assert suspects([good, bad]) == [1]
+    assert suspects(histories(heard[:1])) == []  # seen once: nothing to say
