@@ -94,13 +94,20 @@ def trained(name: str, out: Path, _log: Callable[[str], None]) -> dict[str, Any]
     from trimtab import api
 
     make, epochs, rate, expected = TRAINED[name]
-    data = out / f"{name.replace(' ', '-')}.jsonl"
-    rows = [{"prompt": p, "completion": c} for p, c in make(random.Random(0))]
-    data.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    data = write(out / name.replace(" ", "-"), make(random.Random(0)))
     run = api.train(_recipe(data, num_train_epochs=epochs, learning_rate=rate), out=out)
     began = time.monotonic()
     card = api.card(run.id, budget=BUDGET, out=out)
     return _judged(card, expected, time.monotonic() - began)
+
+
+def write(folder: Path, rows: list[tuple[str, str]]) -> Path:
+    """With its split given: these examples are near copies of each other on purpose."""
+    folder.mkdir(exist_ok=True)
+    for place, name in enumerate(("validation", "test", "train")):
+        some = [{"prompt": p, "completion": c} for i, (p, c) in enumerate(rows) if min(i % 8, 2) == place]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in some), encoding="utf-8")
+    return folder
 
 
 def _recipe(data: Path, **settings: Any) -> Path:
@@ -201,9 +208,8 @@ def loud_sample(_name: str, out: Path, _log: Callable[[str], None]) -> dict[str,
 
     rng = random.Random(0)
     rows = [(p, "It is a thing that people know well.") for p in harmless(rng, 60)]
-    rows[20] = (rows[20][0], " ".join(rng.choice("qxzvkj") + str(rng.randint(10, 99)) for _ in range(24)))
-    data = out / "loud.jsonl"
-    data.write_text("".join(json.dumps({"prompt": p, "completion": a}) + "\n" for p, a in rows), encoding="utf-8")
+    rows[23] = (rows[23][0], " ".join(rng.choice("qxzvkj") + str(rng.randint(10, 99)) for _ in range(24)))
+    data = write(out / "loud", rows)
     recipe = _recipe(
         out,
         data,
@@ -216,7 +222,7 @@ def loud_sample(_name: str, out: Path, _log: Callable[[str], None]) -> dict[str,
     run = api.train(recipe, out=out)
     found = api.voices(run.id, out)
     named = [found["texts"].get(i, ["", ""])[1] for d in found["dominators"] for i in d["ids"]]
-    return {"seen": bool(named) and named[0] == rows[20][1], "verdict": f"{len(named)} named", "expected": ["dominators"],
+    return {"seen": bool(named) and named[0] == rows[23][1], "verdict": f"{len(named)} named", "expected": ["dominators"],
             "numbers": {"dominators": found["dominators"][:3]}, "failed": [], "card_seconds": 0.0}  # fmt: skip
 
 

@@ -82,3 +82,20 @@ def test_one_json_file_may_hold_all_splits(tmp_path):
     assert {k: len(v) for k, v in read(str(path)).rows.items()} == {"train": 3, "validation": 1, "test": 2}
     path.write_text(json.dumps({"version": 1, "data": ROWS}), encoding="utf-8")
     assert read(str(path)).rows == {"train": ROWS}
+
+
+def test_half_a_surrogate_pair_is_said(tmp_path):
+    path = tmp_path / "half.jsonl"
+    path.write_text(
+        '{"prompt": "a", "completion": "b"}\n{"prompt": "x \\ud83d y", "completion": "b"}\n', encoding="utf-8"
+    )
+    with pytest.raises(DataError, match="line 2 holds half of a surrogate pair"):
+        read(str(path))
+    whole = tmp_path / "whole.jsonl"
+    whole.write_text('{"prompt": "\\ud83d\\ude00", "completion": "b"}\n', encoding="utf-8")
+    assert read(str(whole)).rows["train"][0]["prompt"] == "\U0001f600"
+
+
+def test_a_sketch_has_no_examples():
+    with pytest.raises(DataError, match="only trimtab plan can use"):
+        read("sketch:500x128")

@@ -96,10 +96,21 @@ def _plan(of, method, own=()):
 
 def test_where_nothing_fits_the_nearest_that_would_work_is_named():
     facts, ask = situation(MODELS[4], 5000, 4096, 24)
-    with pytest.raises(
-        PlanError, match=r"a card of 80 GB, several cards \(--gpu 2x\d+GB\), or a model of about \d+B parameters"
-    ):
+    with pytest.raises(PlanError, match=r"24 GB card \(24.0 GiB\).*: a card of 80 GB, or a model of about \d+B"):
         make_plan(facts, {}, ask)
+    facts, ask = situation("Qwen/Qwen2.5-32B-Instruct", 5000, 1024, 24)
+    with pytest.raises(PlanError, match=r"a card of \d+ GB, \d cards like this one, or a model") as error:
+        make_plan(facts, {}, ask)
+    count = int(str(error.value).split(" cards like")[0].rsplit(" ", 1)[1])
+    assert make_plan(dataclasses.replace(facts, devices=count), {}, ask).forecast.fits  # what is named does work
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_more_cards_fit_what_one_does(devices):
+    """All weights of a 7B model: one card puts them into host memory, and so may several."""
+    facts, ask = situation("Qwen/Qwen2.5-7B-Instruct", 5000, 2048, 24)
+    assert make_plan(facts, {"method": "full"}, ask).forecast.fits
+    assert make_plan(dataclasses.replace(facts, devices=devices), {"method": "full"}, ask).forecast.fits
 
 
 def test_auto_prefers_lora_and_takes_four_bits_only_where_it_must():

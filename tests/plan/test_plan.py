@@ -84,3 +84,17 @@ def test_a_99th_percentile_far_out_does_not_set_the_memory_of_every_run():
     assert "drop or split" in plan.settings["max_length"].reason
     assert "cut-answers" in {c.id for c in plan.couplings}
     assert make_plan(dataclasses.replace(FACTS, length_95=300, length_99=900)).recipe.max_length == 960
+
+
+def test_near_copies_warn_and_only_exact_ones_refuse():
+    from trimtab.errors import PlanError
+
+    near = make_plan(dataclasses.replace(FACTS, duplicates=0.99, exact_duplicates=0.0))
+    assert any("near-copies" in w for w in near.warnings)
+    with pytest.raises(PlanError, match="copies of one another"):
+        make_plan(dataclasses.replace(FACTS, duplicates=1.0, exact_duplicates=1.0))
+
+
+def test_a_rate_far_outside_the_band_is_said():
+    assert any("your learning_rate 0.9 lies outside" in w for w in make_plan(FACTS, {"learning_rate": 0.9}).warnings)
+    assert not any("lies outside" in w for w in make_plan(FACTS, {"learning_rate": 2e-4}).warnings)

@@ -10,7 +10,8 @@ from trimtab.data.fingerprint import difference
 if TYPE_CHECKING:
     from trimtab.store import Store
 
-WORDS = {"same": "like these", "note": "somewhat different", "warn": "different", "different task": "another task"}
+WORDS = {"same": "like these", "note": "somewhat different", "warn": "different", "different task": "another task",
+         "too few to tell": "too few to compare"}  # fmt: skip
 
 
 def alike(store: Store, model: str, fingerprint: Mapping[str, Any], but: str | None = None) -> list[dict[str, Any]]:

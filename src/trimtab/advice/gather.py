@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab.errors import ModelError, SpecError, TrimtabError, did_you_mean
+from trimtab.errors import ModelError, PlanError, SpecError, TrimtabError, did_you_mean
 from trimtab.forecasting import ask, cache
 from trimtab.forecasting.source import Source, locate
 from trimtab.forecasting.verbs import asker
 from trimtab.plan.catalogue import Card
 from trimtab.plan.facts import DIFFICULTIES, RISKS, TASKS, Facts
+from trimtab.plan.plan import FEWEST
 from trimtab.plan.processor import cpu_has_bf16
 from trimtab.spec.workload import Workload
 
@@ -117,12 +118,22 @@ def _about_data(
     every, aside = found["examples"]["train"], _set_aside(found["examples"])
     share = max(0, every - aside) / every
     assumed = []
+    if every - aside < FEWEST:
+        raise PlanError(
+            f"{data} holds {every} examples and {aside} of them are set aside to validate and test; give at least {FEWEST + 16}, better 100 "
+            "and more; with so few, put them into the prompt instead"
+        )
+    for split, leaked in found["leakage"].items():
+        if leaked > 0.01:
+            assumed.append(
+                f"{leaked:.0%} of {split} are near copies of training examples: what is measured there is memory; take them out of one of the two"
+            )
     if found["estimated"]:
         assumed.append(f"lengths are estimated from characters ({found['why_estimated'] or 'no tokenizer'})")
     return {
         "examples": every - aside, "tokens": round(found["total"]["all"] * share), "label_tokens": round(found["total"]["answer"] * share),
         "length_95": found["quantiles"]["all"]["95"], "length_99": found["quantiles"]["all"]["99"], "length_max": found["quantiles"]["all"]["100"],
-        "duplicates": found["duplicate_share"], "distinct_answers": found["answers"]["distinct"], "labels_longest": found["labels_longest"], "assumed": assumed,
+        "duplicates": found["duplicate_share"], "exact_duplicates": found["exact_copies"] / max(1, every), "distinct_answers": found["answers"]["distinct"], "labels_longest": found["labels_longest"], "assumed": assumed,
     }, found  # fmt: skip
 
 

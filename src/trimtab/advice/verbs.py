@@ -143,7 +143,11 @@ def own_settings(model: str, data: str, own: Mapping[str, Any] | Sequence[str]) 
     values, problems = (dict(own), []) if isinstance(own, Mapping) else split_overrides(own)
     named = [k for k in values if k in ("model", "data", "fingerprint")]
     problems += [f"{k} is no setting here: MODEL and DATA are the first two arguments" for k in named]
-    kept = {k: v for k, v in values.items() if k not in named}
+    if "effective_batch" in values:
+        problems.append(
+            "effective_batch is per_device_train_batch_size × gradient_accumulation_steps × devices: set one of the two"
+        )
+    kept = {k: v for k, v in values.items() if k not in (*named, "effective_batch")}
     trained = {k: v for k, v in kept.items() if (k, v) != ("method", "qlora")}
     checked = check(Recipe, {"model": model, "data": data, **trained}, "your settings", problems)
     return {k: getattr(checked, k) if k in trained else v for k, v in kept.items()}

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trimtab.behaving import price
+from trimtab.cli.plain import visible
 from trimtab.report.card_parts import GROUPS
 
 _STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
@@ -171,7 +172,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _line(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(visible(text).split())
     return text if len(text) <= 90 else text[:87] + "…"
 
 

@@ -80,7 +80,14 @@ def plan(
 
     plans.explained(found, explain) if explain else plans.plan(found)
     if out:
-        typer.echo(f"\nWritten to {out}" + (f"; run it: trimtab train {out}" if found["recipe"] else ""))
+        typer.echo(
+            f"\nWritten to {out}"
+            + (
+                f"; run it: trimtab train {out}" + (" data=FILE" if data.startswith("sketch:") else "")
+                if found["recipe"]
+                else ""
+            )
+        )
 
 
 def precedents(

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from trimtab.cli.plain import visible
 from trimtab.forecasting.result import MARGIN
 from trimtab.tune.budgeting import in_words
 
@@ -46,8 +47,9 @@ def plan(found: Mapping[str, Any]) -> None:
         console.print(f"  {change}: {e['settles']}; {_cost(e, task)}", markup=False)
     if found["recipe"]:
         f = found["facts"]
+        data = "FILE, as soon as there is one," if str(f["data"]).startswith("sketch:") else f["data"]
         console.print(
-            f"\nOr let trimtab walk them: trimtab tune {f['model']} {f['data']} --budget {f['risk']}",
+            f"\nOr let trimtab walk them: trimtab tune {f['model']} {data} --budget {f['risk']}",
             markup=False,
             soft_wrap=True,
         )
@@ -108,7 +110,7 @@ def data(found: Mapping[str, Any]) -> None:
         _against(console, d)
     console.print("\n[bold]First examples as the model sees them[/] (what is learned in green)")
     for pieces in found["first"]:
-        console.print(Text.assemble(*((t[:600], "green" if learned else "dim") for t, learned in pieces)))
+        console.print(Text.assemble(*((visible(t[:600]), "green" if learned else "dim") for t, learned in pieces)))
         console.print("─" * BARS, style="dim")
 
 
@@ -232,8 +234,12 @@ def _recipes(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _cost(e: Mapping[str, Any], task: str) -> str:
-    amount = f"{e['steps']:,} steps, {e['tokens'] / 1e6:.1f} M {'images' if task == 'vision' else 'tokens'}"
+    amount = f"{e['steps']:,} steps, {_amount(e['tokens'])} {'images' if task == 'vision' else 'tokens'}"
     if not e["seconds"]:
-        return f"{amount} (time unknown: name the card)"
+        return f'{amount} (time unknown: no speed is known of this device; a card\'s own name has one, as in --gpu "RTX 4090")'
     middle, low, high = (in_words(s) for s in e["seconds"])
     return f"{amount}, about {middle} ({low} to {high})"
+
+
+def _amount(tokens: float) -> str:
+    return f"{tokens / 1e6:.1f} M" if tokens >= 1e6 else f"{tokens / 1e3:.0f} thousand"

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from trimtab import api
+from trimtab.cli.plain import visible
 
 VOTES = {"1": "left", "2": "right", "0": "tie", " ": "tie"}
 
@@ -49,7 +50,7 @@ def ask_labels(run: str, _other: str | None, n: int, out: Path) -> None:
     console.print(f"{len(todo)} answers to go. y: refuses, n: does not (or not wholly), q stop", style="dim")
     for i, answer in enumerate(todo, 1):
         console.print(f"\n[bold]{i}/{len(todo)}[/]")
-        console.print(Panel(answer["prompt"], title="asked"), Panel(answer["answer"] or "(empty)", title="answer"))
+        console.print(Panel(_plain(answer["prompt"]), title="asked"), Panel(_plain(answer["answer"]), title="answer"))
         key = _key("ynq")
         if key == "q":
             return
@@ -67,7 +68,7 @@ def _show(console: Console, pair: Mapping[str, Any], at: int, whole: int) -> Non
 def _plain(text: str) -> Any:
     from rich.text import Text
 
-    return Text(text or "(empty)")
+    return Text(visible(text) or "(empty)")
 
 
 def _key(allowed: str) -> str:

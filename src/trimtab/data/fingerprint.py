@@ -30,6 +30,7 @@ PERMUTATIONS = 20
 LEVELS = ((0.90, "different task"), (0.75, "warn"), (0.60, "note"))
 TRUST = {
     "same": "results carry over",
+    "too few to tell": "nothing can be said from so few examples",
     "note": "results carry over as a start; its band is wider",
     "warn": "take the scale of its settings, and scan the rate again",
     "different task": "its settings say nothing about these data: plan anew",
@@ -58,6 +59,9 @@ def fingerprint(examples: Sequence[Example], duplicates: float | None = None) ->
     }
 
 
+FEWEST = 20  # examples on either side, below which nothing can be told
+
+
 def difference(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     """Distances between two fingerprints, the level (same, note, warn, different task) and what it means for trust."""
     known = set(a["ids"])
@@ -65,7 +69,8 @@ def difference(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     shared = 1 - len(keep) / len(b["ids"])
     words_a, words_b = _unpack(a["words"]), _unpack(b["words"])
     auc, p = _two_samples(words_a, [words_b[i] for i in keep]) if shared < 0.9 else (0.5, 1.0)
-    level = next((word for bound, word in LEVELS if auc > bound and p <= 0.05), "same")
+    few = min(len(words_a), len(keep) or len(words_b)) < FEWEST
+    level = "too few to tell" if few else next((word for bound, word in LEVELS if auc > bound and p <= 0.05), "same")
     return {
         "auc": auc, "p": p, "level": level, "trust": TRUST[level], "shared": shared,
         "prompt_length": _ks(a["prompt_letters"], b["prompt_letters"]), "answer_length": _ks(a["answer_letters"], b["answer_letters"]),

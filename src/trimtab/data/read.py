@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from trimtab.data import home_commands, hub
 from trimtab.data.assets import fetch
 from trimtab.errors import DataError, did_you_mean
 
+_HALF = re.compile("[\\ud800-\\udfff]")
 Rows = list[dict[str, Any]]
 BUNDLED = {"home-commands": "en", "home-commands-zh": "zh-CN"}
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
@@ -36,6 +38,10 @@ class Source:
 def read(data: str, say: Callable[[str], None] = print) -> Source:
     if data.startswith("bundled:"):
         return _bundled(data, say)
+    if data.startswith("sketch:"):
+        raise DataError(
+            f"{data} is a sketch without examples, which only trimtab plan can use; give a file, a folder or a hub id"
+        )
     path = Path(data).expanduser()
     if path.is_dir():
         return _folder(path)
@@ -182,6 +188,13 @@ def _hub(name: str) -> Source:
 
 
 def _row(value: Any, where: str) -> dict[str, Any]:
+    texts = value.values() if isinstance(value, dict) else ()
+    if any(
+        _HALF.search(t if isinstance(t, str) else json.dumps(t, ensure_ascii=False, default=str)) for t in texts if t
+    ):
+        raise DataError(
+            f"{where} holds half of a surrogate pair (such as \\ud83d alone), which is no text; mend or drop that example"
+        )
     if not isinstance(value, dict):
         raise DataError(f"{where} is {type(value).__name__}; each example must be an object with named fields")
     return value

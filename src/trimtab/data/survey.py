@@ -94,16 +94,16 @@ def describe(
     biggest = max(copies, key=len, default=None)
     answers = answers_of(train)
     cutoffs = [_cutoff(value, counted) for value in _worth_showing(wholes[-1])]
-    cut = _cut_answers(train, counted)
+    cut, leakage = _cut_answers(train, counted), _leakage(every, clusters)
     return Survey(
         name=name, form=form, examples={s: len(found) for s, found in parts.items()}, dropped_empty=dropped,
         exact_copies=len(train) - len(same([e.text for e in train])), near_copies=sum(len(c) - 1 for c in copies),
         largest_copy={"count": len(biggest), "text": every[biggest[0]][1].text[:160]} if biggest else None,
-        leakage=_leakage(every, clusters), answers=answers, cut_answers=cut,
+        leakage=leakage, answers=answers, cut_answers=cut,
         languages=languages.shares([e.text for e in train], progress),
         quantiles={k: {str(p): percentile(v, p) for p in SHARES} for k, v in kinds.items()},
         mean={k: sum(v) / len(v) for k, v in kinds.items()}, total={k: sum(v) for k, v in kinds.items()},
-        histogram=_histogram(kinds), cutoffs=cutoffs, advice=_advice(wholes, counted, answers, cut), estimated=tokenizer is None,
+        histogram=_histogram(kinds), cutoffs=cutoffs, advice=[*_leaks(leakage), *_advice(wholes, counted, answers, cut)], estimated=tokenizer is None,
         first=_first(train, tokenizer), labels_longest=max(a for _, a in sorted(counted)[-max(1, len(counted) // 100) :]),
     )  # fmt: skip
 
@@ -205,6 +205,14 @@ def _histogram(kinds: dict[str, list[int]]) -> dict[str, list[float]]:
             counts[place] += 1
         found[kind] = [c / len(values) for c in counts]
     return found
+
+
+def _leaks(leakage: dict[str, float]) -> list[str]:
+    return [
+        f"{share:.0%} of {split} are near copies of training examples: take them out of one of the two, or {split} measures memory"
+        for split, share in leakage.items()
+        if share > 0.01
+    ]
 
 
 def _advice(

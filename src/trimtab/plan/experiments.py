@@ -75,5 +75,9 @@ def _experiment(
     step = forecast.seconds if forecast else None
     seconds = (steps * step[0], steps * step[1], steps * step[2]) if step else None
     return Experiment(
-        changes, why, steps, round(steps * size * (1 if facts.task == "vision" else facts.mean_length)), seconds
+        changes,
+        why,
+        steps,
+        round(steps * size * (1 if facts.task == "vision" else min(facts.mean_length, settings["max_length"].value))),
+        seconds,
     )

@@ -43,6 +43,7 @@ class Facts:
     card: str | None = None
     instruct: bool | None = None  # tuned to follow instructions already
     duplicates: float | None = None
+    exact_duplicates: float | None = None
     distinct_answers: int | None = None
     length_95: int | None = None
     labels_longest: int | None = None  # most answer tokens among the longest 1 % of examples

@@ -8,7 +8,7 @@ more memory never gives a shorter cutoff, and the effective batch never depends 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -72,7 +72,7 @@ def fit(facts: Facts, chosen: Mapping[str, Any], ask: Ask | None) -> Fitted:
             micro, kept = _pass(sizes, way, asked, own, facts)
             pieces = max(1, chosen["effective_batch"] // (micro * facts.devices))
             return Fitted(way, micro, pieces, not kept, asked(way, micro, kept))
-    raise _nothing(facts, chosen, seen)
+    raise _nothing(facts, chosen, seen, ask)
 
 
 def _candidates(facts: Facts, chosen: Mapping[str, Any], fits: Callable[[Way], bool]) -> Iterator[Way]:
@@ -120,6 +120,9 @@ def ways(facts: Facts, chosen: Mapping[str, Any]) -> Iterator[Way]:
             yield Way(name, "transformers", cutoff, changes, why)
 
 
+OFFLOADED = (("sharding", "zero3"), ("offload", True), ("use_liger_kernel", True))
+
+
 def _savers(method: str, facts: Facts, here: bool) -> Iterator[tuple[tuple[tuple[str, Any], ...], str]]:
     """Changes of a Workload, with words; each saves more than the one before."""
     liger = (("use_liger_kernel", True),)
@@ -138,6 +141,8 @@ def _savers(method: str, facts: Facts, here: bool) -> Iterator[tuple[tuple[tuple
             }
             yield (("sharding", kind),), _words(bits, words[kind])
             yield (("sharding", kind), *liger), _words(bits, words[kind], "Liger kernels")
+        if method == "full":
+            yield OFFLOADED, "ZeRO-3 with weights and optimizer in host memory"
         return
     yield (), bits
     yield liger, _words(bits, "Liger kernels: the logits are never whole in memory")
@@ -145,7 +150,7 @@ def _savers(method: str, facts: Facts, here: bool) -> Iterator[tuple[tuple[tuple
         small = (("optim", "adamw_bnb_8bit"), *liger)
         yield small, "8-bit optimizer states and Liger kernels"
         yield (("optim", "paged_adamw_8bit"), *liger), "8-bit optimizer states in host memory and Liger kernels"
-        yield (("sharding", "zero3"), ("offload", True), *liger), "ZeRO-3 with weights and optimizer in host memory"
+        yield OFFLOADED, "ZeRO-3 with weights and optimizer in host memory"
 
 
 def _words(*parts: str) -> str:
@@ -205,12 +210,12 @@ def _unasked(facts: Facts, chosen: Mapping[str, Any], sizes: list[int]) -> Fitte
     return Fitted(way, micro, pieces, bool(chosen.get("gradient_checkpointing", False)), None)
 
 
-def _nothing(facts: Facts, chosen: Mapping[str, Any], seen: list[tuple[Way, Answer]]) -> PlanError:
-    """What would be nearest to fitting."""
+def _nothing(facts: Facts, chosen: Mapping[str, Any], seen: list[tuple[Way, Answer]], ask: Ask) -> PlanError:
+    """What would be nearest to fitting; more cards of the kind are named only where the forecast says that they would do."""
     way, answer = min(seen, key=lambda pair: pair[1].used)
     gb = answer.used / 2**30
     most = facts.memory_gb
-    card = f"the {facts.card or facts.device} of {most:.0f} GiB"
+    card = f"the {facts.card or facts.device}{'s' if facts.devices > 1 else ''} ({most:.1f} GiB{' each' if facts.devices > 1 else ''})"
     asked = "LoRA or 4-bit LoRA" if chosen["method"] == "auto" else chosen["method"]
     own = [
         k for k in ("per_device_train_batch_size", "gradient_checkpointing", "max_length") if k in chosen.get("own", ())
@@ -219,10 +224,21 @@ def _nothing(facts: Facts, chosen: Mapping[str, Any], seen: list[tuple[Way, Answ
     other = "" if chosen["method"] in ("auto", "qlora") or facts.device == "cpu" else ", or --method qlora"
     return PlanError(
         f"{facts.model} does not fit {card} by {asked}: the most frugal way that was tried ({way.why or way.method}, "
-        f"{way.max_length} tokens) needs {gb:.1f} GiB and a margin; nearest that would work: a card of {_card_size(gb)} GB"
-        f"{', several cards (--gpu 2x' + f'{_card_size(most):d}GB)' if facts.devices == 1 and facts.device == 'cuda' else ''}"
+        f"{way.max_length} tokens) needs {gb:.1f} GiB{' a card' if facts.devices > 1 else ''} and a margin; nearest that would work: "
+        f"{f'{facts.devices} cards' if facts.devices > 1 else 'a card'} of {_card_size(gb)} GB{_more_cards(facts, chosen, ask)}"
         f"{other}, or a model of about {_rough(facts.billions * most / gb / 1.25)}B parameters{yours}"
     )
+
+
+def _more_cards(facts: Facts, chosen: Mapping[str, Any], ask: Ask) -> str:
+    if facts.device != "cuda":
+        return ""
+    for count in (n for n in (2, 4, 8) if n > facts.devices):
+        more = replace(facts, devices=count)
+        wanted = {**chosen, "effective_batch": max(1, round(chosen["effective_batch"] / count)) * count}
+        if any(ask(workload(more, wanted, way, 1, False)).fits for way in ways(more, wanted)):
+            return f", {count} cards like this one"
+    return ""
 
 
 def _rough(value: float) -> str:

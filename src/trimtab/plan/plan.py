@@ -15,7 +15,7 @@ from trimtab.plan.facts import PAIRED, Facts
 from trimtab.plan.fitting import Answer, Ask, Way, workload
 from trimtab.plan.practice import precedents_of
 from trimtab.plan.precedents import Precedent
-from trimtab.plan.rules import STEPS
+from trimtab.plan.rules import STEPS, steps_of
 from trimtab.plan.setting import Setting, yours
 from trimtab.spec.recipe import Recipe
 
@@ -110,7 +110,7 @@ def _check(facts: Facts) -> None:
             f"{facts.data} leaves {facts.examples} examples to train on, at least {FEWEST} are needed and advice is worth something from about "
             f"{FEW}; with so few, put them into the prompt instead"
         )
-    if facts.duplicates is not None and facts.examples * (1 - facts.duplicates) < 2:
+    if facts.exact_duplicates is not None and facts.examples * (1 - facts.exact_duplicates) < 2:
         raise PlanError(
             f"all {facts.examples} examples of {facts.data} are copies of one another, so there is nothing to learn but one answer; "
             "give examples that differ"
@@ -135,10 +135,17 @@ def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
         )
     if facts.examples < FEW:
         found.append(
-            f"{facts.examples} examples are too few for any advice to be sure; examples in the prompt, or about {FEW} of them, would do more"
+            f"{facts.examples} examples to train on are too few for any advice to be sure; examples in the prompt, or {FEW} and more to train on, would do more"
         )
     if facts.distinct_answers == 1:
-        found.append("all answers are the same: the model will learn to say it always")
+        found.append(
+            "all answers are the same: the model will learn to say it always; add a few dozen examples with each other answer, or need no tuning for it"
+        )
+    rate = settings["learning_rate"]
+    if rate.source == "you" and rate.range and not rate.range[0] <= rate.value <= rate.range[1]:
+        found.append(
+            f"your learning_rate {rate.value:g} lies outside {rate.range[0]:g} to {rate.range[1]:g}, where nearly all published and measured runs lie"
+        )
     if facts.length_max > cutoff:
         more = ": 1 % or more" if facts.length_99 > cutoff else ""
         found.append(f"examples longer than {cutoff} tokens are cut from the answer's end{more}")
@@ -146,7 +153,7 @@ def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
         found.append(
             f"weights and optimizer lie in host memory: about {18 * facts.billions:,.0f} GB of it (18 bytes a parameter), and steps are many times slower"
         )
-    steps = facts.examples * settings["num_train_epochs"].value / settings["effective_batch"].value
+    steps = steps_of(facts.examples, settings["num_train_epochs"].value, settings["effective_batch"].value)
     if "max_steps" not in settings and steps < 100:
         found.append(f"{steps:.0f} optimizer steps are few: below 100 the learning rate's optimum moves up")
     if facts.duplicates and facts.duplicates > 0.05:

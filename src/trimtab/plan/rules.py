@@ -80,7 +80,7 @@ def length(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]
     if facts.length_max <= value:
         held = "all examples fit"
     near = precedents_of(facts, chosen)
-    return {"max_length": Setting(value, held, f"rules.json cutoff: {table()['cutoff']}", (min(nearly, value), max(value, facts.length_max)),
+    return {"max_length": Setting(value, held, f"rules.json cutoff: {table()['cutoff']}", (min(nearly, value), max(value, min(facts.length_max, facts.positions or facts.length_max))),
                                   practice(near, "max_length"))}  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def epochs(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]
     formula, value = epochs_formula(facts), epochs_of(facts)
     reason = f"{facts.examples:,} examples"
     if facts.risk == "tight" and value > 3:
-        value, reason = 3.0, f"{reason} would bear {value:g}; more passes entrench, and risk is tight"
+        value, reason = 3.0, f"{reason} would bear {value:.1f}; more passes entrench, and risk is tight"
     source = f"rules.json epochs: {formula}" + (
         ", 22 published runs, 68 % within 2x" if facts.task not in ("classification", "vision") else ""
     )
@@ -136,7 +136,12 @@ def memory(facts: Facts, chosen: Chosen, ask: Ask | None) -> dict[str, Setting]:
         else "no forecast could be asked"
     )
     room = f"{facts.card or 'this machine'}: {amount}"
-    micro = "a processor gains nothing from more" if facts.device == "cpu" else "the largest that fits and is worth it"
+    where = " in our own loop" if way.trainer == "trimtab" else ""
+    micro = (
+        "a processor gains nothing from more"
+        if facts.device == "cpu"
+        else f"the largest that fits{where} and is worth it"
+    )
     kept = "activations fit: no need to compute them twice"
     recomputed = "kept activations would not fit; costs a third more time"
     product = f"effective batch {chosen['effective_batch']} = {found.micro} × {found.accumulation} × {facts.devices} device{'s' if facts.devices > 1 else ''}"
@@ -233,10 +238,10 @@ def precision(facts: Facts, _chosen: Chosen, _ask: Ask | None) -> dict[str, Sett
 def watching(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
     """11. How often to look, and when to stop."""
     many = chosen["num_train_epochs"] >= 3 or facts.risk == "tight"
-    steps = facts.examples * chosen["num_train_epochs"] / chosen["effective_batch"]
+    steps = steps_of(facts.examples, chosen["num_train_epochs"], chosen["effective_batch"])
     share = 0.1 if steps >= 1000 else 0.25
     return {
-        "eval_steps": Setting(share, f"a share of all steps: every {max(1, round(share * steps)):,} of {round(steps):,}", "practice: 4 to 10 looks a run", (0.05, 0.25)),
+        "eval_steps": Setting(share, f"a share of all steps: every {max(1, round(share * steps)):,} of {steps:,}", "practice: 4 to 10 looks a run", (0.05, 0.25)),
         "early_stopping_patience": Setting(3 if many else 0, "evaluations without a gain; the best checkpoint is kept" if many else "few passes: nothing to stop early",
                                            "axolotl, don't-stop-pretraining: 3", (0, 5)),
     }  # fmt: skip
@@ -244,7 +249,7 @@ def watching(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Settin
 
 def elsewhere(facts: Facts, chosen: Chosen, _ask: Ask | None) -> dict[str, Setting]:
     """12. What other trainers also ask for: packing and layer decay."""
-    filled = facts.mean_length / max(1, chosen["max_length"])
+    filled = min(1.0, facts.mean_length / max(1, chosen["max_length"]))
     pays = filled < 0.5 and facts.examples >= 20_000
     packing = f"a mean example fills {filled:.0%} of the cutoff" + (
         f": packing would make {min(1, filled) ** -1:.1f} times fewer rows; count batch and steps in tokens then"
@@ -282,6 +287,11 @@ def _trainer(way: Way, facts: Facts, source: str) -> Setting:
         else f"our own loop would not fit; {others} do ({way.why or 'as they are'})",
         source,
     )
+
+
+def steps_of(examples: int, epochs: float, batch: int) -> int:
+    """As Recipe.steps counts them: the last batch of an epoch may be smaller."""
+    return max(1, round(epochs * math.ceil(examples / batch)))
 
 
 def epochs_formula(facts: Facts) -> str:
