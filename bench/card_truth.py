@@ -210,15 +210,13 @@ def loud_sample(_name: str, out: Path, _log: Callable[[str], None]) -> dict[str,
     rows = [(p, "It is a thing that people know well.") for p in harmless(rng, 60)]
     rows[23] = (rows[23][0], " ".join(rng.choice("qxzvkj") + str(rng.randint(10, 99)) for _ in range(24)))
     data = write(out / "loud", rows)
-    recipe = _recipe(
-        out,
-        data,
-        num_train_epochs=4,
-        learning_rate=5e-4,
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=8,
-        seed=3,
-    )
+    settings = {
+        "num_train_epochs": 4,
+        "learning_rate": 5e-4,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 8,
+    }
+    recipe = _recipe(data, seed=3, **settings)
     run = api.train(recipe, out=out)
     found = api.voices(run.id, out)
     named = [found["texts"].get(i, ["", ""])[1] for d in found["dominators"] for i in d["ids"]]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.errors import SpecError, StoreError
+from trimtab.errors import SpecError, StoreError, TrimtabError
 from trimtab.folder import opened
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
@@ -106,7 +106,8 @@ def train(
     A run that something else had stopped (a limit, a race, another budget) goes on; broken numbers do not.
     """
     spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
-    made_for, moved = spec.fingerprint, any(o.split("=")[0].strip() in ("model", "data") for o in overrides)
+    written = spec if isinstance(recipe, Recipe) else load_recipe(recipe)
+    moved = (written.model, written.data) != (spec.model, spec.data)
     spec = spec.but(fingerprint=None) if moved else spec
     limits = load_budget(budget) if budget else None
     with opened(out) as store:
@@ -117,8 +118,8 @@ def train(
 
         watcher = watcher or Quiet()
         what = material.gather(spec.model, spec.data, watcher.note)
-        if moved and made_for:
-            _say_how_different(store, made_for, what.dataset.examples["train"], watcher.note)
+        if moved:
+            _say_how_different(store, written, what.dataset.examples["train"], watcher.note)
         spec = what.named_in(spec)
         stop_at = Limits(max_tokens, max_seconds)
         worker = Worker(store, what, machine.look(), watcher, limits, None, mode, stop_at, listen_every=voices)  # type: ignore[arg-type]
@@ -295,18 +296,22 @@ def _know_the_data(store: Store, study: str, model: str, examples: Sequence[Any]
         say(f"Earlier study: {sentence}")
 
 
-def _say_how_different(store: Store, made_for: str, examples: Sequence[Any], say: Callable[[str], None]) -> None:
-    """A recipe that is used on other data than it was made for."""
+def _say_how_different(store: Store, written: Recipe, examples: Sequence[Any], say: Callable[[str], None]) -> None:
+    """A recipe that is used on other data than it was made for: known from a study, or read again where they still lie."""
     from trimtab.advice import earlier
+    from trimtab.advice.verbs import fingerprint_of
     from trimtab.data.fingerprint import difference, fingerprint
 
-    if known := earlier.behind(store, made_for):
-        d = difference(known, fingerprint(examples))
-        say(
-            f"This recipe was made for other data ({earlier.WORDS[d['level']]}, told apart with AUC {d['auc']:.2f}): {d['trust']}"
-        )
-    else:
-        say("This recipe was made for other material, which this folder does not know; its settings are a guess here")
+    known = earlier.behind(store, written.fingerprint) if written.fingerprint else None
+    try:
+        known = known or fingerprint_of(written.data, lambda _: None)
+    except TrimtabError:
+        say("This recipe was made for other material, which is not known here; its settings are a guess")
+        return
+    d = difference(known, fingerprint(examples))
+    say(
+        f"This recipe was made for other data ({earlier.WORDS[d['level']]}, told apart with AUC {d['auc']:.2f}): {d['trust']}"
+    )
 
 
 def _need_space(out: Path, parameters: int) -> None:

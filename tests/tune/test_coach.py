@@ -188,3 +188,13 @@ def test_a_refusal_is_timed_again_the_next_time(tmp_path):
     assert store.study("s").seconds == 0
     again, _, _, _ = study(tmp_path, seconds=40)
     assert again.run()["recipe"]
+
+
+def test_the_risks_of_the_start_are_said_before_anything_is_trained(tmp_path):
+    coach, store, _, said = study(tmp_path, own={"num_train_epochs": 8.0, "weight_decay": 0.0, "lora_dropout": 0.0})
+    coach.run()
+    named = store.study("s").facts["couplings"]
+    assert "epochs-few-data" in {c["id"] for c in named}
+    risks = [i for i, text in enumerate(said) if text.startswith("A risk of this start")]
+    start = next(i for i, text in enumerate(said) if text.startswith("Start: "))
+    assert risks == list(range(start + 1, start + 1 + len(named)))

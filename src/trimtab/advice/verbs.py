@@ -134,7 +134,7 @@ def data_report(
     if against:
         from trimtab.data.fingerprint import difference
 
-        found["against"] = {"data": against, **difference(_fingerprint(against, say), _fingerprint(data, say))}
+        found["against"] = {"data": against, **difference(fingerprint_of(against, say), fingerprint_of(data, say))}
     return found
 
 
@@ -179,7 +179,8 @@ def _size_and_family(model: str) -> tuple[float, str | None]:
     return source.known.parameters / 1e9, family_of(model, source.family)
 
 
-def _fingerprint(data: str, say: Say) -> dict[str, Any]:
+def fingerprint_of(data: str, say: Say) -> dict[str, Any]:
+    """What kind of data they are: see data/fingerprint.py. DataError where they cannot be read."""
     from trimtab.data.fingerprint import fingerprint
     from trimtab.data.formats import to_examples
     from trimtab.data.read import read
@@ -198,6 +199,6 @@ def _earlier(found: Gathered, studies: str | Path) -> list[dict[str, Any]]:
     try:
         if not store.studies():
             return []
-        return earlier.alike(store, found.facts.model, _fingerprint(found.facts.data, quiet))[:3]
+        return earlier.alike(store, found.facts.model, fingerprint_of(found.facts.data, quiet))[:3]
     finally:
         store.close()

@@ -70,7 +70,6 @@ class Coach:
         self._facts_once("plan", plan.as_rows)
         self._facts_once("warnings", lambda: list(plan.warnings))
         self.plan = plan
-        self._facts_once("couplings", lambda: [asdict(c) for c in plan.couplings])
         data = self._facts_once("data", lambda: self.lab.describe_data(recipe.max_length))
         if self._stored("plan") is None:
             for line in table_lines(data):
@@ -81,25 +80,35 @@ class Coach:
         self._tick()
         if done := self._decided("plan"):
             return done
-        sentence = f"Start: {short(recipe)}."
-        if self.limit is not None and not {"num_train_epochs", "max_steps"} & self.own.keys():
-            epochs = affordable_epochs(recipe, self._left() - self._card_seconds(), self._pace())
-            if epochs < recipe.num_train_epochs:
-                sentence = (
-                    f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
-                    f"{in_words(self.limit)}, so it starts from {epochs:g}. "
-                )
-                examples = self.store.study(self.study).facts["facts"]["examples"]
-                shorter = with_epochs(recipe, epochs, examples, self.own)
-                if shorter.effective_batch < recipe.effective_batch:
-                    sentence += (
-                        f"The effective batch falls from {recipe.effective_batch} to {shorter.effective_batch} for the sake of "
-                        f"enough steps, and the rate with its square root. "
-                    )
-                recipe = shorter
-                sentence += f"Start: {short(recipe)}."
+        sentence, recipe = self._affordable(recipe)
         self._need_time(recipe)
-        return self._decide("plan", sentence, recipe, [])
+        start = self._decide("plan", sentence, recipe, [])
+        for risk in self._facts_once("couplings", lambda: self._risks(start)):
+            self.say(f"A risk of this start ({risk['sure']}): {risk['when']}; {risk['may']}.")
+        return start
+
+    def _affordable(self, recipe: Recipe) -> tuple[str, Recipe]:
+        """What the study starts from, in a sentence: the plan, or a shorter one where time is short."""
+        if self.limit is None or {"num_train_epochs", "max_steps"} & self.own.keys():
+            return f"Start: {short(recipe)}.", recipe
+        epochs = affordable_epochs(recipe, self._left() - self._card_seconds(), self._pace())
+        if epochs >= recipe.num_train_epochs:
+            return f"Start: {short(recipe)}.", recipe
+        sentence = (
+            f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
+            f"{in_words(self.limit)}, so it starts from {epochs:g}. "
+        )
+        examples = self.store.study(self.study).facts["facts"]["examples"]
+        shorter = with_epochs(recipe, epochs, examples, self.own)
+        if shorter.effective_batch < recipe.effective_batch:
+            sentence += (
+                f"The effective batch falls from {recipe.effective_batch} to {shorter.effective_batch} for the sake of "
+                f"enough steps, and the rate with its square root. "
+            )
+        return sentence + f"Start: {short(shorter)}.", shorter
+
+    def _risks(self, recipe: Recipe) -> list[dict[str, Any]]:
+        return [asdict(c) for c in of_recipe(recipe.model_dump(), self.plan.facts, self.plan.settings)]
 
     def _need_time(self, recipe: Recipe) -> None:
         """One run and its card are the least that a study is."""
@@ -206,8 +215,7 @@ class Coach:
         card = self.lab.card(chosen, self._card_level())
         self._tick()
         result = summary(chosen, outcomes, numbers, base, card, SEEDS)
-        risks = of_recipe(chosen.model_dump(), self.plan.facts, self.plan.settings)
-        result["couplings"] = [asdict(c) for c in risks]
+        result["couplings"] = self._risks(chosen)
         sentence = verdict_sentence(result, card)
         self._write("recommendation", sentence, result)
         self.store.update_study(self.study, status=Status.COMPLETE, facts={"recommendation": result})

@@ -19,6 +19,7 @@ import torch
 from trimtab.analysis.card import breach, drift_of, left_budget
 from trimtab.analysis.stats import average
 from trimtab.behaviour.interview import Level
+from trimtab.data.duplicates import near_duplicates
 from trimtab.data.prepare import Tokenised, percentile, tokenise_dataset
 from trimtab.data.tokens import tokenise
 from trimtab.forecasting.source import locate
@@ -99,7 +100,8 @@ class Worker:
 
     def facts(self) -> Facts:
         found = self.architecture
-        tokens = tokenise(self.dataset.examples["train"], self.tokenizer, 2**31)
+        train = self.dataset.examples["train"]
+        tokens = tokenise(train, self.tokenizer, 2**31)
         lengths = sorted(len(t.ids) for t in tokens)
         name = Path(models.resolve(self.model, self.watcher.note)).name
         return Facts(
@@ -108,6 +110,7 @@ class Worker:
             tokens=sum(lengths), label_tokens=sum(t.labels for t in tokens), length_95=percentile(lengths, 95), length_99=percentile(lengths, 99),
             length_max=lengths[-1], labels_longest=max(t.labels for t in sorted(tokens, key=lambda t: len(t.ids))[-max(1, len(tokens) // 100) :]), device=self.machine.device, memory_gb=self.machine.memory_gb, bf16=self.machine.bf16,
             has_template=bool(self.tokenizer.chat_template), fingerprint=self.material.fingerprint,
+            duplicates=1 - len(near_duplicates([e.text for e in train])) / len(train),
         )  # fmt: skip
 
     def ask(self) -> Ask | None:
