@@ -14,7 +14,9 @@ def rhymes(tmp_path):
     rows = [
         {"prompt": f"Give me a rhyme on {a} and {b}", "completion": f"O {a * 3}, {b}; never {b + a} but {a[::-1] + b}!"}
         for a, b in zip(
-            map(str, range(1001, 1981, 13)), ["rose", "night", "sea", "wind", "tree", "star", "song", "hill"] * 9, strict=False
+            map(str, range(1001, 1981, 13)),
+            ["rose", "night", "sea", "wind", "tree", "star", "song", "hill"] * 9,
+            strict=False,
         )
     ]
     path = tmp_path / "rhymes.jsonl"

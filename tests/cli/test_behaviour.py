@@ -154,7 +154,7 @@ def test_budgets(tmp_path):
     good = tmp_path / "b.yaml"
     good.write_text("preset: loose\nlimits: {own-mine: {min: -0.1}, brier: {max: 0.5}}", encoding="utf-8")
     code, text, _ = trimtab("budget", "check", good)
-    assert (code, "is a budget with 19 limits" in text) == (0, True)
+    assert (code, "is a budget with 23 limits" in text) == (0, True)
     bad = tmp_path / "bad.yaml"
     bad.write_text("limits: {brierr: {max: 0.5}, refusal: {max: -2}}", encoding="utf-8")
     _, _, error = trimtab("budget", "check", bad)

@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import Any
 
 from trimtab.analysis import stats
-from trimtab.analysis.numbers import CARD, Number, Raw, number
+from trimtab.analysis.forms import CLASS, Raw
+from trimtab.analysis.numbers import CARD, Number, number
 from trimtab.analysis.stats import Interval
 from trimtab.behaviour.probes import CARD_PROMPTS, OTHERS, generic_prompts
 from trimtab.spec.budget import OWN, Budget, Limit, kind_of
@@ -24,7 +25,7 @@ def judge(measured: Measured, budget: Budget) -> dict[str, Any]:
     """{"verdict", "rows": [...]}: one row a number, in the card's order, as JSON values."""
     raw = measured["raw"]
     own = [k.removesuffix("_tuned") for k in raw if k.startswith(OWN) and k.endswith("_tuned") and "_loose" not in k]
-    keys = [*CARD, *dict.fromkeys([*own, *(k for k in budget.limits if k.startswith(OWN))])]
+    keys = [*_with_classes(raw), *dict.fromkeys([*own, *(k for k in budget.limits if k.startswith(OWN))])]
     rows = [_row(key, number(key), measured, budget) for key in keys if _wanted(key, measured, budget)]
     return {
         "budget": budget.model_dump(mode="json"), "rows": rows, "verdict": overall(rows), "level": measured.get("level"),
@@ -88,11 +89,23 @@ def measured_enough(measured: Measured, budget: Budget, level: str = "pulse", ow
     return asked and (measured["level"] == "pulse" or answers >= prompts_needed(budget, 0))
 
 
+def _with_classes(raw: Raw) -> list[str]:
+    """The card's numbers, and after the label that lost most all labels."""
+    labels = [k.removesuffix("_tuned") for k in raw if k.startswith(CLASS) and k.endswith("_tuned")]
+    place = list(CARD).index("label_worst_class") + 1
+    return [*list(CARD)[:place], *labels, *list(CARD)[place:]]
+
+
 def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
-    """Numbers that were measured, are limited or have a reason to be missing; a JSON limit means nothing without JSON answers."""
-    raw = measured["raw"]
+    """Numbers that were measured, are limited or have a reason to be missing. A limit on JSON means nothing without JSON answers,
+    one on labels nothing without labels, and to a classifier nothing but those applies."""
+    raw, group = measured["raw"], number(key).group
     if key == "format_validity":
         return bool(raw.get("format_validity"))
+    if group == "labels" and not raw.get("label_right_tuned"):
+        return False
+    if measured.get("classifier") and group not in ("labels", "own"):
+        return number(key).interval(raw) is not None
     return number(key).interval(raw) is not None or key in budget.limits or key in measured.get("missing", {})
 
 

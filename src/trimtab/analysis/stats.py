@@ -93,6 +93,22 @@ def paired_shares(after: Sequence[float], before: Sequence[float]) -> Interval |
     return _within(_student(centre, error, x.size - 1, int(x.size)))
 
 
+def lowest(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Interval | None:
+    """The lowest of several changes of shares, (after, before) each: bounds of all at once (Bonferroni), their lowest."""
+    if not pairs:
+        return None
+    found = []
+    for after, before in pairs:
+        x = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+        if x.size < 2:
+            return None
+        quantiles = stats.t.ppf([1 - 0.025 / len(pairs), 1 - 0.05 / len(pairs)], x.size - 1)
+        wide, narrow = quantiles * math.sqrt(_share_variance(x) / x.size)
+        found.append([x.mean(), x.mean() - wide, x.mean() + wide, x.mean() - narrow, x.mean() + narrow])
+    value, low, high, below, above = (float(v) for v in np.min(found, axis=0))
+    return _within(Interval(value, low, high, below, above, min(len(after) for after, _ in pairs)))
+
+
 def _share_variance(differences: np.ndarray) -> float:
     """Of differences in [-1, 1], with one pseudo-item at each end: never 0, and at n equal items about the rule of three."""
     return float(np.var(np.append(differences, (-1.0, 1.0)), ddof=1))

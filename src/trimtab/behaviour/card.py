@@ -158,7 +158,7 @@ def measure(
         add("weights", lambda: {"weight_change": relative_change(base, tuned), "intruders": intruders(base, tuned)})
     if sheet.level not in BRIEF:
         add("speed", lambda: speeds(base, tuned, ref.prompts))
-    seconds = took | said.seconds | {f"{k} (base)": v for k, v in asked.seconds.items() if v}
+    seconds = took | said.seconds | {f"{k} (base)": v for k, v in asked.seconds.items() if v >= 0.1}
     samples += _samples(asked, said, sheet)
     measured = {
         "raw": raw,

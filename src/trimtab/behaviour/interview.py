@@ -72,7 +72,7 @@ class Sheet:
 
 @dataclass
 class Said:
-    """Answers by question, and the seconds that each took (0: known from before)."""
+    """Answers by question, and the seconds that each took (next to none where it was known from before)."""
 
     found: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -86,19 +86,26 @@ def interview(subject: Subject, sheet: Sheet, keep: Path | None = None) -> Said:
     said, who = Said(), identity(subject) if keep else ""
     for name, (content, ask) in _questions(sheet).items():
         began = time.monotonic()
-        place = keep / f"{name}-{_hash(who, content)}.json" if keep else None
-        if place and place.exists():
-            said.found[name] = json.loads(place.read_text(encoding="utf-8"))
-            said.seconds[name] = 0.0
-            continue
-        subject.base.say(
-            f"Asking {'the tuned model' if subject.adapter or not keep else 'the base model'}: {_WORDS.get(name, name)}"
-        )
-        said.found[name] = ask(subject)
+        said.found[name] = remembered(keep, name, who, content, lambda: _asked(subject, name, ask, bool(keep)))  # noqa: B023
         said.seconds[name] = time.monotonic() - began
-        if place:
-            _write(place, said.found[name])
     return said
+
+
+def remembered(keep: Path | None, name: str, who: str, content: Any, ask: Callable[[], Any]) -> Any:
+    """What `who` answered before to the same, from the folder `keep`; else it is asked and kept."""
+    place = keep / f"{name}-{_hash(who, content)}.json" if keep else None
+    if place and place.exists():
+        return json.loads(place.read_text(encoding="utf-8"))
+    found = ask()
+    if place:
+        _write(place, found)
+    return found
+
+
+def _asked(subject: Subject, name: str, ask: Ask, untouched: bool) -> Any:
+    who = "the base model" if untouched and not subject.adapter else "the tuned model"
+    subject.base.say(f"Asking {who}: {_WORDS.get(name, name)}")
+    return ask(subject)
 
 
 _WORDS = {

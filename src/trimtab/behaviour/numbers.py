@@ -69,14 +69,21 @@ def _pair(key: str, base: Sequence[float] | None, tuned: Sequence[float] | None)
 
 
 def _choices(base: Any, tuned: Any) -> Raw:
-    """Multiple choice: right, Brier Σ(p − y)², sure of the choice, sure and wrong, entropy; and which answers flipped."""
+    """Multiple choice, both sides; and which answers flipped."""
     if not base or not tuned:
         return {}
-    raw: Raw = {}
-    for key, of in _OF_CHOICE.items():
-        raw |= _pair(key, [of(p) for p in base], [of(p) for p in tuned])
+    raw = _sides(choices(base), choices(tuned))
     raw["flipped"] = [float(_pick(b) != _pick(t)) for b, t in zip(base, tuned, strict=True)]
     return raw
+
+
+def choices(rows: Sequence[Sequence[float]]) -> Raw:
+    """Of probabilities [items][options], the right one first: right, Brier Σ(p − y)², sure of the choice, sure and wrong, entropy."""
+    return {key: [of(p) for p in rows] for key, of in _OF_CHOICE.items()}
+
+
+def _sides(base: Raw, tuned: Raw) -> Raw:
+    return {f"{k}_{name}": v for name, side in (("base", base), ("tuned", tuned)) for k, v in side.items()}
 
 
 def _pick(p: Sequence[float]) -> int:
@@ -93,22 +100,21 @@ _OF_CHOICE: dict[str, Callable[[Sequence[float]], float]] = {
 
 
 def _fragility(base: Any, tuned: Any) -> Raw:
-    """Share of an item's variants that change the answer to the plain question; and whether the worst variant is right."""
-    if not base or not tuned:
-        return {}
+    return _sides(fragility(base), fragility(tuned)) if base and tuned else {}
 
-    def changed(rows: Sequence[Sequence[float]]) -> float:
-        plain, *others = (_pick(p) for p in rows)
+
+def fragility(rows: Sequence[Sequence[Sequence[float]]]) -> Raw:
+    """[items][the plain question, its variants][options]: share of an item's variants that change the answer to the plain
+    question, whether the worst variant is right, and how far their distributions lie from the plain one's."""
+
+    def changed(versions: Sequence[Sequence[float]]) -> float:
+        plain, *others = (_pick(p) for p in versions)
         return sum(o != plain for o in others) / len(others)
 
-    def worst(rows: Sequence[Sequence[float]]) -> float:
-        return float(all(_pick(p) == 0 for p in rows))
-
     return {
-        **_pair("fragile", [changed(r) for r in base], [changed(r) for r in tuned]),
-        **_pair("worst_right", [worst(r) for r in base], [worst(r) for r in tuned]),
-        "variant_shift": [_js(r) for r in tuned],
-        "variant_shift_base": [_js(r) for r in base],
+        "fragile": [changed(r) for r in rows],
+        "worst_right": [float(all(_pick(p) == 0 for p in r)) for r in rows],
+        "variant_shift": [_js(r) for r in rows],
     }
 
 

@@ -13,36 +13,53 @@ from trimtab.behaving import price
 from trimtab.cli.plain import visible
 from trimtab.report.card_parts import GROUPS
 
+# By the terminal's width: what is read second is left out of a narrow one.
+_ALWAYS = ("value", "95 % interval", "limit", "state")
+COLUMNS = (
+    (150, ("number", "base", "tuned", *_ALWAYS[:2], "n", "floor", *_ALWAYS[2:], "to decide")),
+    (105, ("number", "base", "tuned", *_ALWAYS)),
+    (0, ("number", *_ALWAYS)),
+)
 _STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
 _SIGN = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}
 
 
 def card(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
+    shown = next(columns for width, columns in COLUMNS if console.width >= width)
     table = Table(box=None, pad_edge=False)
-    for name in ("", "base", "tuned", "change or value", "95 % interval", "n", "floor", "limit", "state", ""):
-        table.add_column(name, justify="left" if name in ("", "limit", "state") else "right")
+    for name in shown:
+        wraps = name in ("number", "to decide")
+        table.add_column(
+            "" if wraps else name, justify="left" if wraps or name in ("limit", "state") else "right", no_wrap=not wraps
+        )
     for group, rows in groupby(found["rows"], key=lambda r: r["group"]):
         table.add_row(f"[bold]{GROUPS[group]}[/]")
         for r in rows:
-            table.add_row(*_cells(r))
+            cells = _cells(r)
+            table.add_row(*(cells[c] for c in shown))
     console.print(table)
+    for r in found["rows"]:
+        if (why := r["to_decide"] or r["missing"]) and "to decide" not in shown:
+            console.print(f"  {r['title'].removeprefix('… ')}: {why}", style="dim", soft_wrap=True)
     verdict = str(found["verdict"])
     console.print(f"\n{found['run']} against budget “{found['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]")
+    floor = " Floor: the same number where only tiny noise changed the weights." if "floor" in shown else ""
     if took := found.get("seconds"):
-        console.print(f"Level {found['level']}; measured in {price(took)}. Floor: the same number where only tiny noise changed the weights.")  # fmt: skip
+        console.print(f"Level {found['level']}; measured in {price(took)}.{floor}")  # fmt: skip
     if found.get("page"):
         console.print(f"Page: {found['page']}", soft_wrap=True)
 
 
-def _cells(r: Mapping[str, Any]) -> tuple[str, ...]:
-    span = f"\\[{_short(r['low'])}, {_short(r['high'])}]" if r["low"] is not None else ""
+def _cells(r: Mapping[str, Any]) -> dict[str, str]:
     state = f"[{_STYLE[r['verdict']]}]{_SIGN[r['verdict']]} {r['verdict']}[/]" if r["verdict"] else ""
-    return (
-        f"  {r['title']}{' (corrected by labels)' if r['by_people'] else ''}", _short(r["base"]), _short(r["tuned"]), _short(r["value"]), span, str(r["n"] or ""),
-        _short(r["floor"]["noise"]) if r["floor"] else "", limit_text(r["limit"]),
-        state + ("" if r["hard"] or not state else " soft"), r["to_decide"] or r["missing"] or "",
-    )  # fmt: skip
+    return {
+        "number": f"  {r['title']}{' (corrected by labels)' if r['by_people'] else ''}", "base": _short(r["base"]),
+        "tuned": _short(r["tuned"]), "value": _short(r["value"]),
+        "95 % interval": f"\\[{_short(r['low'])}, {_short(r['high'])}]" if r["low"] is not None else "", "n": str(r["n"] or ""),
+        "floor": _short(r["floor"]["noise"]) if r["floor"] else "", "limit": limit_text(r["limit"]),
+        "state": state + ("" if r["hard"] or not state else " soft"), "to decide": r["to_decide"] or r["missing"] or "",
+    }  # fmt: skip
 
 
 def limit_text(limit: Mapping[str, Any] | None) -> str:

@@ -10,7 +10,7 @@ from trimtab.report import draw, pictures
 
 GROUPS = {
     "drift": "Drift", "style": "Style", "refusal": "Refusing", "format": "Form", "knowledge": "Knowledge",
-    "calibration": "Calibration", "robustness": "Phrasing", "memory": "Memorising", "task": "The task",
+    "calibration": "Calibration", "robustness": "Phrasing", "memory": "Memorising", "task": "The task", "labels": "The labels",
     "process": "The training", "own": "Your own probes", "speed": "Speed", "diagnosis": "Diagnosis",
 }  # fmt: skip
 

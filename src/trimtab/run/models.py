@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from trimtab.data import hub
 from trimtab.data.assets import cache_folder, fetch, need_space
@@ -66,6 +66,23 @@ def load_model(model: str, dtype: torch.dtype, device: str, say: Say = print) ->
     loaded.config.use_cache = False
     loaded.requires_grad_(False)
     return loaded.to(device).eval()  # type: ignore[arg-type]
+
+
+def is_classifier(model: str, say: Say = print) -> bool:
+    """Whether its config.json names a classification head over text."""
+    with _clear_errors(model):
+        config = AutoConfig.from_pretrained(**_source(model, say))
+    return any(a.endswith("ForSequenceClassification") for a in config.architectures or [])
+
+
+def load_classifier(model: str, device: str, say: Say = print) -> tuple[Any, tuple[str, ...]]:
+    """(model in evaluation mode, names of its labels); a model without a head gives its body and no labels."""
+    head = is_classifier(model, say)
+    with _clear_errors(model):
+        kind = AutoModelForSequenceClassification if head else AutoModel
+        loaded = kind.from_pretrained(**_source(model, say), dtype=torch.float32)
+    names = tuple(loaded.config.id2label[i] for i in sorted(loaded.config.id2label)) if head else ()
+    return loaded.requires_grad_(False).to(device).eval(), names
 
 
 def facts(model: str, say: Say = print) -> dict[str, Any]:

@@ -78,6 +78,14 @@ NUMBERS: dict[str, Kind] = {
     "task_confident_wrong": _CHANGE,
     "fragility": _CHANGE,
     "memorisation": Kind("AUC", 0.0, 1.0),
+    "label_accuracy": _CHANGE,
+    "label_f1": _CHANGE,
+    "label_worst_class": _CHANGE,
+    "label_brier": Kind("change", -2.0, 2.0),
+    "label_overconfidence": Kind("change", -2.0, 2.0),
+    "label_confident_wrong": _CHANGE,
+    "label_fragility": _CHANGE,
+    "representation_drift": Kind("1 − cosine", 0.0, 2.0),
     "memory_gap": Kind("nats/token"),
     "dominance": _SHARE,
     "exact_match_gain": _CHANGE,
@@ -155,6 +163,11 @@ _LIMITS: dict[str, tuple[tuple[float, float, float], Literal["max", "min"], bool
     "memorisation": ((0.60, 0.65, 0.80), "max", False),
     "memory_gap": ((0.05, 0.10, 0.30), "max", False),
     "dominance": ((0.3, 0.5, 0.8), "max", False),
+    # only where answers are labels
+    "label_worst_class": ((-0.02, -0.05, -0.15), "min", True),
+    "label_brier": ((0.01, 0.02, 0.06), "max", False),
+    "label_confident_wrong": ((0.01, 0.02, 0.06), "max", False),
+    "label_fragility": ((0.03, 0.05, 0.15), "max", False),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from trimtab.analysis.card import judge, measured_enough, prompts_needed
 from trimtab.analysis.voices import tops
 from trimtab.behaviour import card as cards
+from trimtab.behaviour.classes import compare, label_task, think
 from trimtab.behaviour.drift import Reference, pulse, reference
 from trimtab.behaviour.interview import Level, Sheet
 from trimtab.behaviour.probes import CARD_PROMPTS, LANGUAGES, OTHERS
@@ -92,6 +93,7 @@ class Examiner:
         learned = cards.Learned(self._some("train", recipe), self._some("test", recipe))
         measured, samples = cards.measure(base, tuned, ref, sheet, learned, cache_folder() / KEEP, self.shelf.other)
         measured["raw"] |= {**task_numbers, **{f"base_{k}": v for k, v in base_task["numbers"].items()}}
+        measured["raw"] |= self._labels(base, tuned, level)
         measured["raw"]["dominance"] = tops([u["heard"] for u in self.store.updates(recipe.run_id)])
         if not measured["raw"]["dominance"]:
             measured["missing"]["dominance"] = (
@@ -103,6 +105,13 @@ class Examiner:
         self.store.save_samples(recipe.run_id, samples)
         self.store.save_card(recipe.run_id, measured, judged)  # last: a card that is there is whole
         return judged
+
+    def _labels(self, base: Subject, tuned: Subject, level: Level) -> dict[str, list[float]]:
+        """Where the answers are labels: what base and tuned think of each."""
+        task = label_task(self.dataset.examples["train"], self.dataset.examples["test"], self.spoken)
+        if task is None or level == "pulse":
+            return {}
+        return compare(think(base, task, cache_folder() / KEEP), think(tuned, task), task)
 
     def doses(self, recipe: Recipe) -> list[dict[str, Any]]:
         """An adapter at several strengths: held-out loss by example and what a pulse measures."""

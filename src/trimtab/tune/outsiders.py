@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from trimtab.analysis.card import prompts_needed
 from trimtab.behaviour import card as cards
+from trimtab.behaviour import classifier
+from trimtab.behaviour.classes import LABEL_CHANGES, compare, label_task, think
 from trimtab.behaviour.drift import reference
 from trimtab.behaviour.interview import Level, Sheet
 from trimtab.behaviour.subject import Subject
 from trimtab.data.assets import cache_folder
 from trimtab.data.prepare import Dataset, load
 from trimtab.data.tokens import Tokens, tokenise
-from trimtab.errors import ModelError
+from trimtab.errors import DataError, ModelError, SpecError
 from trimtab.run import models
 from trimtab.run.checkpoint import load_adapter
 from trimtab.run.machine import Machine
@@ -48,6 +51,8 @@ def card(
     tuned: str, base: str, data: str | None, budget: Budget, level: Level, language: str | None, own: Sequence[Probe], machine: Machine, say: Say
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:  # fmt: skip
     """(measured, answers side by side). With data also the task, forgetting of it and memorisation of its training part."""
+    if not is_adapter(tuned) and models.is_classifier(tuned, say):
+        return _classifier(tuned, base, data, level, language, machine, say)
     shelf = Shelf(base, machine, say, "lora", None)
     one, other = pair(tuned, base, shelf, say)
     dataset = load(data, say=say) if data else None
@@ -58,6 +63,9 @@ def card(
     measured, samples = cards.measure(one, other, ref, sheet, learned, cache_folder() / KEEP, shelf.other)
     if dataset and level != "pulse":
         task = cards.task_of(dataset.examples["test"], dataset.is_json, one.base.tokenizer)
+        labels = label_task(dataset.examples["train"], dataset.examples["test"], spoken)
+        if labels:
+            measured["raw"] |= compare(think(one, labels, cache_folder() / KEEP), think(other, labels), labels)
         said = [cards.ask_task(s, task) for s in (one, other)]
         numbers = [
             cards.task_numbers(a, task, cards.sureness(s, task, a)) for s, a in zip((one, other), said, strict=True)
@@ -74,6 +82,43 @@ def card(
             for e, b, t in zip(task.examples, *said, strict=True)
         ] + samples
     measured["floor"] = cards.floor(one, ref, sheet, cache_folder() / KEEP)
+    return measured, samples
+
+
+def _classifier(
+    tuned: str, base: str, data: str | None, level: Level, language: str | None, machine: Machine, say: Say
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A model with a classification head: its labels and its states beside its base's, and nothing that needs words."""
+    if data is None:
+        raise SpecError(
+            "--data", [f"{tuned} is a classifier: its card needs labelled examples; name them with --data FILE"]
+        )
+    dataset = load(data, say=say)
+    spoken = language or language_of(dataset, say) or "en"
+    task = label_task(dataset.examples["train"], [*dataset.examples["validation"], *dataset.examples["test"]], spoken)
+    if task is None:
+        raise DataError(
+            f"{data} has no labels that a classifier could be asked for: at most 20 different answers, five examples of each"
+        )
+    began = time.monotonic()
+    one, other = (classifier.load(name, machine.device, say) for name in (base, tuned))
+    before, after = classifier.think(one, task), classifier.think(other, task)
+    raw = compare(before, after, task) | classifier.weight_change(one, other)
+    why = (
+        dict.fromkeys(LABEL_CHANGES, f"{base} has no classification head, so there is no label of the base")
+        if not one.labels
+        else {}
+    )
+    measured = {
+        "raw": raw, "missing": why, "seconds": {"labels": time.monotonic() - began}, "level": level, "language": spoken,
+        "classifier": True,
+    }  # fmt: skip
+    picks = [raw.get(f"label_pick_{side}", [None] * len(task.truth)) for side in ("base", "tuned")]
+    names = lambda i: "" if i is None else task.labels[int(i)]  # noqa: E731
+    samples = [
+        {"probe": "task", "prompt": p[-1]["content"], "reference": task.labels[t], "base": names(b), "tuned": names(a)}
+        for p, t, b, a in zip(task.prompts, task.truth, *picks, strict=True)
+    ]
     return measured, samples
 
 
