@@ -15,7 +15,17 @@ from typing import Any
 import torch
 
 from trimtab.behaviour.drift import Reference, full_drift
-from trimtab.behaviour.interview import BRIEF, OPEN_TOKENS, REQUEST_TOKENS, Level, Said, Sheet, interview
+from trimtab.behaviour.interview import (
+    BRIEF,
+    OPEN_TOKENS,
+    REQUEST_TOKENS,
+    Level,
+    Said,
+    Sheet,
+    identity,
+    interview,
+    remembered,
+)
 from trimtab.behaviour.judging import judge_models, judged
 from trimtab.behaviour.memorising import trace
 from trimtab.behaviour.numbers import Raw, compare, style, wholeness
@@ -267,13 +277,16 @@ def floor(base: Subject, ref: Reference, sheet: Sheet, keep: Path | None = None)
     No change below these numbers means anything. Only what needs no generation; the noise is 2e-4 of each matrix's norm.
     """
     brief = replace(sheet, level="pulse", own=())
+    content = (ref.prompts, brief, NOISE)
+    return remembered(keep, "floor", identity(base) if keep else "", content, lambda: _floor(base, ref, brief, keep))
+
+
+def _floor(base: Subject, ref: Reference, brief: Sheet, keep: Path | None) -> dict[str, Raw]:
     noisy = Subject(base.base, noise(base))
     said = interview(base, brief, keep)
     itself = {**full_drift(base, base, ref, batch_size=3), **compare(said, said, brief)}
-    return {
-        "itself": itself,
-        "noise": {**full_drift(base, noisy, ref), **compare(said, interview(noisy, brief), brief)},
-    }
+    moved = interview(noisy, brief, called="the base model with a little noise")
+    return {"itself": itself, "noise": {**full_drift(base, noisy, ref), **compare(said, moved, brief)}}
 
 
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
@@ -297,7 +310,10 @@ def doses(
     return found
 
 
-def noise(subject: Subject, size: float = 2e-4, seed: int = 0) -> Adapter:
+NOISE = 2e-4
+
+
+def noise(subject: Subject, size: float = NOISE, seed: int = 0) -> Adapter:
     """An adapter that changes each matrix by random noise of `size` times its norm."""
     base = subject.base
     targets = find_targets(base.model, "all-linear")

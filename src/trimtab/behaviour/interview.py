@@ -81,12 +81,13 @@ class Said:
         return [Answer(a["text"], tuple(a["tokens"]), a["ended"]) for a in self.found.get(question, [])]
 
 
-def interview(subject: Subject, sheet: Sheet, keep: Path | None = None) -> Said:
+def interview(subject: Subject, sheet: Sheet, keep: Path | None = None, called: str = "") -> Said:
     """`keep` is a folder in which answers are looked up and kept: for a base model, that many others are compared with."""
     said, who = Said(), identity(subject) if keep else ""
+    called = called or ("the base model" if keep and not subject.adapter else "the tuned model")
     for name, (content, ask) in _questions(sheet).items():
         began = time.monotonic()
-        said.found[name] = remembered(keep, name, who, content, lambda: _asked(subject, name, ask, bool(keep)))  # noqa: B023
+        said.found[name] = remembered(keep, name, who, content, lambda: _asked(subject, name, ask, called))  # noqa: B023
         said.seconds[name] = time.monotonic() - began
     return said
 
@@ -102,9 +103,8 @@ def remembered(keep: Path | None, name: str, who: str, content: Any, ask: Callab
     return found
 
 
-def _asked(subject: Subject, name: str, ask: Ask, untouched: bool) -> Any:
-    who = "the base model" if untouched and not subject.adapter else "the tuned model"
-    subject.base.say(f"Asking {who}: {_WORDS.get(name, name)}")
+def _asked(subject: Subject, name: str, ask: Ask, called: str) -> Any:
+    subject.base.say(f"Asking {called}: {_WORDS.get(name, name)}")
     return ask(subject)
 
 
