@@ -19,6 +19,10 @@ from trimtab.spec.budget import preset
 from trimtab.spec.recipe import Recipe
 
 HERE = Path(__file__).parent / "results"
+RECIPE = Recipe(
+    model="bundled:smollm2", data="bundled:home-commands", r=8, max_length=128, learning_rate=4e-4, num_train_epochs=1,
+    per_device_train_batch_size=4, gradient_accumulation_steps=2,
+)  # fmt: skip
 
 
 def main() -> None:
@@ -29,10 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     found: dict[str, list[float]] = {}
     for seed in range(1, args.seeds + 1):
-        recipe = Recipe(
-            model="bundled:smollm2", data="bundled:home-commands", r=8, max_length=128, learning_rate=4e-4, num_train_epochs=1,
-            per_device_train_batch_size=4, gradient_accumulation_steps=2, seed=seed,
-        )  # fmt: skip
+        recipe = RECIPE.but(seed=seed)
         run = api.train(recipe, out=args.out)
         for row in api.card(run.id, level=args.level, budget="standard", out=args.out)["rows"]:
             if row["value"] is not None:

@@ -1,6 +1,6 @@
 """Do trimtab's own probes say what known sets say? XSTest and OpenBookQA beside them, base and tuned, on the bundled model.
 
-    python bench/probes.py --sets FOLDER ADAPTER [ADAPTER …]
+    python bench/probes.py --sets FOLDER NAME=ADAPTER [NAME=ADAPTER …]
 
 FOLDER holds xstest_prompts.csv and openbookqa_499.jsonl (not shipped; see their own licences). For each adapter the change of
 refusals, over-refusals, right answers and flips by our probes and by the known set, with 95 % intervals, and whether the two
@@ -69,7 +69,7 @@ def measure(subject: Subject, sets: dict[str, Any]) -> dict[str, list[float]]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sets", type=Path, required=True)
-    parser.add_argument("adapters", type=Path, nargs="+")
+    parser.add_argument("adapters", nargs="+", help="NAME=FOLDER of an adapter in PEFT's form")
     args = parser.parse_args()
     shelf = Shelf("bundled:smollm2", machine.look(), print, "lora", None)
     base = Subject(shelf.base())
@@ -80,7 +80,8 @@ def main() -> None:
     }  # fmt: skip
     before = measure(base, sets)
     again = measure(Subject(base.base, noise(base)), {k: v for k, v in sets.items() if k.endswith("ours")})
-    tuned = {str(a): measure(Subject(base.base, load_adapter(a, base.base)), sets) for a in args.adapters}
+    named = dict(a.split("=", 1) for a in args.adapters)
+    tuned = {n: measure(Subject(base.base, load_adapter(Path(a), base.base)), sets) for n, a in named.items()}
     write(before, again, tuned)
 
 
@@ -121,13 +122,13 @@ def write(
             a, b = (change(n, before[n], after[n]) for n in (ours, known))
             meet = a.low <= b.high and b.low <= a.high
             lines.append(
-                f"| {_name(adapter)} | {ours.split(',')[0]} | {_span(a)} | {_span(b)} | {'yes' if meet else '**no**'} |"
+                f"| {adapter} | {ours.split(',')[0]} | {_span(a)} | {_span(b)} | {'yes' if meet else '**no**'} |"
             )
         a, b = (
             stats.share(sum(x != y for x, y in zip(before[n], after[n], strict=True)), len(before[n])) for n in pairs[2]
         )
         lines.append(
-            f"| {_name(adapter)} | flips | {_span(a)} | {_span(b)} | {'yes' if a.low <= b.high and b.low <= a.high else '**no**'} |"
+            f"| {adapter} | flips | {_span(a)} | {_span(b)} | {'yes' if a.low <= b.high and b.low <= a.high else '**no**'} |"
         )
     lines += [
         "",
@@ -151,11 +152,6 @@ def write(
         lines.append(f"| {n} | {sum(len(set(row)) > 1 for row in zip(*columns, strict=True)) / len(before[n]):.1%} |")
     (Path(__file__).parent / "results" / "probes.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-
-
-def _name(adapter: str) -> str:
-    path = Path(adapter)
-    return path.parent.name if path.name == "best" else path.name
 
 
 def _span(i: Any) -> str:
