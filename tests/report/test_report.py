@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tune.fake_lab import FakeLab
-from trimtab.report import draw
+from trimtab.analysis.card import judge
+from trimtab.report import draw, pictures
 from trimtab.report.gather import study_report, thin
 from trimtab.report.page import html, write_report
 from trimtab.spec.budget import preset
@@ -56,6 +57,8 @@ def finished(tmp_path):
     store.open_study("s", asked)
     Coach(FakeLab(store, "s"), store, "s", None, {}, lambda _: None).run()
     store.update_study("s", facts={"data": None})
+    measured = {"raw": {"kl_generic": [0.01, 0.02, 0.03] * 8, "kl_first_token": [0.1] * 24}, "level": "pulse"}
+    store.save_card(store.study("s").facts["recommendation"]["run"], measured, judge(measured, preset()))
     return store
 
 
@@ -75,7 +78,14 @@ def test_one_file_with_everything_and_no_network(finished, tmp_path):
     ):
         assert heading in text
     assert "d &amp; &lt;i&gt;" in text
-    assert text.count("<svg") >= 4
+    assert "&lt;function" not in text
+    assert "<function" not in text
+    for picture in (
+        "Drift against learning_rate",
+        "Drift on the ruler of quantisation damage",
+        "The card against the budget",
+    ):
+        assert f'aria-label="{picture}' in text
     assert "learning_rate:" in text  # the recipe
     assert (tmp_path / "s" / "report.json").exists()
 
@@ -85,3 +95,16 @@ def test_an_unfinished_study_has_a_report_too(tmp_path):
     store.open_study("s", {"model": "m", "data": "d", "own": {}, "seconds": None, "command": "trimtab tune m d", "budget": preset().model_dump(),
                            "machine": {"name": "c", "threads": 1, "memory_gb": 1, "device": "cpu", "bf16": False}, "versions": {}})  # fmt: skip
     assert "no recommendation yet" in html(study_report(store, "s"))
+
+
+ROWS = [{"learning_rate": 1e-4 * 3**i, "kl": 0.01 * 4**i, "kept": i == 1} for i in range(3)]
+
+
+def test_drift_is_drawn_against_the_setting_that_was_compared():
+    picture = pictures.against(ROWS, "learning_rate", 0.1)
+    assert picture.count("<circle") == 3
+    assert "limit 0.1" in picture
+    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', picture)]
+    assert heights == sorted(heights, reverse=True)  # more drift stands higher
+    assert pictures.against(ROWS[:1], "learning_rate", 0.1) == ""
+    assert pictures.against([{**r, "learning_rate": "cosine"} for r in ROWS], "learning_rate", None) == ""

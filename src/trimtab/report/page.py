@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from trimtab.report import draw
+from trimtab.report import card_parts, draw, pictures
 from trimtab.report.gather import study_report
 from trimtab.store import Store
 from trimtab.tune.budgeting import in_words
@@ -25,11 +25,9 @@ def environment() -> Environment:
 
 
 def html(report: dict[str, Any]) -> str:
-    return (
-        environment()
-        .get_template("page.html")
-        .render(r=report, curves=draw.curves, limits=draw.limits, memory=draw.memory)
-    )
+    shown = card_parts.parts(report["card"]["rows"], report["epochs"]) if report["card"] else {}
+    page = environment().get_template("page.html")
+    return page.render(r=report, curves=draw.curves, against=pictures.against, memory=draw.memory, **shown)
 
 
 def write_report(store: Store, study: str, folder: Path) -> Path:

@@ -94,3 +94,55 @@ def lines(
         placed.append(end)
         parts.append(f'<text class="label c{i}" x="{width - right + 8}" y="{end + 4:.1f}">{escape(name)}</text>')
     return _svg(width, height, "".join(parts), title)
+
+
+def against(rows: Sequence[Mapping[str, Any]], setting: str, limit: float | None) -> str:
+    """Drift of the compared runs over the setting that they differ in, both logarithmic, with the budget's limit. Empty where
+    fewer than two of them have a drift, or the setting is no positive number."""
+    points = sorted(
+        {(_as_number(r[setting]), r["kl"], bool(r["kept"])) for r in rows if _as_number(r[setting]) and r["kl"]}
+    )
+    if len({x for x, _, _ in points}) < 2:
+        return ""
+    width, height, left, right, top, bottom = 520, 210, 56, 90, 22, 36
+    xs = _Log([p[0] for p in points], left + 14, width - right - 14)
+    ys = _Log([*(p[1] for p in points), *([limit] if limit else [])], height - bottom - 8, top + 8)
+    parts = [f'<text class="tick" x="{left - 50}" y="{top - 10}">drift, KL nats/token (pulse)</text>']
+    parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{height - bottom}" y2="{height - bottom}"/>')
+    if limit:
+        y = ys(limit)
+        parts.append(f'<line class="bound" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{width - right + 6}" y="{y + 3.5:.1f}">limit {limit:g}</text>')
+    path = " ".join(f"{xs(x):.1f},{ys(kl):.1f}" for x, kl, _ in points)
+    parts.append(f'<polyline class="line c0" points="{path}"/>')
+    for x, kl, kept in points:
+        parts.append(
+            f'<circle class="dot c{0 if kept else 1}" cx="{xs(x):.1f}" cy="{ys(kl):.1f}" r="{6 if kept else 4}"/>'
+        )
+        parts.append(
+            f'<text class="tick" x="{xs(x):.1f}" y="{ys(kl) - 10:.1f}" text-anchor="middle">{kl:.2g}{" ✓" if kept else ""}</text>'
+        )
+        parts.append(f'<text class="tick" x="{xs(x):.1f}" y="{height - bottom + 15}" text-anchor="middle">{x:g}</text>')
+    parts.append(
+        f'<text class="tick" x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">{escape(setting)}</text>'
+    )
+    return _svg(width, height, "".join(parts), f"Drift against {setting}")
+
+
+def _as_number(value: Any) -> float:
+    """0 for what is no positive number."""
+    try:
+        return max(0.0, float(value))
+    except (TypeError, ValueError):
+        return 0.0
+
+
+class _Log:
+    """Positive values onto a stretch of the page, logarithmically."""
+
+    def __init__(self, values: Sequence[float], start: float, end: float):
+        self.low, self.high, self.start, self.end = math.log(min(values)), math.log(max(values)), start, end
+
+    def __call__(self, value: float) -> float:
+        share = (math.log(value) - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        return self.start + share * (self.end - self.start)
