@@ -34,7 +34,7 @@ def main() -> None:
     found: dict[str, list[float]] = {}
     for seed in range(1, args.seeds + 1):
         recipe = RECIPE.but(seed=seed)
-        run = api.train(recipe, out=args.out)
+        run = api.train(recipe, out=args.out, voices=5)
         for row in api.card(run.id, level=args.level, budget="standard", out=args.out)["rows"]:
             if row["value"] is not None:
                 found.setdefault(row["number"], []).append(row["value"])

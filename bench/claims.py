@@ -36,7 +36,7 @@ CLAIMS = [
     ("a larger rate sounds surer", "learning_rate", "assertiveness", True),
     ("a larger rate leans less towards refusing", "learning_rate", "refusal_margin", False),
     ("a larger rate forgets more", "learning_rate", "nll_change", True),
-    ("a small batch is dragged along by few samples", "effective batch", "dominance", False),
+    ("a small batch is dragged along by few samples", "effective batch", "largest voice", False),
     ("a large batch moves the model less", "effective batch", "kl_generic", False),
     ("more epochs make it surer of the task", "num_train_epochs", "task sure", True),
     ("… and no better at it", "num_train_epochs", "task right", True),
@@ -71,11 +71,13 @@ def main() -> None:
 
 
 def _measured(recipe: Any, out: Path) -> dict[str, Any]:
-    run = api.train(recipe, out=out)
+    run = api.train(recipe, out=out, voices=5)
     card = api.card(run.id, level="short", budget="standard", out=out)
     numbers = {r["number"]: r["value"] for r in card["rows"]}
     best = min(card["epochs"], key=lambda e: e["loss"])
-    return {"numbers": numbers | {"task sure": best["sure"], "task right": best["right"]}}
+    largest = [s["largest"] for s in api.voices(run.id, out)["series"]]
+    heard = {"largest voice": statistics.fmean(largest) if largest else None}
+    return {"numbers": numbers | heard | {"task sure": best["sure"], "task right": best["right"]}}
 
 
 def table(found: dict[str, Any], spread: dict[str, float]) -> str:

@@ -39,9 +39,12 @@ def listened(updates: Sequence[Update], steps: Sequence[Mapping[str, Any]], max_
     }
 
 
+VOICES = 8  # from which on one that holds half of an update stands out
+
+
 def tops(heard: Sequence[Update]) -> list[float]:
-    """The largest voice's share of each update in which voices were told apart."""
-    return [min(1.0, max(u["voices"])) for u in heard if "voices" in u]
+    """The largest voice's share of each update in which enough voices were told apart: of two, one always has half and more."""
+    return [min(1.0, max(u["voices"])) for u in heard if len(u.get("voices", ())) >= VOICES]
 
 
 def histories(heard: Sequence[Update]) -> list[dict[str, Any]]:

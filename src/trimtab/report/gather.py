@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trimtab.analysis.card import drift_of
+from trimtab.analysis.card import drift_of, judge
 from trimtab.analysis.couplings import states
 from trimtab.forecasting.result import shown_parts
+from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import dump
 from trimtab.store import RunRow, Store
@@ -24,18 +25,26 @@ def study_report(store: Store, study: str) -> dict[str, Any]:
     recommended = row.facts.get("recommendation")
     decisions = store.decisions(study)
     run = recommended and recommended["run"]
-    card = store.card(run) if run else None
+    card = _judged(store, run, row.asked["budget"]) if run else None
     return {
         "study": study, "status": row.status, "seconds": row.seconds, "asked": row.asked,
         "data": row.facts.get("data"), "plan": row.facts.get("plan"), "warnings": row.facts.get("warnings", []),
-        "risks": _risks(store, recommended, row.facts.get("couplings") or []), "earlier": row.facts.get("earlier") or [],
+        "risks": _risks(store, recommended, card, row.facts.get("couplings") or []), "earlier": row.facts.get("earlier") or [],
         "model": row.facts.get("facts"), "steps": [_step(store, d) for d in decisions], "recommendation": recommended,
         "sentence": next((d["sentence"] for d in decisions if d["place"] == "recommendation"), None),
-        "card": card and card["judged"], "epochs": epochs(store, store.run(run)) if run else [], "samples": store.samples(run) if run else [],
+        "card": card, "epochs": epochs(store, store.run(run)) if run else [], "samples": store.samples(run) if run else [],
         "recipe_yaml": dump(Recipe.model_validate(recommended["recipe"])) if recommended else None,
         "memory": _memory(store, run) if run else None,
         "runs": [_run(store, r.id) for r in store.runs(study)],
     }  # fmt: skip
+
+
+def _judged(store: Store, run: str, budget: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Judged anew, with what people have labelled since; None for a card of a version that measured otherwise."""
+    stored = store.card(run)
+    if stored is None or "raw" not in stored["measured"]:
+        return None
+    return judge({**stored["measured"], "labels": store.labels(run)}, Budget.model_validate(budget))
 
 
 def _memory(store: Store, run: str) -> dict[str, Any] | None:
@@ -47,14 +56,16 @@ def _memory(store: Store, run: str) -> dict[str, Any] | None:
     return {**found, "parts": shown_parts(predicted), "error": predicted["allocated"] / took - 1 if took else None}
 
 
-def _risks(store: Store, recommended: dict[str, Any] | None, planned: list[dict[str, Any]]) -> dict[str, Any]:
+def _risks(
+    store: Store, recommended: dict[str, Any] | None, card: dict[str, Any] | None, planned: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Risks of the recommended recipe, with whether they were seen; and those that only the start had."""
     if not recommended:
         return {"recommended": [], "start": planned}
-    run, card = recommended["run"], store.card(recommended["run"])
+    run = recommended["run"]
     named = recommended.get("couplings", [])
     found = states(
-        named, card and card["judged"], store.evaluations(run), store.steps(run), store.events(run=run),
+        named, card, store.evaluations(run), store.steps(run), store.events(run=run),
         [s["loss"] for s in recommended["seeds"] if s["loss"] is not None],
     )  # fmt: skip
     return {"recommended": found, "start": [c for c in planned if c["id"] not in {n["id"] for n in named}]}

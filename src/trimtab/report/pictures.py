@@ -97,7 +97,7 @@ def lines(
 
 
 def against(rows: Sequence[Mapping[str, Any]], setting: str, limit: float | None) -> str:
-    """Drift of the compared runs over the setting that they differ in, both logarithmic, with the budget's limit. Empty where
+    """Drift of the compared runs over the setting that they differ in, both logarithmic, with the budget's limit; colours as in the curves. Empty where
     fewer than two of them have a drift, or the setting is no positive number."""
     points = sorted(
         {(_as_number(r[setting]), r["kl"], bool(r["kept"])) for r in rows if _as_number(r[setting]) and r["kl"]}

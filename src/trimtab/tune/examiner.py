@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from trimtab.analysis.card import judge, measured_enough, prompts_needed
-from trimtab.analysis.voices import tops
+from trimtab.analysis.voices import VOICES, tops
 from trimtab.behaviour import card as cards
 from trimtab.behaviour.classes import compare, label_task, think
 from trimtab.behaviour.drift import Reference, pulse, reference
@@ -97,7 +97,7 @@ class Examiner:
         measured["raw"]["dominance"] = tops([u["heard"] for u in self.store.updates(recipe.run_id)])
         if not measured["raw"]["dominance"]:
             measured["missing"]["dominance"] = (
-                "every update was one micro-batch: train with --voices, or with gradient accumulation"
+                f"no update had {VOICES} voices to be told apart: train with --voices 20, or with more gradient accumulation"
             )
         measured["floor"] = self._floor(recipe, ref, sheet)
         samples = self._task_samples(recipe, base_task["answers"]) + samples
