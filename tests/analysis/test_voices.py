@@ -41,3 +41,12 @@ def test_histories_and_suspects():
     assert good["variability"] > bad["variability"]
     assert suspects([good, bad]) == [1]
     assert suspects(histories(heard[:1])) == []  # seen once: nothing to say
+
+
+def test_a_wrong_label_stands_out_beside_free_text_that_is_never_likely():
+    def row(i, tokens, later):
+        return {"id": i, "visits": 3, "tokens": tokens, "later": later}
+
+    text = [row(i, 30 + i % 7, 2.0 + 0.01 * (i % 13)) for i in range(50)]
+    labels = [row(50 + i, 2, 1.2 if i in (7, 19, 33) else 0.1) for i in range(50)]
+    assert set(suspects([*text, *labels])[:3]) == {57, 69, 83}

@@ -62,14 +62,23 @@ def _history(i: int, seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "id": i, "visits": len(seen), "confidence": statistics.fmean(sure), "variability": statistics.pstdev(sure),
         "forgotten": sum(a and not b for a, b in pairwise(known)), "known": known[-1],
-        "loss": [seen[0]["loss"], seen[-1]["loss"]], "tokens": seen[0]["tokens"],
+        "loss": [seen[0]["loss"], seen[-1]["loss"]], "later": statistics.fmean(v["loss"] for v in seen[1:] or seen), "tokens": seen[0]["tokens"],
     }  # fmt: skip
 
 
+ALIKE, LEAST = 25, 0.05  # examples of about the same length; nats below which a loss is as good as none
+
+
 def suspects(every: Sequence[Mapping[str, Any]], share: float = 0.1) -> list[int]:
-    """The tenth of the examples that stayed least likely though they were seen again: wrong answers are among them, if there are any."""
-    again = [e for e in every if e["visits"] > 1]
-    return [e["id"] for e in sorted(again, key=lambda e: e["confidence"])[: math.ceil(share * len(again))]]
+    """The tenth of the examples that, seen again, stayed unlikely for answers of their length: wrong ones are among them, if
+    there are any. By length, since free text is always less likely than a label."""
+    again = sorted((e for e in every if e["visits"] > 1), key=lambda e: (e["tokens"], e["id"]))
+    losses = [e["later"] for e in again]
+    odd = {}
+    for place, e in enumerate(again):
+        start = max(0, min(place - ALIKE // 2, len(again) - ALIKE))
+        odd[e["id"]] = e["later"] / max(LEAST, statistics.median(losses[start : start + ALIKE]))
+    return sorted(odd, key=lambda i: -odd[i])[: math.ceil(share * len(again))]
 
 
 def _series(agreed: Sequence[Update]) -> list[dict[str, Any]]:
