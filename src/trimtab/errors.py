@@ -70,5 +70,10 @@ class RunError(TrimtabError):
 
 def did_you_mean(given: str, allowed: Sequence[str]) -> str:
     """', did you mean "x"?' or '' — the tail of an error sentence."""
-    near = get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    initials = {"".join(word[:1] for word in name.split("_")): name for name in reversed(allowed) if "_" in name}
+    near = (
+        [initials[given.lower()]]
+        if given.lower() in initials
+        else get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    )
     return f'; did you mean "{near[0]}"?' if near else ""

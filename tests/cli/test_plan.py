@@ -127,3 +127,28 @@ def test_copies_alone_and_one_label_are_refused_with_what_would_help(call, tmp_p
     code, _, err = call("plan", "bundled:tiny", path, "--task", "classification", "--instant")
     assert code == 2
     assert "one label only" in err
+
+
+def test_pairs_are_planned_as_dpo_and_said_so(call, tmp_path):
+    data = tmp_path / "pairs.jsonl"
+    rows = [
+        {"prompt": f"What is {i} and {i * i}?", "chosen": f"They are {i * 3} things.", "rejected": "No idea."}
+        for i in range(80)
+    ]
+    data.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    code, text, _ = call("plan", "Qwen/Qwen2.5-0.5B-Instruct", data, "--gpu", "16GB", "--instant")
+    assert code == 0
+    assert "the task is taken as dpo" in " ".join(text.split())
+    _, text, _ = call("plan", "Qwen/Qwen2.5-0.5B-Instruct", data, "--gpu", "16GB", "--instant", "--task", "sft")
+    assert "taken as dpo" not in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--task", "simple,complex", "one kind of task and one difficulty"), ("--studies", "/nowhere/at/all", "there is no folder /nowhere/at/all"),
+     ("--explain", "lr", 'did you mean "learning_rate"')],
+)  # fmt: skip
+def test_what_a_plan_cannot_take_is_said(call, small_file, option, value, said):
+    code, _, error = call("plan", "Qwen/Qwen2.5-0.5B-Instruct", small_file, "--gpu", "16GB", "--instant", option, value)
+    assert code == 2
+    assert said in error

@@ -59,3 +59,11 @@ def test_labels_may_be_numbers():
     assert form == "text/label"
     assert [e.answer for e in examples] == ["1", "0"]
     assert dropped == 1
+
+
+def test_of_pairs_the_chosen_answer_counts():
+    row = {"prompt": "p", "chosen": "good", "rejected": "bad"}
+    turns = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "good"}]
+    for rows in ([row], [{"chosen": turns, "rejected": turns}]):
+        _, examples, _ = to_examples(rows, "x")
+        assert list(examples[0].messages) == turns

@@ -53,6 +53,11 @@ def gather(
         assumed.append(_which_machine(card, on_cpu))
     about, found = _about_data(data, model, source, say, progress)
     assumed += about.pop("assumed")
+    if kind is None and found and "chosen" in found["form"]:
+        kind = "dpo"
+        assumed.append(
+            "the data are pairs (chosen, rejected), so the task is taken as dpo; --task sft learns the chosen answers alone"
+        )
     named = source.known.name if source.known else str(source.config.get("_name_or_path") or model)
     facts = Facts(
         model=model, model_name=named, family=source.family, parameters=_parameters(source, card, say),
@@ -67,8 +72,12 @@ def gather(
 
 def task_of(text: str | None) -> tuple[str | None, str]:
     """ "complex", "classification" or "sft,simple" -> (a key of TASKS or None, difficulty)."""
-    kind, difficulty = None, "ordinary"
+    kind, difficulty = None, None
     for word in (text or "").replace(" ", "").split(","):
+        if (word in DIFFICULTIES and difficulty) or (word in TASKS and kind):
+            raise SpecError(
+                "--task", [f'got "{text}"; one kind of task and one difficulty at most, as in "sft,simple"']
+            )
         if word in DIFFICULTIES:
             difficulty = word
         elif word in TASKS:
@@ -76,7 +85,7 @@ def task_of(text: str | None) -> tuple[str | None, str]:
         elif word and word != "auto":
             allowed = [*TASKS, *DIFFICULTIES]
             raise SpecError("--task", [f'got "{word}"; allowed are {", ".join(allowed)}{did_you_mean(word, allowed)}'])
-    return kind, difficulty
+    return kind, difficulty or "ordinary"
 
 
 def report(data: str, model: str | None, say: Say, progress: Progress | None = None) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+HERE = Path("trimtab-out")  # looked into where it is there
+
 Model = Annotated[str, typer.Argument(help="Catalogue name, hub id, local folder, GGUF file or bundled:smollm2.")]
 DataArgument = Annotated[
     str,
@@ -49,7 +51,7 @@ def plan(
     instant: Annotated[
         bool, typer.Option("--instant", help="Memory by closed form: no trace, answers at once, less exact.")
     ] = False,
-    studies: Annotated[Path, typer.Option(help="Folder of earlier studies to look into.")] = Path("trimtab-out"),
+    studies: Annotated[Path, typer.Option(help="Folder of earlier studies to look into.")] = HERE,
     as_json: Json = False,
 ) -> None:
     """Settings to start from, each with its reason, source and range; whether they fit; risks; what to try next.
@@ -57,7 +59,12 @@ def plan(
     `trimtab plan Qwen/Qwen2.5-7B-Instruct my.jsonl --gpu 24GB --out plan.yaml`
     """
     from trimtab import api
+    from trimtab.errors import SpecError, did_you_mean
 
+    if studies != HERE and not studies.exists():
+        raise SpecError(
+            "--studies", [f"there is no folder {studies}; name one that trimtab wrote (--out of earlier runs)"]
+        )
     with _progress(as_json) as (say, progress):
         found = api.plan(
             model, data, gpu=gpu, method=method, task=task, risk=risk, own=settings or [], instant=instant, studies=studies, say=say, progress=progress
@@ -65,8 +72,6 @@ def plan(
     if explain:
         names = [r["setting"] for r in found["settings"]]
         if explain not in names:
-            from trimtab.errors import SpecError, did_you_mean
-
             raise SpecError(
                 "--explain",
                 [f'there is no setting "{explain}"{did_you_mean(explain, names)}; the plan has {", ".join(names)}'],

@@ -41,10 +41,11 @@ _PAIRS = (
     ("input", "output"),
     ("text", "label"),
     ("sentence", "label"),
+    ("prompt", "chosen"),
 )
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", "tool": "tool",
           "observation": "tool", "function_call": "assistant"}  # fmt: skip
-FORMS = "alpaca (instruction, output), sharegpt (conversations), messages (messages), prompt/completion (prompt, completion), text/label (text, label)"
+FORMS = "alpaca (instruction, output), sharegpt (conversations), messages (messages), prompt/completion (prompt, completion), text/label (text, label), pairs (prompt, chosen, rejected; the chosen answer counts)"
 
 
 def detect(rows: list[dict[str, Any]], name: str) -> str:
@@ -56,6 +57,8 @@ def detect(rows: list[dict[str, Any]], name: str) -> str:
         return "sharegpt"
     if {"instruction", "output"} <= columns:
         return "alpaca"
+    if isinstance(rows[0].get("chosen"), list) and "prompt" not in columns:
+        return "chosen"
     for prompt, answer in _PAIRS:
         if {prompt, answer} <= columns:
             return f"{prompt}/{answer}"
@@ -91,6 +94,8 @@ def _converter(form: str) -> Callable[[dict[str, Any]], list[Message]]:
         return lambda row: [_turn(m["role"], m["content"]) for m in row["messages"]]
     if form == "sharegpt":
         return lambda row: _system(row) + [_turn(m["from"], m["value"]) for m in row["conversations"]]
+    if form == "chosen":
+        return lambda row: [_turn(m["role"], m["content"]) for m in row["chosen"]]
     if form == "alpaca":
         return _alpaca
     prompt, answer = form.split("/")
