@@ -271,8 +271,9 @@ def table(results: dict[str, Any]) -> str:
         lines.append(
             f"| {name} | {'yes' if r['seen'] else '**no**'} | {', '.join(by) or ', '.join(r['expected'])} | {r['verdict']} | {', '.join(besides)} | {r['card_seconds']:.0f} |"
         )
+    lines += ["", *(f"{n}: {r['note']}" for n, r in results.items() if "note" in r)]
     missing = [n for n in CASES if n not in results]
-    return "\n".join(lines) + (f"\n\nNot run yet: {', '.join(missing)}." if missing else "") + "\n"
+    return "\n".join(lines).rstrip() + (f"\n\nNot run yet: {', '.join(missing)}." if missing else "") + "\n"
 
 
 if __name__ == "__main__":
