@@ -75,6 +75,18 @@ def test_one_lost_label_fails_though_the_others_gained():
     assert places.index("class-bad") == places.index("label_worst_class") + 1
 
 
+def test_no_label_missed_is_no_proof_that_none_will_be():
+    truth = (0, 1) * 20
+    all_right = Thought(sure(truth, [True] * 40), [], [])
+    judged = judge(
+        {"raw": compare(all_right, all_right, LabelTask(("bad", "good"), ((),) * 40, truth)), "classifier": True},
+        preset(),
+    )
+    f1 = next(r for r in judged["rows"] if r["number"] == "label_f1")
+    assert f1["value"] == 0
+    assert f1["low"] < 0 < f1["high"]
+
+
 def test_limits_on_labels_mean_nothing_where_there_are_none():
     judged = judge({"raw": {"kl_generic": [0.01] * 20}, "level": "card"}, preset("standard"))
     assert not [r for r in judged["rows"] if r["group"] == "labels"]

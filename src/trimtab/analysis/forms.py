@@ -187,7 +187,10 @@ def f1_change(raw: Raw) -> Interval | None:
     columns = [raw.get(k) for k in ("label_truth", "label_pick_tuned", "label_pick_base")]
     if not all(columns):
         return None
-    return stats.resampled([np.asarray(c) for c in columns], lambda t, a, b: macro_f1(t, a) - macro_f1(t, b))
+    found = stats.resampled([np.asarray(c) for c in columns], lambda t, a, b: macro_f1(t, a) - macro_f1(t, b))
+    if found and found.low == found.high:  # items that all agree are no proof that the next one does
+        return share_change("label_right")(raw)
+    return found
 
 
 def macro_f1(truth: np.ndarray, picks: np.ndarray) -> float:

@@ -80,13 +80,12 @@ def think(subject: Subject, task: LabelTask, keep: Path | None = None) -> Though
     """What a language model thinks of each label; `keep` remembers it, for a base without adapter that many are compared with."""
     keep = None if subject.adapter else keep
     who = identity(subject) if keep else ""
-    return Thought(**remembered(keep, "labels", who, task, lambda: asdict(_think(subject, task))))
+    called = "base" if keep else "tuned"
+    return Thought(**remembered(keep, "labels", who, task, lambda: asdict(_think(subject, task, called))))
 
 
-def _think(subject: Subject, task: LabelTask) -> Thought:
-    subject.base.say(
-        f"Asking the {'tuned' if subject.adapter else 'base'} model for the labels of {len(task.prompts)} examples"
-    )
+def _think(subject: Subject, task: LabelTask, called: str) -> Thought:
+    subject.base.say(f"Asking the {called} model for the labels of {len(task.prompts)} examples")
     tokenizer = subject.base.tokenizer
     ends = [[*tokenizer(x, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for x in task.labels]
 
