@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ def card(
     problems = [f'--level: got "{level}"; allowed are {", ".join(LEVELS)}'] if level not in LEVELS else []
     if language not in (None, *LANGUAGES):
         problems.append(f'--language: got "{language}"; there are probes in {" and ".join(LANGUAGES)}')
+    problems += _unwritable(Path(page)) if page else []
     if problems:
         raise SpecError("trimtab card", problems)
     own = load_probes(probes) if probes else []
@@ -41,6 +43,18 @@ def card(
 
         found["page"] = str(write_card(found, Path(page)))
     return found
+
+
+def _unwritable(page: Path) -> list[str]:
+    """Tried before minutes of measuring."""
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        if page.is_dir():
+            return [f"--html {page}: is a folder; give a file"]
+        with tempfile.TemporaryFile(dir=page.parent):
+            return []
+    except OSError as error:
+        return [f"--html {page}: cannot be written ({error.strerror}); give a file in a folder of yours"]
 
 
 def _of_run(

@@ -51,6 +51,26 @@ def test_the_card_with_its_page(trained, tmp_path):
     assert "http" not in html.replace("http://www.w3.org", "")
 
 
+@pytest.mark.parametrize("page", ["/proc/nowhere/card.html", "/tmp"])
+def test_a_page_that_cannot_be_written_is_said_before_anything_is_measured(trained, page):
+    out, run = trained
+    *_, error = trimtab("card", run, "--level", "audit", "--out", out, "--html", page)
+    assert "--html" in str(error)
+    assert ("cannot be written" in str(error)) != ("is a folder" in str(error))
+
+
+@pytest.mark.parametrize("width", ["80", "110", "200"])
+def test_a_card_fits_the_terminal(trained, monkeypatch, width):
+    out, run = trained
+    monkeypatch.setenv("COLUMNS", width)
+    _, text, _ = trimtab("card", run, "--level", "short", "--out", out)
+    table = text[: text.index("about ")] if width != "200" else text
+    assert "UNDECIDED" in table
+    assert "…," not in table
+    assert "95 % interval" in text
+    assert ("floor" in text.splitlines()[0]) == (width == "200")
+
+
 def test_confidence_and_accuracy_are_recorded_at_every_evaluation(trained):
     from trimtab import api
 

@@ -30,6 +30,18 @@ def items(key: str) -> Made:
     return lambda raw: stats.mean(raw[key]) if raw.get(key) else None
 
 
+def items_of_one(key: str) -> Made:
+    """Of values between 0 and 1: where all are 0 or all are 1, exact bounds, for items that all agree are no proof."""
+
+    def made(raw: Raw) -> Interval | None:
+        values = raw.get(key)
+        if not values or set(values) not in ({0.0}, {1.0}):
+            return items(key)(raw)
+        return stats.share(int(sum(values)), len(values))
+
+    return made
+
+
 def one(key: str) -> Made:
     """A single number without an interval of its own."""
     return lambda raw: stats.mean(raw[key][:1]) if raw.get(key) else None

@@ -66,7 +66,7 @@ CARD: dict[str, Number] = {
     "memory_gap": Number("memory", "Loss gained on trained beyond unseen examples", NATS, forms.gap, items="examples"),
     "exact_match": Number("task", "Task: exact match", SHARE, forms.share("exact_match"), forms.mean("base_exact_match"), forms.mean("exact_match")),
     "exact_match_gain": Number("task", "Task: gain over the base", CHANGE, forms.gain),
-    "overlap": Number("task", "Task: overlap with the reference", "F1", forms.items("overlap"), forms.mean("base_overlap"), forms.mean("overlap")),
+    "overlap": Number("task", "Task: overlap with the reference", "F1", forms.items_of_one("overlap"), forms.mean("base_overlap"), forms.mean("overlap")),
     "label_accuracy": Number("labels", "Right labels", CHANGE, forms.share_change("label_right"), pair="label_right", items="examples"),
     "label_f1": Number("labels", "Macro F1", "change", forms.f1_change, forms.f1("base"), forms.f1("tuned"), items="examples"),
     "label_worst_class": Number("labels", "Recall of the label that lost most", CHANGE, forms.worst_class, items="examples of each label"),

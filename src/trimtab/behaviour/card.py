@@ -195,7 +195,11 @@ def missing(base: Subject, tuned: Subject, sheet: Sheet, learned: Learned | None
     if sheet.level == "pulse":
         found |= dict.fromkeys(GENERIC, "a pulse generates nothing: ask for --level card")
     if not learned or sheet.level == "pulse":
-        why = "needs the training data, and more than a pulse: name them with --data"
+        why = (
+            "a pulse does not look for it: ask for --level card"
+            if learned
+            else "needs the training data: name them with --data"
+        )
         found |= dict.fromkeys(("memorisation", "memory_gap"), why)
     if not sheet.language:
         found |= dict.fromkeys(SPOKEN, "there are no probes in the data's language (there are in English and Chinese)")

@@ -157,18 +157,19 @@ def _example(console: Console, found: Mapping[str, Any], i: int) -> None:
 
 def dose(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
-    shown = [n for n in found["rows"][0]["numbers"] if any(r["numbers"][n]["verdict"] for r in found["rows"])]
+    rows = found["rows"]
+    shown = [n for n in rows[0]["numbers"] if any(r["numbers"][n]["verdict"] for r in rows)]
     table = Table(box=None, pad_edge=False)
-    table.add_column("of the update", justify="right")
-    table.add_column("held-out loss", justify="right")
+    table.add_column("of the update")
+    for r in rows:
+        table.add_column(f"{r['scale']:g}", justify="right", no_wrap=True)
+    table.add_row("held-out loss", *(f"{r['loss']:.4f}" for r in rows))
     for n in shown:
-        table.add_column(n.replace("_", " "), justify="right")
-    for r in found["rows"]:
-        cells = [
-            f"[{_STYLE.get(c['verdict'] or '', 'default')}]{_short(c['value'])}[/]"
-            for c in (r["numbers"][n] for n in shown)
-        ]
-        table.add_row(f"{r['scale']:g}", f"{r['loss']:.4f}", *cells)
+        numbers = [r["numbers"][n] for r in rows]
+        table.add_row(
+            n.replace("_", " "),
+            *(f"[{_STYLE.get(c['verdict'] or '', 'default')}]{_short(c['value'])}[/]" for c in numbers),
+        )
     console.print(table)
     console.print("\n" + found["sentence"], soft_wrap=True)
     if found.get("page"):
