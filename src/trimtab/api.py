@@ -211,6 +211,34 @@ def budget(source: str | Path | None = None) -> dict[str, Any]:
     return {"name": found.name, "limits": rows}
 
 
+def study(
+    kind: str,
+    recipe: str | Path | Recipe,
+    vary: Sequence[str] = (),
+    *,
+    seeds: int = 2,
+    scale_lr: str = "sqrt",
+    budget: str | Path | None = None,
+    yes: bool = False,
+    out: str | Path = DEFAULT_OUT,
+    watcher: Any = None,
+) -> dict[str, Any]:
+    """A designed study: "scan", "ablate", "batch", "factorial" or "repeat" of a recipe; options as in `trimtab study`.
+
+    Gives {"cells", "sentence", …}: each cell against the first on the same items and seeds, with an interval. Goes on where it stopped.
+    """
+    from trimtab import studying
+
+    return studying.study(kind, recipe, vary, seeds, scale_lr, budget, yes, out, watcher or Quiet())
+
+
+def study_result(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
+    """What a designed study found; the newest where none is named."""
+    from trimtab import studying
+
+    return studying.show(study, out)
+
+
 def runs(out: str | Path = DEFAULT_OUT) -> list[RunRow]:
     with opened(out, create=False) as store:
         return store.runs()

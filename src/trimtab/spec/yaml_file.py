@@ -95,7 +95,7 @@ def split_overrides(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]
         if not sep or not key:
             problems.append(f'"{item}" is not of the form setting=value')
         else:
-            result[key.strip()] = _number_or_yaml(value)
+            result[key.strip()] = read_value(value)
     return result, problems
 
 
@@ -159,7 +159,7 @@ def _number_or_text(text: str) -> Any:
         return text
 
 
-def _number_or_yaml(text: str) -> Any:
+def read_value(text: str) -> Any:
     """A value as typed on a command line: a number, true, false, a list or text."""
     number = _number_or_text(text)
     try:

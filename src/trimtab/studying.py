@@ -1,0 +1,112 @@
+"""The study verbs as a program calls them: scan, ablate, batch, factorial, repeat, show. Takes plain values, gives plain data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab.errors import SpecError, StoreError
+from trimtab.folder import opened
+from trimtab.plan import design as designs
+from trimtab.plan.design import Design
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.yaml_file import load_budget, load_recipe
+
+if TYPE_CHECKING:
+    from trimtab.store import StudyRow
+
+KINDS = ("scan", "ablate", "batch", "factorial", "repeat")
+
+
+def design(kind: str, recipe: str | Path | Recipe, vary: Sequence[str], seeds: int, scale: str = "sqrt") -> Design:
+    """`vary`: setting=value,value for scan and factorial; names for ablate; effective batches for batch; nothing for repeat."""
+    if kind not in KINDS:
+        raise SpecError("trimtab study", [f'got "{kind}"; there are {", ".join(KINDS)}'])
+    base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if kind == "repeat":
+        return designs.repeat(base, seeds)
+    if kind == "ablate":
+        return designs.ablate(base, [n for item in vary for n in item.split(",") if n], seeds)
+    if kind == "batch":
+        if scale not in ("sqrt", "linear", "none"):
+            raise SpecError("--scale-lr", [f'got "{scale}"; allowed are sqrt, linear, none'])
+        sizes = designs.read_levels(base, [f"{designs.EFFECTIVE}={','.join(vary)}"])[designs.EFFECTIVE]
+        return designs.batch(base, sizes, scale, seeds)  # type: ignore[arg-type]
+    levels = designs.read_levels(base, vary, fewest=2 if kind == "factorial" else 1)
+    return designs.factorial(base, levels, seeds) if kind == "factorial" else designs.scan(base, levels, seeds)
+
+
+def study(
+    kind: str, recipe: str | Path | Recipe, vary: Sequence[str], seeds: int, scale: str, budget: str | Path | None, yes: bool, out: str | Path, watcher: Any
+) -> dict[str, Any]:  # fmt: skip
+    """Carry a study out, or go on with it, or look it up."""
+    made = design(kind, recipe, vary, seeds, scale)
+    if (runs := len(made.recipes())) > designs.RUNS and not yes:
+        raise SpecError("the study", [f"is {runs:,} runs; confirm with --yes, or give fewer values or seeds"])
+    limits = load_budget(budget) if budget else None
+    with opened(out) as store:
+        from trimtab.run import machine, material
+        from trimtab.tune.inquiry import Inquiry
+        from trimtab.tune.worker import Worker
+
+        base = made.baseline.recipe
+        what = material.gather(base.model, base.data, watcher.note)
+        made = _named(made, what)
+        asked = {
+            "kind": kind, "model": base.model, "data": base.data, "fingerprint": what.fingerprint, "cells": [c.recipe.model_dump(mode="json") for c in made.cells],
+            "seeds": list(made.seeds), "budget": limits and limits.model_dump(mode="json"),
+        }  # fmt: skip
+        name = f"{kind}-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+        here = machine.look()
+        bf16 = here.bf16 if base.bf16 is None else base.bf16
+        worker = Worker(store, what, here, watcher, limits, name, method=base.method, bf16=base.bf16)
+        store.open_study(
+            name,
+            {
+                **asked,
+                "machine": here.as_dict(),
+                "versions": machine.versions(),
+                "command": _command(kind, recipe, vary, seeds),
+            },
+        )
+        return {**Inquiry(worker, store, name, made, bf16, watcher.note).run(), "study": name}
+
+
+def _named(made: Design, what: Any) -> Design:
+    from dataclasses import replace
+
+    return replace(made, cells=tuple(replace(c, recipe=what.named_in(c.recipe)) for c in made.cells))
+
+
+def show(study: str | None, out: str | Path) -> dict[str, Any]:
+    """What a study found; the newest where none is named."""
+    with opened(out, create=False) as store:
+        every = [s for s in store.studies() if "kind" in s.asked]
+        found = _pick(every, study)
+        result = found.facts.get("result")
+        if result is None:
+            done = [r for r in store.runs(found.id) if r.status.is_finished()]
+            raise StoreError(
+                f"{found.id} is not finished: {len(done)} of {len(found.asked['cells']) * len(found.asked['seeds'])} runs; go on with: {found.asked['command']}"
+            )
+        return {**result, "study": found.id}
+
+
+def _pick(every: Sequence[StudyRow], name: str | None) -> StudyRow:
+    hits = [s for s in every if name is None or s.id.startswith(name)]
+    if not hits or (name and len(hits) > 1):
+        known = ", ".join(s.id for s in every) or "none"
+        raise StoreError(
+            f"{'no study' if not hits else 'several studies are called'} {name or ''} here (there are: {known})"
+        )
+    return hits[-1]
+
+
+def _command(kind: str, recipe: Any, vary: Sequence[str], seeds: int) -> str:
+    name = "RECIPE.yaml" if isinstance(recipe, Recipe) else str(recipe)
+    options = ["--without", ",".join(vary)] if kind == "ablate" else [",".join(vary)] if kind == "batch" else list(vary)
+    return shlex.join(["trimtab", "study", kind, name, *options, "--seeds", str(seeds)])

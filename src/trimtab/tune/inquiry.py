@@ -1,0 +1,180 @@
+"""Carrying out a designed study: cost first, then its runs, then what they say. Takes a Lab, a Store and a design; decides nothing.
+
+Started again it finds its runs in the store: what is complete is looked up, what was interrupted goes on. No torch here.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trimtab.analysis import effects
+from trimtab.errors import PlanError
+from trimtab.plan.design import Cell, Design
+from trimtab.spec.status import Status
+from trimtab.spec.workload import Workload
+from trimtab.store import Store
+from trimtab.tune.budgeting import Pace, in_words
+from trimtab.tune.choice import Outcome
+from trimtab.tune.lab import Lab
+
+
+class Inquiry:
+    def __init__(
+        self, lab: Lab, store: Store, study: str, design: Design, bf16: bool, say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ):  # fmt: skip
+        self.lab, self.store, self.study, self.design, self.bf16, self.say, self.clock = (
+            lab,
+            store,
+            study,
+            design,
+            bf16,
+            say,
+            clock,
+        )
+
+    def run(self) -> dict[str, Any]:
+        """{"cells", "sentence", …}, as stored with the study."""
+        began, before = self.clock(), self.store.study(self.study).seconds
+        cells = self._feasible()
+        self._say_cost(cells)
+        recipes = [self.design.of(c, s) for c in cells for s in self.design.seeds]
+        found = {o.recipe.run_id: o for o in self.lab.train(recipes, reopen=True)}
+        result = self._result(cells, [[found[self.design.of(c, s).run_id] for s in self.design.seeds] for c in cells])
+        self.say(result["sentence"])
+        seconds = before + self.clock() - began
+        self.store.update_study(self.study, status=Status.COMPLETE, seconds=seconds, facts={"result": result})
+        return result
+
+    def _feasible(self) -> list[Cell]:
+        """Cells whose runs do not fit are refused before anything is launched."""
+        ask, refused, fitting = self.lab.ask(), [], []
+        for cell in self.design.cells:
+            answer = ask(Workload.of_recipe(cell.recipe, self.bf16)) if ask else None
+            if answer is None or answer.fits:
+                fitting.append(cell)
+            else:
+                refused.append(
+                    {
+                        "cell": cell.name,
+                        "why": f"needs {answer.used / 2**30:.1f} GiB by the forecast, more than there is",
+                    }
+                )
+                self.say(f"Not run: {cell.name} {refused[-1]['why']}")
+        self.store.update_study(self.study, facts={"refused": refused})
+        if not fitting:
+            raise PlanError(
+                "nothing of this study fits this machine: give a smaller per_device_train_batch_size or max_length"
+            )
+        return fitting
+
+    def _say_cost(self, cells: Sequence[Cell]) -> None:
+        """By a few timed micro-batches; runs that are complete already cost nothing."""
+        recipes = [self.design.of(c, s) for c in cells for s in self.design.seeds]
+        complete = {r.id for r in self.store.runs() if r.status == Status.COMPLETE}
+        due = [r for r in recipes if r.run_id not in complete]
+        text = f"{len(recipes)} runs ({len(cells)} cells, {len(self.design.seeds)} seeds)"
+        if not due:
+            self.say(f"{text}, all of them there already")
+            return
+        facts = self.store.study(self.study).facts
+        if "per_token" not in facts:
+            about = self.lab.facts()
+            facts = {
+                "per_token": self.lab.seconds_per_token(due[0]) * 1.15,
+                "tokens": about.tokens,
+                "examples": about.examples,
+            }
+            self.store.update_study(self.study, facts=facts)
+        pace = Pace({due[0].per_device_train_batch_size: facts["per_token"]}, facts["tokens"], facts["examples"])
+        self.say(f"{text}; {len(due)} to train, about {in_words(pace.seconds(due))} one after another")
+
+    def _result(self, cells: Sequence[Cell], outcomes: Sequence[Sequence[Outcome]]) -> dict[str, Any]:
+        seeds = self.design.seeds
+        whole = [
+            {s: o.items for s, o in zip(seeds, row, strict=True) if o.status == Status.COMPLETE} for row in outcomes
+        ]
+        against = effects.contrasts(whole[0], whole[1:]) if len(cells) > 1 else []
+        rows = [
+            {
+                "cell": cell.name, "changed": dict(cell.changed), "runs": [o.recipe.run_id for o in row],
+                "status": [o.status for o in row], "losses": [o.loss if math.isfinite(o.loss) else None for o in row],
+                "mean": _mean([o.loss for o in row if o.status == Status.COMPLETE]), "kl": _mean([o.kl for o in row if o.kl is not None]),
+                "breach": [o.breach for o in row if o.breach], "against": _row(contrast),
+            }
+            for cell, row, contrast in zip(cells, outcomes, [None, *against], strict=True)
+        ]  # fmt: skip
+        spread = (
+            effects.stability([o.loss for o in outcomes[0] if o.status == Status.COMPLETE])
+            if self.design.kind == "repeat" and whole[0]
+            else None
+        )
+        return {
+            "kind": self.design.kind, "question": self.design.question, "held": list(self.design.held), "seeds": list(seeds), "cells": rows,
+            "stability": spread, "sentence": sentence(self.design, rows, spread), "refused": self.store.study(self.study).facts["refused"],
+        }  # fmt: skip
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def _row(c: effects.Contrast | None) -> dict[str, Any] | None:
+    if c is None:
+        return None
+    known = {k: v if math.isfinite(v := getattr(c.interval, k)) else None for k in ("value", "low", "high")}
+    return {**known, "p": c.p, "verdict": c.verdict, "need": c.need}
+
+
+def sentence(design: Design, rows: Sequence[dict[str, Any]], spread: dict[str, Any] | None) -> str:
+    """The answer for someone who reads nothing else."""
+    if spread is not None:
+        return _of_repeats(spread)
+    if design.kind == "repeat":
+        return "No seed was trained to its end."
+    parts = [
+        _told(rows),
+        _listed(
+            "Cannot tell yet",
+            [f"{r['cell']} ({r['against']['need']})" for r in rows if r["against"] and r["against"]["need"]],
+        ),
+        _listed("Not finished", [r["cell"] for r in rows if r["mean"] is None]),
+    ]
+    return ". ".join(filter(None, parts)) + "."
+
+
+def _listed(head: str, names: Sequence[str]) -> str:
+    return f"{head}: {'; '.join(names)}" if names else ""
+
+
+def _told(rows: Sequence[dict[str, Any]]) -> str:
+    """The best of what is better than the baseline; else what is worse."""
+    name = rows[0]["cell"]
+    by: dict[str, list[dict[str, Any]]] = {"better": [], "worse": [], "cannot tell yet": []}
+    for r in rows[1:]:
+        if r["against"]:
+            by[r["against"]["verdict"]].append(r)
+    if by["better"]:
+        best, *others = sorted(by["better"], key=lambda r: r["against"]["value"])
+        too = f"; better too: {', '.join(r['cell'] for r in others)}" if others else ""
+        return f"{best['cell']} is better than {name}: {_span(best['against'])}{too}"
+    if by["worse"]:
+        return f"Nothing is better than {name}; worse: {', '.join(r['cell'] + ' ' + _span(r['against']) for r in by['worse'])}"
+    return f"No difference from {name} can be told yet"
+
+
+def _of_repeats(s: dict[str, Any]) -> str:
+    if s["sd"] is None:
+        return "One seed says nothing of stability: at least 2, better 5."
+    span = f"SD {s['sd']:.4f} [{s['low']:.4f}, {s['high']:.4f}] nats/token, range {s['share']:.1%} of the mean"
+    words = {"stable": "Stable", "not stable": "Not stable", "cannot tell yet": "Cannot tell yet whether it is stable"}
+    return f"{words[s['verdict']]} over {s['seeds']} seeds by the rule of {effects.RULE:.0%}: {span}."
+
+
+def _span(a: dict[str, Any]) -> str:
+    bounds = f" [{a['low']:+.3f}, {a['high']:+.3f}]" if a["low"] is not None else ""
+    return f"{a['value']:+.3f}{bounds} nats/token"

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimtab.analysis import effects
+
+
+def cells(rng, shifts, seeds, items=40, seed_sd=0.03, item_sd=0.3):
+    """Baseline and others with true shifts: a common item part, each run's own seed noise, and noise item by item."""
+    common = rng.normal(2, 0.5, items)
+
+    def run(shift):
+        taste = rng.normal(0, item_sd / 3, items)  # what this setting does to each item
+        return {
+            s: list(common + shift + taste + rng.normal(0, seed_sd) + rng.normal(0, 0.02, items)) for s in range(seeds)
+        }
+
+    return run(0.0), [run(shift) for shift in shifts]
+
+
+def test_intervals_cover_the_true_difference_and_false_claims_are_rare():
+    rng, covered, claims, tries = np.random.default_rng(0), 0, 0, 300
+    for _ in range(tries):
+        base, others = cells(rng, [0.0, 0.05, 0.0], 3)
+        found = effects.contrasts(base, others)
+        covered += sum(c.interval.low <= t <= c.interval.high for c, t in zip(found, [0.0, 0.05, 0.0], strict=True))
+        claims += any(c.verdict != "cannot tell yet" for c in (found[0], found[2]))
+    assert 0.92 <= covered / (3 * tries) <= 0.985
+    assert claims / tries <= 0.06
+
+
+def test_a_clear_difference_is_told_and_an_unclear_one_says_what_it_needs():
+    rng = np.random.default_rng(1)
+    base, others = cells(rng, [-0.5, 0.5, 0.01], 3, items=200)
+    better, worse, unclear = effects.contrasts(base, others)
+    assert (better.verdict, worse.verdict) == ("better", "worse")
+    assert unclear.verdict == "cannot tell yet"
+    assert "seed" in unclear.need or "held-out" in unclear.need
+
+
+def test_one_seed_claims_nothing_and_cells_without_a_common_seed_are_left_out():
+    base, others = cells(np.random.default_rng(2), [-1.0], 1)
+    (only,) = effects.contrasts(base, others)
+    assert (only.verdict, only.need) == ("cannot tell yet", "at least 2 seeds")
+    assert effects.contrasts(base, [{7: others[0][0]}, {}]) == [None, None]
+
+
+def test_seeds_of_other_cells_help_a_cell_that_lost_one():
+    base, others = cells(np.random.default_rng(3), [-0.5, 0.0, 0.0], 3, items=200)
+    alone = {0: others[0][0]}
+    (found, *_) = effects.contrasts(base, [alone, *others[1:]])
+    assert found.verdict == "better"
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_never_lowers_a_p_and_keeps_their_order(ps):
+    adjusted = effects.holm(ps)
+    assert all(a >= p for a, p in zip(adjusted, ps, strict=True))
+    assert all(adjusted[i] <= adjusted[j] for i in range(len(ps)) for j in range(len(ps)) if ps[i] < ps[j])
+    assert min(adjusted) == pytest.approx(min(1.0, len(ps) * min(ps)))
+
+
+def test_stability_by_the_articles_rule():
+    assert effects.stability([1.0, 1.001, 0.999, 1.0, 1.001])["verdict"] == "stable"
+    assert effects.stability([1.0, 1.4, 0.7, 1.2, 0.8])["verdict"] == "not stable"
+    assert effects.stability([1.0, 1.01])["verdict"] == "cannot tell yet"  # two seeds know little of a spread
+    assert effects.stability([1.0])["sd"] is None
+    assert effects._expected_range(2) == pytest.approx(1.128, abs=1e-3)
+    assert effects._expected_range(5) == pytest.approx(2.326, abs=1e-3)
