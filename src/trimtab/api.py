@@ -5,23 +5,18 @@ Heavy rooms are imported inside the verbs, so that the quick ones never load tor
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import shlex
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.errors import SpecError, StoreError, TrimtabError
+from trimtab.errors import SpecError, StoreError
 from trimtab.folder import opened
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Status
-from trimtab.spec.yaml_file import check, dump, load_budget, load_recipe, split_overrides
+from trimtab.spec.yaml_file import check, load_budget, split_overrides
 
 if TYPE_CHECKING:
-    from trimtab.store import RunRow, Store
+    from trimtab.store import RunRow
 
 DEFAULT_OUT = Path("trimtab-out")
 
@@ -54,38 +49,11 @@ def tune(
     watcher: Any = None,
 ) -> dict[str, Any]:
     """The main job. Gives the recommendation with "report" (a path) added; started again, it continues or looks it up."""
-    own = own_settings(model, data, own or {})
-    limits = load_budget(budget)
-    watcher = watcher or Quiet()
-    with opened(out) as store:
-        from trimtab.run import machine, material
-        from trimtab.tune.coach import Coach
-        from trimtab.tune.worker import Worker
+    from trimtab import tuning
 
-        what = material.gather(model, data, watcher.note)
-        asked = {
-            "model": model,
-            "data": data,
-            "fingerprint": what.fingerprint,
-            "budget": limits.model_dump(mode="json"),
-            "seconds": seconds,
-            "own": own,
-            "mode": mode,
-        }
-        study = "tune-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
-        known = {s.id: s.asked for s in store.studies()}
-        found = machine.look((known.get(study) or {}).get("machine", {}).get("threads"))
-        base = {"method": own.get("method", "lora"), "bf16": own.get("bf16")}
-        worker = Worker(store, what, found, watcher, limits, study, mode, **base)  # type: ignore[arg-type]
-        _need_space(Path(out), worker.architecture["parameters"])
-        command = _command(model, data, budget, seconds, out, own, mode)
-        store.open_study(
-            study, {**asked, "machine": found.as_dict(), "versions": machine.versions(), "command": command}
-        )
-        _know_the_data(store, study, model, what.dataset.examples["train"], worker.watcher.note)
-        coach = Coach(worker, store, study, seconds, own, worker.watcher.note)
-        result = coach.run()
-        return {**result, "study": study, "report": str(_hand_over(store, study, result))}
+    return tuning.tune(
+        model, data, budget, seconds, out, own_settings(model, data, own or {}), mode, watcher or Quiet()
+    )
 
 
 def train(
@@ -105,31 +73,9 @@ def train(
 
     A run that something else had stopped (a limit, a race, another budget) goes on; broken numbers do not.
     """
-    spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
-    written = spec if isinstance(recipe, Recipe) else load_recipe(recipe)
-    moved = (written.model, written.data) != (spec.model, spec.data)
-    spec = spec.but(fingerprint=None) if moved else spec
-    limits = load_budget(budget) if budget else None
-    with opened(out) as store:
-        from trimtab.data.prepare import table_lines
-        from trimtab.run import machine, material
-        from trimtab.run.guards import Limits
-        from trimtab.tune.worker import Worker
+    from trimtab import tuning
 
-        watcher = watcher or Quiet()
-        what = material.gather(spec.model, spec.data, watcher.note)
-        if moved:
-            _say_how_different(store, written, what.dataset.examples["train"], watcher.note)
-        spec = what.named_in(spec)
-        stop_at = Limits(max_tokens, max_seconds)
-        worker = Worker(store, what, machine.look(), watcher, limits, None, mode, stop_at, listen_every=voices)  # type: ignore[arg-type]
-        for line in table_lines(worker.describe_data(spec.max_length)):
-            worker.watcher.note(line)
-        (found,) = worker.train([spec], reopen=True)
-        row = store.run(spec.run_id)
-        if found.breach and row.status == Status.COMPLETE:  # trained to its end before, without this budget
-            watcher.note(f"{row.id} is outside the budget {limits.name if limits else ''}: {found.breach}")
-        return row
+    return tuning.train(recipe, overrides, out, budget, max_seconds, max_tokens, mode, voices, watcher or Quiet())
 
 
 def card(
@@ -239,6 +185,13 @@ def study_result(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dic
     return studying.show(study, out)
 
 
+def attribute(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
+    """Which setting of a study moved which number: shares with intervals, couplings and the seed, signed effects."""
+    from trimtab import studying
+
+    return studying.attribute(study, out)
+
+
 def runs(out: str | Path = DEFAULT_OUT) -> list[RunRow]:
     with opened(out, create=False) as store:
         return store.runs()
@@ -302,69 +255,16 @@ def report(study: str | None, out: str | Path = DEFAULT_OUT) -> tuple[Path, dict
     from trimtab.report.page import write_report
 
     with opened(out, create=False) as store:
-        every = store.studies()
+        every = [s for s in store.studies() if "kind" not in s.asked or (study and s.id.startswith(study))]
         if not every:
-            raise StoreError(f"{out} holds runs but no study; make one with: trimtab tune MODEL DATA")
+            raise StoreError(f"{out} holds runs but no study of trimtab tune; make one with: trimtab tune MODEL DATA")
         hits = [s.id for s in every if study is None or s.id == study or s.id.startswith(study)]
         name = store.study(hits[-1] if hits else str(study)).id
+        if "kind" in store.study(name).asked:
+            raise StoreError(
+                f"{name} is a designed study, which has no page yet; see it with: trimtab study show {name}"
+            )
         return write_report(store, name, Path(out) / name), study_report(store, name)
-
-
-def _know_the_data(store: Store, study: str, model: str, examples: Sequence[Any], say: Callable[[str], None]) -> None:
-    """Keeps with a study what kind of data it is made on, and says what earlier studies of the model are worth here; once."""
-    from trimtab.advice import earlier
-    from trimtab.data.fingerprint import fingerprint
-
-    if store.study(study).facts.get("data_fingerprint"):
-        return
-    kind = fingerprint(examples)
-    found = [row["sentence"] for row in earlier.alike(store, model, kind, but=study)[:3]]
-    store.update_study(study, facts={"data_fingerprint": kind, "earlier": found})
-    for sentence in found:
-        say(f"Earlier study: {sentence}")
-
-
-def _say_how_different(store: Store, written: Recipe, examples: Sequence[Any], say: Callable[[str], None]) -> None:
-    """A recipe that is used on other data than it was made for: known from a study, or read again where they still lie."""
-    from trimtab.advice import earlier
-    from trimtab.advice.verbs import fingerprint_of
-    from trimtab.data.fingerprint import difference, fingerprint
-
-    known = earlier.behind(store, written.fingerprint) if written.fingerprint else None
-    try:
-        known = known or fingerprint_of(written.data, lambda _: None)
-    except TrimtabError:
-        say("This recipe was made for other material, which is not known here; its settings are a guess")
-        return
-    d = difference(known, fingerprint(examples))
-    say(
-        f"This recipe was made for other data ({earlier.WORDS[d['level']]}, told apart with AUC {d['auc']:.2f}): {d['trust']}"
-    )
-
-
-def _need_space(out: Path, parameters: int) -> None:
-    """Adapters of about ten runs (best and last) and the state of three: some 2 % of the weights each, at 4 bytes."""
-    from trimtab.data.assets import need_space
-
-    need_space(out, 100 + parameters * 0.04 * 4 * (10 * 2 + 3 * 3) / 1e6, "this study")
-
-
-def _hand_over(store: Store, study: str, result: Mapping[str, Any]) -> Path:
-    """recipe.yaml, adapter/ and the report in the study's folder."""
-    from trimtab.report.page import write_report
-
-    folder = store.folder / study
-    folder.mkdir(parents=True, exist_ok=True)
-    plan = {row["setting"]: row["reason"] for row in store.study(study).facts.get("plan", [])}
-    (folder / "recipe.yaml").write_text(dump(Recipe.model_validate(result["recipe"]), plan), encoding="utf-8")
-    weights = store.folder / "runs" / result["run"] / "best"
-    target = folder / ("adapter" if (weights / "adapter_config.json").exists() else "model")
-    if weights.exists() and not target.exists():
-        scratch = folder / ".copy"
-        shutil.rmtree(scratch, ignore_errors=True)
-        shutil.copytree(weights, scratch)
-        scratch.rename(target)  # a copy that was cut short never looks whole
-    return write_report(store, study, folder)
 
 
 def own_settings(model: str, data: str, own: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
@@ -375,24 +275,6 @@ def own_settings(model: str, data: str, own: Mapping[str, Any] | Sequence[str]) 
     values = {k: v for k, v in values.items() if k not in named}
     checked = check(Recipe, {"model": model, "data": data, **values}, "your settings", problems)
     return {k: getattr(checked, k) for k in values}
-
-
-def _command(
-    model: str,
-    data: str,
-    budget: str | Path | None,
-    seconds: float | None,
-    out: str | Path,
-    own: Mapping[str, Any],
-    mode: str,
-) -> str:
-    """What to type to get this study; quoted for a shell."""
-    parts = ["trimtab", "tune", model, data]
-    parts += ["--budget", str(budget)] if budget else []
-    parts += ["--time", duration_text(seconds)] if seconds else []
-    parts += ["--out", str(out)] if Path(out) != DEFAULT_OUT else []
-    parts += ["--certify"] if mode == "certify" else []
-    return shlex.join(parts + [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in own.items()])
 
 
 def duration(text: str, option: str = "--time") -> float:
@@ -406,7 +288,3 @@ def duration(text: str, option: str = "--time") -> float:
     if not (seconds > 0 and math.isfinite(seconds)):
         raise SpecError(option, [f'got "{text}"; give a duration such as 90s, 30m or 1.5h'])
     return seconds
-
-
-def duration_text(seconds: float) -> str:
-    return f"{seconds / 60:g}m" if seconds % 60 == 0 else f"{seconds:g}s"

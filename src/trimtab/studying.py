@@ -14,6 +14,7 @@ from trimtab.folder import opened
 from trimtab.plan import design as designs
 from trimtab.plan.design import Design
 from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Status
 from trimtab.spec.yaml_file import load_budget, load_recipe
 
 if TYPE_CHECKING:
@@ -94,6 +95,48 @@ def show(study: str | None, out: str | Path) -> dict[str, Any]:
                 f"{found.id} is not finished: {len(done)} of {len(found.asked['cells']) * len(found.asked['seeds'])} runs; go on with: {found.asked['command']}"
             )
         return {**result, "study": found.id}
+
+
+def attribute(study: str | None, out: str | Path) -> dict[str, Any]:
+    """Settings × numbers of a study's complete runs: {"settings", "rows": [{"number", "shares", "sentence"}]}."""
+    from dataclasses import asdict
+
+    from trimtab.analysis import attribution
+
+    with opened(out, create=False) as store:
+        found = _pick([s for s in store.studies() if "kind" in s.asked], study)
+        runs = [r for r in store.runs(found.id) if r.status == Status.COMPLETE and store.evaluations(r.id)]
+        if len(runs) < 4:
+            raise StoreError(
+                f"{found.id} has {len(runs)} complete runs; at least 4, of two settings or more, are needed to attribute anything"
+            )
+        ways = _varied([r.recipe for r in runs])
+        numbers = [_numbers(store.evaluations(r.id)) for r in runs]
+    rows = []
+    for key in numbers[0]:
+        if all(key in n for n in numbers):
+            made = attribution.attribute(ways, [n[key] for n in numbers])
+            rows.append({"number": key, **asdict(made), "sentence": attribution.sentence(made, key)})
+    return {"study": found.id, "settings": list(ways[0]), "rows": rows}
+
+
+def _varied(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
+    """Of each recipe what differs among them; micro-batch and accumulation as the effective batch."""
+    parts = ("per_device_train_batch_size", "gradient_accumulation_steps", "seed")
+    whole = [
+        {k: v for k, v in r.model_dump().items() if k not in parts} | {designs.EFFECTIVE: r.effective_batch}
+        for r in recipes
+    ]
+    return [{k: w[k] for k in whole[0] if len({str(x[k]) for x in whole}) > 1} for w in whole]
+
+
+def _numbers(evaluations: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """What every run leaves behind: its best evaluation, and the pulse there."""
+    best = min(evaluations, key=lambda e: e["loss"])
+    pulse = {k: sum(v) / len(v) for k, v in best["pulse"].items() if v}
+    sure, right = pulse.get("sure"), pulse.get("right")
+    surer = {"sure minus right": sure - right} if sure is not None and right is not None else {}
+    return {"validation loss": best["loss"], **pulse, **surer}
 
 
 def _pick(every: Sequence[StudyRow], name: str | None) -> StudyRow:

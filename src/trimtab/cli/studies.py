@@ -42,3 +42,33 @@ def _cells(r: Mapping[str, Any]) -> tuple[str, ...]:
         visible(r["cell"]), loss, seeds, span, f"{r['kl']:.3f}" if r["kl"] is not None else "",
         verdict + (f" [dim]{a['need']}[/]" if a and a["need"] else "") + (f" [red]{visible(stopped)}[/]" if stopped else ""),
     )  # fmt: skip
+
+
+def attributed(found: Mapping[str, Any]) -> None:
+    """A heat map of shares in text: numbers by settings, couplings and the seed."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{found['study']}[/]: share of each number's variance over the ranges that were tried\n")
+    names = list(dict.fromkeys(" × ".join(s["names"]) for row in found["rows"] for s in row["shares"]))
+    shown = [n for n in names if n == "seed" or " × " not in n or any(_share(r, n) >= 0.05 for r in found["rows"])]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for name in shown:
+        table.add_column(name, justify="right")
+    for row in (r for r in found["rows"] if r["shares"]):
+        table.add_row(row["number"], *(_heat(_share(row, n)) for n in shown))
+    if shown:
+        console.print(table)
+    for row in found["rows"]:
+        console.print(row["sentence"], soft_wrap=True, markup=False)
+    for text in dict.fromkeys(t for row in found["rows"] for t in row["aliased"]):
+        console.print(f"! {text}", style="yellow", soft_wrap=True, markup=False)
+
+
+def _share(row: Mapping[str, Any], name: str) -> float:
+    return next((s["value"] for s in row["shares"] if " × ".join(s["names"]) == name), 0.0)
+
+
+def _heat(share: float) -> str:
+    style = "bold" if share >= 0.3 else "dim" if share < 0.05 else ""
+    text = f"{share:.0%} {'█' * round(share * 5)}"
+    return f"[{style}]{text}[/]" if style else text

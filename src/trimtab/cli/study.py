@@ -100,6 +100,22 @@ def show(
     _print(api.study_result(study, out), as_json)
 
 
+def attribute(
+    study: Annotated[str | None, typer.Argument(help="A study's id, or its beginning; the newest when left out.")] = None,
+    out: Out = HERE, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Which setting of a study moved which number, and how much was seed noise."""
+    from trimtab import api
+
+    found = api.attribute(study, out)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    from trimtab.cli.studies import attributed
+
+    attributed(found)
+
+
 def _carry_out(
     kind: str,
     recipe: str,

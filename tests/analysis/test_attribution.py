@@ -1,0 +1,77 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from trimtab.analysis.attribution import attribute, coded, sentence
+
+NAMES = ("learning_rate", "r", "weight_decay", "num_train_epochs")
+LEVELS = {"learning_rate": (1e-4, 1e-3), "r": (4, 16), "weight_decay": (0.0, 0.1), "num_train_epochs": (1.0, 3.0)}
+WAYS = [dict(zip(NAMES, v, strict=True)) for v in itertools.product(*LEVELS.values())]
+
+
+def study(rng, effects, pair=0.0, sd=0.5, repeats=1):
+    ways = WAYS * repeats
+    _, x = coded(ways)
+    return ways, x @ np.array(effects) + pair * x[:, 0] * x[:, 1] + rng.normal(0, sd, len(ways))
+
+
+def test_in_pure_noise_the_seed_wins():
+    rng, wins = np.random.default_rng(0), 0
+    for _ in range(200):
+        shares = attribute(*study(rng, [0, 0, 0, 0], repeats=2)).shares
+        wins += max(shares, key=lambda s: s.value).names == ("seed",)
+    assert wins / 200 >= 0.95
+
+
+@pytest.mark.parametrize(("sd", "repeats"), [(0.5, 2), (1.0, 3)])
+def test_intervals_cover_a_known_truth(sd, repeats):
+    rng, effects, pair = np.random.default_rng(1), [0.8, 0.5, 0.2, 0.0], 0.3
+    signal = np.array([*(e**2 for e in effects), pair**2])
+    truth = dict(
+        zip(
+            [("learning_rate",), ("r",), ("weight_decay",), ("num_train_epochs",), ("learning_rate", "r")],
+            signal / (signal.sum() + sd**2),
+            strict=True,
+        )
+    )
+    covered = []
+    for _ in range(200):
+        found = {s.names: s for s in attribute(*study(rng, effects, pair, sd, repeats)).shares}
+        covered += [found[k].low <= t <= found[k].high for k, t in truth.items() if t > 0.01]
+    assert np.mean(covered) >= 0.87  # nominal 90 %
+
+
+def test_effects_are_signed_and_over_the_whole_range():
+    found = attribute(*study(np.random.default_rng(2), [0.8, -0.5, 0, 0], sd=0.05))
+    by = {s.names: s for s in found.shares}
+    assert by["learning_rate",].effect[0] == pytest.approx(1.6, abs=0.1)
+    assert by["r",].effect[0] == pytest.approx(-1.0, abs=0.1)
+    assert "learning_rate" in sentence(found, "loss")
+
+
+def test_a_coupling_is_shown_as_one():
+    found = attribute(*study(np.random.default_rng(3), [0, 0, 0, 0], pair=1.0, sd=0.1))
+    assert max(found.shares, key=lambda s: s.value).names == ("learning_rate", "r")
+    assert "the coupling of learning_rate and r" in sentence(found, "kl")
+
+
+def test_what_always_moved_together_is_said_and_not_attributed():
+    ways = [{"learning_rate": v, "batch": int(v * 1e5), "r": r} for v in (1e-4, 2e-4, 4e-4) for r in (4, 8, 16)]
+    found = attribute(ways, list(range(9)))
+    assert found.shares == ()
+    assert "learning_rate and batch always moved together" in found.aliased[0]
+    assert "cannot be told apart" in sentence(found, "loss")
+
+
+def test_too_few_runs_constant_numbers_and_settings_without_an_order():
+    assert (
+        "too few" in attribute(WAYS[:4], [1.0, 2.0, 3.0, 4.0]).why or attribute(WAYS[:4], [1.0, 2.0, 3.0, 4.0]).aliased
+    )
+    same = attribute(WAYS, [1.0] * 16)
+    assert same.shares[-1].value == 1.0
+    kinds = [{"lr_scheduler_type": k, "r": r} for k in ("cosine", "linear") for r in (4, 8) for _ in range(3)]
+    found = attribute(
+        kinds, [0.0 if w["lr_scheduler_type"] == "cosine" else 1.0 + 0.01 * i for i, w in enumerate(kinds)]
+    )
+    assert found.shares[0].value > 0.9
