@@ -2,6 +2,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trimtab.analysis import stats
 
@@ -61,3 +63,27 @@ def test_the_interval_of_a_gain_covers_it_for_rare_and_common_gains():
             (i := stats.paired_shares((rng.random(60) < p) * 1.0, np.zeros(60))).low <= p <= i.high for _ in range(400)
         ]
         assert np.mean(hits) >= 0.93
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60))
+def test_paired_shares_of_right_and_wrong_hold_their_value_and_mirror(gained, lost, same):
+    n = gained + lost + same
+    if n < 2:
+        return
+    after, before = [1.0] * gained + [0.0] * lost + [1.0] * same, [0.0] * gained + [1.0] * lost + [1.0] * same
+    found, mirrored = stats.paired_shares(after, before), stats.paired_shares(before, after)
+    assert -1 <= found.low <= found.below <= found.value + 1e-9
+    assert found.value - 1e-9 <= found.above <= found.high <= 1
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low), abs=1e-6)
+    if gained == lost == 0:
+        assert found.above == pytest.approx(1.645**2 / (n + 1.645**2), abs=1e-3)  # about the rule of three
+
+
+@pytest.mark.parametrize(("n", "lost", "gained"), [(100, 0.1, 0.0), (150, 0.01, 0.02), (60, 0.15, 0.15)])
+def test_paired_shares_cover(n, lost, gained):
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        u = rng.random(n)
+        found = stats.paired_shares(list((u > 1 - gained).astype(float)), list((u < lost).astype(float)))
+        covered += found.low <= gained - lost <= found.high
+    assert 0.92 <= covered / 400 <= 0.98

@@ -85,16 +85,38 @@ def paired(after: Sequence[float], before: Sequence[float]) -> Interval | None:
 
 
 def paired_shares(after: Sequence[float], before: Sequence[float]) -> Interval | None:
-    """The same for items between 0 and 1: items that all agree are no proof that the next one does."""
+    """The same for items between 0 and 1. Items that are right or wrong: Tango's score interval (1998), which needs no two that
+    differ: items that all agree are no proof that the next one does. Others: Student's t with a pseudo-item at each end."""
     x = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     if x.size < 2:
         return mean(list(x))
+    if set(np.unique(x)) <= {-1.0, 0.0, 1.0}:
+        gained, lost, n = int((x > 0).sum()), int((x < 0).sum()), int(x.size)
+        bounds = [_tango(gained, lost, n, side * float(stats.norm.ppf(q))) for q in (0.975, 0.95) for side in (1, -1)]
+        return Interval(float(x.mean()), bounds[0], bounds[1], bounds[2], bounds[3], n)
     error, centre = math.sqrt(_share_variance(x) / x.size), float(x.mean())
     return _within(_student(centre, error, x.size - 1, int(x.size)))
 
 
+def _tango(gained: int, lost: int, n: int, z: float) -> float:
+    """The difference of paired shares whose score is `z`: the lower bound for a positive one, the upper for a negative."""
+
+    def score(difference: float) -> float:
+        b = -gained - lost + (2 * n - gained + lost) * difference
+        c = -lost * difference * (1 - difference)
+        share = (math.sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
+        spread = n * (2 * share + difference * (1 - difference))
+        return (gained - lost - n * difference) / math.sqrt(max(spread, 1e-12))
+
+    low, high = -1.0, 1.0
+    for _ in range(60):  # the score falls with the difference
+        middle = (low + high) / 2
+        low, high = (middle, high) if score(middle) > z else (low, middle)
+    return (low + high) / 2
+
+
 def lowest(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Interval | None:
-    """The lowest of several changes of shares, (after, before) each: bounds of all at once (Bonferroni), their lowest."""
+    """The lowest of several changes of shares, (after, before) each of items that are right or wrong: bounds of all at once (Bonferroni), their lowest."""
     if not pairs:
         return None
     found = []
@@ -102,11 +124,11 @@ def lowest(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Interval
         x = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
         if x.size < 2:
             return None
-        quantiles = stats.t.ppf([1 - 0.025 / len(pairs), 1 - 0.05 / len(pairs)], x.size - 1)
-        wide, narrow = quantiles * math.sqrt(_share_variance(x) / x.size)
-        found.append([x.mean(), x.mean() - wide, x.mean() + wide, x.mean() - narrow, x.mean() + narrow])
+        gained, lost, n = int((x > 0).sum()), int((x < 0).sum()), int(x.size)
+        zs = [side * float(stats.norm.ppf(1 - q / len(pairs))) for q in (0.025, 0.05) for side in (1, -1)]
+        found.append([x.mean(), *(_tango(gained, lost, n, z) for z in zs)])
     value, low, high, below, above = (float(v) for v in np.min(found, axis=0))
-    return _within(Interval(value, low, high, below, above, min(len(after) for after, _ in pairs)))
+    return Interval(value, low, high, below, above, min(len(after) for after, _ in pairs))
 
 
 def _share_variance(differences: np.ndarray) -> float:
