@@ -249,22 +249,21 @@ def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> dict[str,
         return compare_runs(a, b, store.evaluations(a.id), store.evaluations(b.id))
 
 
-def report(study: str | None, out: str | Path = DEFAULT_OUT) -> tuple[Path, dict[str, Any]]:
-    """(page, data) of a study; the newest when none is named."""
+def report(study: str | None = None, out: str | Path = DEFAULT_OUT) -> tuple[Path, dict[str, Any]]:
+    """(page, data) of a study, of `trimtab tune` or designed; the newest when none is named."""
+    from trimtab import studying
     from trimtab.report.gather import study_report
     from trimtab.report.page import write_report
 
     with opened(out, create=False) as store:
-        every = [s for s in store.studies() if "kind" not in s.asked or (study and s.id.startswith(study))]
+        every = store.studies()
         if not every:
-            raise StoreError(f"{out} holds runs but no study of trimtab tune; make one with: trimtab tune MODEL DATA")
+            raise StoreError(f"{out} holds runs but no study; make one with: trimtab tune MODEL DATA")
         hits = [s.id for s in every if study is None or s.id == study or s.id.startswith(study)]
-        name = store.study(hits[-1] if hits else str(study)).id
-        if "kind" in store.study(name).asked:
-            raise StoreError(
-                f"{name} is a designed study, which has no page yet; see it with: trimtab study show {name}"
-            )
-        return write_report(store, name, Path(out) / name), study_report(store, name)
+        found = store.study(hits[-1] if hits else str(study))
+        if "kind" not in found.asked:
+            return write_report(store, found.id, Path(out) / found.id), study_report(store, found.id)
+    return studying.report(found.id, out)
 
 
 def own_settings(model: str, data: str, own: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from trimtab.spec.yaml_file import load_budget, load_recipe
 if TYPE_CHECKING:
     from trimtab.store import StudyRow
 
+LEAST = 4  # runs that anything can be attributed with
 KINDS = ("scan", "ablate", "batch", "factorial", "repeat")
 
 
@@ -94,7 +95,20 @@ def show(study: str | None, out: str | Path) -> dict[str, Any]:
             raise StoreError(
                 f"{found.id} is not finished: {len(done)} of {len(found.asked['cells']) * len(found.asked['seeds'])} runs; go on with: {found.asked['command']}"
             )
-        return {**result, "study": found.id}
+        return {**result, "study": found.id, "asked": found.asked}
+
+
+def report(study: str, out: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The page of a designed study and its data."""
+    from trimtab.report.study import write_study
+
+    found = show(study, out)
+    shares = (
+        attribute(study, out)
+        if len(found["cells"]) > 1 and len(found["cells"]) * len(found["seeds"]) >= LEAST
+        else None
+    )
+    return write_study(found, shares, Path(out) / study), {**found, "attribution": shares and shares["rows"]}
 
 
 def attribute(study: str | None, out: str | Path) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Designed studies as typed, on the tiny model: real runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from trimtab.cli.main import app
-from trimtab.errors import SpecError, StoreError
+from trimtab.errors import SpecError
 
 RECIPE = "model: bundled:tiny\ndata: bundled:home-commands\nr: 4\nmax_length: 96\nmax_steps: 12\nlearning_rate: 1e-3\nper_device_train_batch_size: 4\nweight_decay: 0.1\n"
 
@@ -38,8 +39,11 @@ def test_a_scan_is_carried_out_looked_up_and_attributed(base):
     loss = next(r for r in json.loads(shown)["rows"] if r["number"] == "validation loss")
     assert loss["shares"][0]["names"] == ["learning_rate"]
     assert loss["shares"][0]["value"] > 0.5
-    *_, error = trimtab("report", "--out", base / "o")
-    assert isinstance(error, StoreError)
+    code, page, error = trimtab("report", "--out", base / "o")
+    assert code == 0, error
+    html = Path(page.strip()).read_text(encoding="utf-8")
+    for picture in ("Cells against the baseline", "Share of each number by setting"):
+        assert f'aria-label="{picture}"' in html
 
 
 def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeypatch):
