@@ -178,6 +178,26 @@ def study(
     return studying.study(kind, recipe, vary, seeds, scale_lr, budget, yes, out, watcher or Quiet())
 
 
+def search(
+    recipe: str | Path | Recipe,
+    *,
+    space: str | Path | None = None,
+    sampler: str = "tpe",
+    trials: int = 20,
+    seconds: float | None = None,
+    budget: str | Path | None = None,
+    out: str | Path = DEFAULT_OUT,
+    watcher: Any = None,
+) -> dict[str, Any]:
+    """A search over a space (a YAML file, or the plan's ranges) by "tpe", "gp", "cmaes", "nsga2", "random" or "grid".
+
+    Gives {"trials", "best", "front", "sentence", …}. Goes on where it stopped; more `trials` continue it.
+    """
+    from trimtab import studying
+
+    return studying.search(recipe, space, sampler, trials, seconds, budget, out, watcher or Quiet())
+
+
 def study_result(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
     """What a designed study found; the newest where none is named."""
     from trimtab import studying

@@ -78,6 +78,54 @@ def study(
         return {**Inquiry(worker, store, name, made, bf16, watcher.note).run(), "study": name}
 
 
+def search(
+    recipe: str | Path | Recipe, space: str | Path | None, sampler: str, trials: int, seconds: float | None, budget: str | Path | None,
+    out: str | Path, watcher: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """A search by one of Optuna's samplers, or its continuation; without a space file over the plan's ranges."""
+    from trimtab.plan.space import of_plan, read_space
+    from trimtab.tune.search import SAMPLERS, Search
+
+    problems = [] if sampler in SAMPLERS else [f'--sampler: got "{sampler}"; allowed are {", ".join(SAMPLERS)}']
+    problems += [] if trials >= 1 else [f"--trials: got {trials}; at least 1"]
+    if problems:
+        raise SpecError("trimtab study search", problems)
+    base, limits = recipe if isinstance(recipe, Recipe) else load_recipe(recipe), load_budget(budget)
+    given = read_space(space, base) if space else None
+    with opened(out) as store:
+        from trimtab.plan.plan import make_plan
+        from trimtab.run import machine, material
+        from trimtab.tune.worker import Worker
+
+        what, here = material.gather(base.model, base.data, watcher.note), machine.look()
+        base = what.named_in(base)
+        worker = Worker(store, what, here, watcher, limits, None, method=base.method, bf16=base.bf16)
+        if given is None:
+            given = of_plan(
+                make_plan(worker.facts(), {"trainer": "trimtab", "method": base.method}, worker.ask()).settings,
+                base,
+            )
+        asked = {
+            "kind": "search", "model": base.model, "data": base.data, "fingerprint": what.fingerprint, "base": base.model_dump(mode="json"),
+            "space": [vars(d) | {"values": list(d.values)} for d in given], "sampler": sampler, "budget": limits.model_dump(mode="json"),
+        }  # fmt: skip
+        name = "search-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+        worker.study = name
+        command = shlex.join(
+            [
+                "trimtab",
+                "study",
+                "search",
+                "RECIPE.yaml" if isinstance(recipe, Recipe) else str(recipe),
+                "--sampler",
+                sampler,
+            ]
+        )
+        store.open_study(name, {**asked, "machine": here.as_dict(), "versions": machine.versions(), "command": command})
+        made = Search(worker, store, name, base, given, sampler, trials, seconds, limits, watcher.note)  # type: ignore[arg-type]
+        return {**made.run(), "study": name}
+
+
 def _named(made: Design, what: Any) -> Design:
     from dataclasses import replace
 
@@ -92,8 +140,9 @@ def show(study: str | None, out: str | Path) -> dict[str, Any]:
         result = found.facts.get("result")
         if result is None:
             done = [r for r in store.runs(found.id) if r.status.is_finished()]
+            whole = f" of {len(found.asked['cells']) * len(found.asked['seeds'])}" if "cells" in found.asked else ""
             raise StoreError(
-                f"{found.id} is not finished: {len(done)} of {len(found.asked['cells']) * len(found.asked['seeds'])} runs; go on with: {found.asked['command']}"
+                f"{found.id} is not finished: {len(done)}{whole} runs; go on with: {found.asked['command']}"
             )
         return {**result, "study": found.id, "asked": found.asked}
 
@@ -103,6 +152,8 @@ def report(study: str, out: str | Path) -> tuple[Path, dict[str, Any]]:
     from trimtab.report.study import write_study
 
     found = show(study, out)
+    if found["kind"] == "search":
+        raise StoreError(f"{study} is a search, which has no page yet; see it with: trimtab study show {study}")
     shares = (
         attribute(study, out)
         if len(found["cells"]) > 1 and len(found["cells"]) * len(found["seeds"]) >= LEAST

@@ -19,7 +19,7 @@ def study(rng, effects, pair=0.0, sd=0.5, repeats=1):
 def test_in_pure_noise_the_seed_wins():
     rng, wins = np.random.default_rng(0), 0
     for _ in range(200):
-        shares = attribute(*study(rng, [0, 0, 0, 0], repeats=2)).shares
+        shares = attribute(*study(rng, [0, 0, 0, 0])).shares
         wins += max(shares, key=lambda s: s.value).names == ("seed",)
     assert wins / 200 >= 0.95
 
@@ -51,9 +51,12 @@ def test_effects_are_signed_and_over_the_whole_range():
 
 
 def test_a_coupling_is_shown_as_one():
-    found = attribute(*study(np.random.default_rng(3), [0, 0, 0, 0], pair=1.0, sd=0.1))
+    found = attribute(*study(np.random.default_rng(3), [0, 0, 0, 0], pair=1.0, sd=0.1, repeats=2))
     assert max(found.shares, key=lambda s: s.value).names == ("learning_rate", "r")
     assert "the coupling of learning_rate and r" in sentence(found, "kl")
+    few = attribute(*study(np.random.default_rng(3), [3, 0, 0, 0], pair=1.0, sd=0.1))
+    assert all(len(s.names) == 1 for s in few.shares)
+    assert "couplings in it" in sentence(few, "kl")
 
 
 def test_what_always_moved_together_is_said_and_not_attributed():

@@ -82,3 +82,82 @@ def test_bad_input_is_one_sentence(base, args, said):
     *_, error = trimtab("study", kind, base / "base.yaml", *rest, "--out", base / "o")
     assert isinstance(error, SpecError)
     assert said in str(error)
+
+
+def test_a_search_goes_on_for_more_trials_and_knows_its_budget(base):
+    (base / "space.yaml").write_text("learning_rate: {low: 1e-4, high: 3e-2, log: true}\nr: [2, 4]\n", encoding="utf-8")
+    (base / "none.yaml").write_text("limits: {kl_generic: {max: 0.000001}}", encoding="utf-8")
+    call = (
+        "study",
+        "search",
+        base / "base.yaml",
+        "--space",
+        base / "space.yaml",
+        "--sampler",
+        "tpe",
+        "--out",
+        base / "s",
+        "--json",
+    )
+    code, text, error = trimtab(*call, "--trials", 2)
+    assert code == 0, error
+    first = json.loads(text)
+    assert first["trials"][0]["params"] == {"learning_rate": 1e-3, "r": 4}  # the recipe as it is comes first
+    assert first["best"]["loss"] == min(t["loss"] for t in first["trials"])
+    _, text, _ = trimtab(*call, "--trials", 3)
+    again = json.loads(text)
+    assert again["trials"][:2] == first["trials"]
+    assert len(again["trials"]) == 3
+    _, text, _ = trimtab(*call, "--trials", 2, "--budget", base / "none.yaml")
+    outside = json.loads(text)
+    assert outside["best"] is None
+    assert "none was trained to its end inside the budget" in outside["sentence"]
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes", "nsga2", "random", "grid"])
+def test_every_sampler_proposes_recipes(base, sampler):
+    (base / "space.yaml").write_text("learning_rate: {low: 1e-4, high: 3e-2, log: true}\nr: [2, 4]\n", encoding="utf-8")
+    code, text, error = trimtab(
+        "study",
+        "search",
+        base / "base.yaml",
+        "--space",
+        base / "space.yaml",
+        "--sampler",
+        sampler,
+        "--trials",
+        2,
+        "--out",
+        base / "s",
+        "--json",
+    )
+    assert code == 0, error
+    assert len(json.loads(text)["trials"]) == 2
+
+
+def test_a_search_that_was_killed_trains_what_was_asked_for(base, monkeypatch):
+    from trimtab.tune.search import Search
+
+    (base / "space.yaml").write_text("learning_rate: {low: 1e-4, high: 3e-2, log: true}\nr: [2, 4]\n", encoding="utf-8")
+    call = (
+        "study",
+        "search",
+        base / "base.yaml",
+        "--space",
+        base / "space.yaml",
+        "--trials",
+        3,
+        "--out",
+        base / "k",
+        "--json",
+    )
+    tell = Search._tell
+    monkeypatch.setattr(Search, "_tell", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    trimtab(*call)
+    monkeypatch.setattr(Search, "_tell", tell)
+    code, text, error = trimtab(*call)
+    assert code == 0, error
+    runs = [t["run"] for t in json.loads(text)["trials"]]
+    assert len(runs) == len(set(runs)) == 3
+    code, listed, _ = trimtab("runs", "--out", base / "k", "--json")
+    assert len(json.loads(listed)) == 3  # nothing was asked for twice

@@ -14,6 +14,8 @@ _STYLE = {"better": "green", "worse": "red", "cannot tell yet": "yellow"}
 
 
 def result(found: Mapping[str, Any]) -> None:
+    if found["kind"] == "search":
+        return searched(found)
     console = Console(highlight=False)
     console.print(f"[bold]{found['study']}[/]: {found['question']}\n")
     table = Table(box=None, pad_edge=False)
@@ -26,6 +28,31 @@ def result(found: Mapping[str, Any]) -> None:
         console.print(f"! {text}", style="yellow", soft_wrap=True)
     for r in found["refused"]:
         console.print(f"! not run: {r['cell']} {r['why']}", style="yellow", soft_wrap=True, markup=False)
+    console.print(f"\n{found['sentence']}", soft_wrap=True, markup=False)
+
+
+def searched(found: Mapping[str, Any], most: int = 12) -> None:
+    """The best trials first; ✓ the best inside the budget, ◆ on the front of loss against drift."""
+    console = Console(highlight=False)
+    rows = sorted(found["trials"], key=lambda r: (r["loss"] is None, r["loss"] or 0.0))
+    console.print(f"[bold]{found['study']}[/]: {found['question']} ({found['sampler']})\n")
+    table = Table(box=None, pad_edge=False)
+    for name in ("", *(rows[0]["params"] if rows else ()), "validation loss", "drift", "end"):
+        table.add_column(name, justify="right" if name else "left")
+    for r in rows[:most]:
+        sign = "✓" if found["best"] and r["run"] == found["best"]["run"] else "◆" if r["run"] in found["front"] else ""
+        values = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in r["params"].values())
+        end = "outside the budget" if not r["inside"] else str(r["status"])
+        table.add_row(
+            sign,
+            *values,
+            f"{r['loss']:.3f}" if r["loss"] is not None else "–",
+            f"{r['kl']:.3f}" if r["kl"] is not None else "",
+            end,
+        )
+    console.print(table)
+    if len(rows) > most:
+        console.print(f"… and {len(rows) - most} more", style="dim")
     console.print(f"\n{found['sentence']}", soft_wrap=True, markup=False)
 
 

@@ -90,6 +90,27 @@ def repeat(
 
 
 @study_app.command()
+def search(
+    recipe: Base,
+    space: Annotated[Path | None, typer.Option(help="YAML: setting: [values] or {low, high, log}; the plan's ranges when left out.")] = None,
+    sampler: Annotated[str, typer.Option(help="tpe, gp, cmaes, nsga2 (loss and drift), random or grid.")] = "tpe",
+    trials: Annotated[int, typer.Option(help="At most this many; more of them continue a search.")] = 20,
+    time: Annotated[str | None, typer.Option(help="How long it may take, e.g. 30m.")] = None,
+    budget: BudgetOption = None, out: Out = HERE, as_json: Json = False,
+) -> None:  # fmt: skip
+    """A space searched by one of Optuna's samplers; losers are stopped early, what leaves the budget is no candidate."""
+    from trimtab import api
+    from trimtab.cli.live import Live
+
+    with Live(quiet=as_json) as live:
+        found = api.search(
+            recipe, space=space, sampler=sampler, trials=trials, seconds=api.duration(time, "--time") if time else None, budget=budget,
+            out=out, watcher=live,
+        )  # fmt: skip
+    _print(found, as_json)
+
+
+@study_app.command()
 def show(
     study: Annotated[str | None, typer.Argument(help="A study's id, or its beginning; the newest when left out.")] = None,
     out: Out = HERE, as_json: Json = False,

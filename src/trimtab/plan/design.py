@@ -61,7 +61,7 @@ class Design:
 
 def scan(base: Recipe, levels: Mapping[str, Sequence[Any]], seeds: int) -> Design:
     """One setting at a time over its values; several settings are scanned one after another from the same baseline."""
-    cells = [Cell({k: v}, _with(base, {k: v})) for k, values in levels.items() for v in values]
+    cells = [Cell({k: v}, with_settings(base, {k: v})) for k, values in levels.items() for v in values]
     names = " and ".join(levels)
     return Design("scan", f"Which {names} is best?", _distinct(base, cells), seeds_of(base, seeds), _held(base, cells))
 
@@ -93,7 +93,7 @@ def batch(base: Recipe, sizes: Sequence[int], scale: Scale, seeds: int) -> Desig
         factor = size / base.effective_batch
         rate = base.learning_rate * {"sqrt": math.sqrt(factor), "linear": factor, "none": 1.0}[scale]
         changes = {EFFECTIVE: size, **({} if scale == "none" else {"learning_rate": float(f"{rate:.2g}")})}
-        cells.append(Cell({EFFECTIVE: size}, _with(base, changes)))
+        cells.append(Cell({EFFECTIVE: size}, with_settings(base, changes)))
     moved = (
         "learning_rate is held"
         if scale == "none"
@@ -111,10 +111,10 @@ def batch(base: Recipe, sizes: Sequence[int], scale: Scale, seeds: int) -> Desig
 def factorial(base: Recipe, levels: Mapping[str, Sequence[Any]], seeds: int) -> Design:
     """Every combination of the values, and the middle of each where all settings have one: curvature shows there."""
     ways = [dict(zip(levels, values, strict=True)) for values in itertools.product(*levels.values())]
-    cells = [Cell(way, _with(base, way)) for way in ways]
+    cells = [Cell(way, with_settings(base, way)) for way in ways]
     middle = {k: _middle(v) for k, v in levels.items()}
     if all(m is not None for m in middle.values()):
-        cells.insert(0, Cell(middle, _with(base, middle)))
+        cells.insert(0, Cell(middle, with_settings(base, middle)))
     names = ", ".join(levels)
     return Design(
         "factorial", f"How much does each of {names} matter?", tuple(cells), seeds_of(base, seeds), _held(base, cells)
@@ -144,16 +144,17 @@ def read_levels(base: Recipe, given: Iterable[str], fewest: int = 1) -> dict[str
         if len(set(map(str, values))) < fewest:
             problems.append(f"{key}: got {_text(values)}; at least {fewest} different values are needed")
         for value in values:
-            problems += _wrong(base, {key: value})
+            problems += wrong(base, {key: value})
         found[key] = list(dict.fromkeys(values))
     if not found and not problems:
         problems = ["name what to vary, as in learning_rate=1e-4,3e-4"]
     if problems:
         raise SpecError("the study", list(dict.fromkeys(problems)))
-    return {k: [getattr(_with(base, {k: v}), k) for v in values] for k, values in found.items()}
+    return {k: [getattr(with_settings(base, {k: v}), k) for v in values] for k, values in found.items()}
 
 
-def _wrong(base: Recipe, way: Mapping[str, Any]) -> list[str]:
+def wrong(base: Recipe, way: Mapping[str, Any]) -> list[str]:
+    """What is wrong with these settings over the recipe, in sentences."""
     if EFFECTIVE in way:
         size = way[EFFECTIVE]
         return (
@@ -168,7 +169,7 @@ def _wrong(base: Recipe, way: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _with(base: Recipe, way: Mapping[str, Any]) -> Recipe:
+def with_settings(base: Recipe, way: Mapping[str, Any]) -> Recipe:
     """`effective_batch` becomes micro-batch and accumulation, at the memory of the baseline where possible."""
     rest = {k: v for k, v in way.items() if k != EFFECTIVE}
     if EFFECTIVE in way:

@@ -1,0 +1,240 @@
+"""Search of a space by Optuna's samplers: asks for recipes, has them trained as cohorts with a race, tells what they were.
+
+Optuna decides what to try and nothing else. Its own file in the study's folder keeps the trials (optuna-dashboard opens it); a search
+that was cut short trains the trials that were asked for and not told. No torch here but in its GP sampler.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from trimtab.analysis.forms import Raw
+from trimtab.analysis.numbers import CARD
+from trimtab.plan.design import with_settings
+from trimtab.plan.space import Dimension
+from trimtab.spec.budget import Budget
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Cause, Status
+from trimtab.store import Store
+from trimtab.tune.budgeting import in_words
+from trimtab.tune.choice import Outcome
+from trimtab.tune.lab import Lab
+from trimtab.tune.race import clearly_worse
+
+SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "random", "grid")
+Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "random", "grid"]
+COHORT = 4  # trials asked for at once
+
+
+class Search:
+    def __init__(
+        self, lab: Lab, store: Store, study: str, base: Recipe, space: Sequence[Dimension], sampler: Sampler, trials: int,
+        seconds: float | None, budget: Budget, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic,
+    ):  # fmt: skip
+        self.lab, self.store, self.study, self.base, self.space = lab, store, study, base, tuple(space)
+        self.sampler, self.trials, self.limit, self.budget, self.say, self.clock = (
+            sampler,
+            trials,
+            seconds,
+            budget,
+            say,
+            clock,
+        )
+        self._began, self._before = clock(), store.study(study).seconds
+        if sampler == "grid":
+            self.trials = min(trials, math.prod(len(_grid(d)) for d in space))
+        self.both = sampler == "nsga2"  # loss and drift, neither for the other
+
+    def run(self) -> dict[str, Any]:
+        """{"trials", "best", "front", "sentence"}, as stored with the study."""
+        study = self._opened()
+        while (left := self.trials - len(_told(study))) > 0 and self._time_left():
+            asked = self._open_trials(study) or [study.ask(self._distributions()) for _ in range(min(COHORT, left))]
+            recipes = [self._recipe(t.params) for t in asked]
+            outcomes = {o.recipe.run_id: o for o in self.lab.train(recipes, self._stop_rule(study), reopen=False)}
+            for trial, recipe in zip(asked, recipes, strict=True):
+                self._tell(study, trial, outcomes[recipe.run_id])
+            self.store.update_study(self.study, seconds=self._seconds())
+        result = self._result(study)
+        self.say(result["sentence"])
+        self.store.update_study(self.study, status=Status.COMPLETE, seconds=self._seconds(), facts={"result": result})
+        return result
+
+    def _seconds(self) -> float:
+        return self._before + self.clock() - self._began
+
+    def _time_left(self) -> bool:
+        """As long as one more generation is likely to fit, by the pace so far."""
+        if self.limit is None:
+            return True
+        done = len([r for r in self.store.runs(self.study) if r.status.is_finished()])
+        each = self._seconds() / done if done else 0.0
+        fits = self._seconds() + each * COHORT <= self.limit
+        if not fits:
+            self.say(f"{in_words(self.limit)} are used: no more trials")
+        return fits
+
+    # what Optuna is told
+
+    def _opened(self) -> Any:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        folder = Path(self.store.folder) / self.study
+        folder.mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(
+            storage=f"sqlite:///{folder / 'optuna.db'}", study_name=self.study, load_if_exists=True,
+            directions=["minimize"] * (2 if self.both else 1), sampler=self._sampler(optuna),
+        )  # fmt: skip
+        start = {d.name: getattr(self.base, d.name) for d in self.space}
+        if not study.trials and all(_inside(d, start[d.name]) for d in self.space):
+            study.enqueue_trial(start)  # the recipe as it is comes first
+        return study
+
+    def _sampler(self, optuna: Any) -> Any:
+        s, seed = optuna.samplers, self.base.seed
+        constraints: dict[str, Any] = {"constraints_func": lambda t: t.user_attrs.get("constraints", [0.0])}
+        return {
+            "tpe": lambda: s.TPESampler(
+                seed=seed, n_startup_trials=2 * len(self.space), multivariate=True, **constraints
+            ),
+            "gp": lambda: s.GPSampler(seed=seed, n_startup_trials=2 * len(self.space), **constraints),
+            "cmaes": lambda: s.CmaEsSampler(seed=seed),
+            "nsga2": lambda: s.NSGAIISampler(seed=seed, population_size=2 * COHORT, **constraints),
+            "random": lambda: s.RandomSampler(seed=seed),
+            "grid": lambda: s.GridSampler({d.name: _grid(d) for d in self.space}, seed=seed),
+        }[self.sampler]()
+
+    def _distributions(self) -> dict[str, Any]:
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        def of(d: Dimension) -> Any:
+            if d.values:
+                return CategoricalDistribution(d.values)
+            return (
+                IntDistribution(int(d.low), int(d.high), log=d.log)
+                if d.whole
+                else FloatDistribution(d.low, d.high, log=d.log)
+            )
+
+        return {d.name: of(d) for d in self.space}
+
+    def _open_trials(self, study: Any) -> list[Any]:
+        """Asked for by an earlier process and never told."""
+        return [t for t in study.trials if t.state.name == "RUNNING"]
+
+    def _tell(self, study: Any, trial: Any, outcome: Outcome) -> None:
+        number = trial.number
+        pulse = self.store.evaluations(outcome.recipe.run_id)
+        over = constraints_of(pulse[-1]["pulse"], self.budget) if pulse else [1.0]
+        storage_id = study.trials[number]._trial_id
+        for key, value in (("run", outcome.recipe.run_id), ("constraints", over), ("cause", outcome.cause)):
+            study._storage.set_trial_user_attr(storage_id, key, value)
+        values = [outcome.loss, outcome.kl or 0.0] if self.both else [outcome.loss]
+        if outcome.items:
+            study.tell(number, values)
+        else:
+            study.tell(number, state=_state("FAIL"))
+
+    def _recipe(self, params: Mapping[str, Any]) -> Recipe:
+        return with_settings(
+            self.base, {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in params.items()}
+        )
+
+    def _stop_rule(self, study: Any) -> Any:
+        """Against the best finished trial at the same share; with two objectives nobody is stopped for the loss alone."""
+        runs = [
+            t.user_attrs["run"] for t in _told(study) if t.user_attrs.get("cause") is None and "run" in t.user_attrs
+        ]
+        stored = {run: {e["share"]: e["items"] for e in self.store.evaluations(run)} for run in runs}
+        if self.both:
+            return None
+        return lambda share, running: clearly_worse(
+            share, running, {run: by[share] for run, by in stored.items() if share in by}
+        )
+
+    def _result(self, study: Any) -> dict[str, Any]:
+        rows = []
+        for t in _told(study):
+            if "run" not in t.user_attrs:
+                continue
+            run = self.store.run(t.user_attrs["run"])
+            best = min(self.store.evaluations(run.id), key=lambda e: e["loss"], default=None)
+            kl = (
+                best and sum(best["pulse"]["kl_generic"]) / len(best["pulse"]["kl_generic"])
+                if best and best["pulse"].get("kl_generic")
+                else None
+            )
+            inside = max(t.user_attrs["constraints"]) <= 0 and run.result.get("cause") != Cause.BUDGET
+            rows.append(
+                {
+                    "run": run.id,
+                    "params": t.params,
+                    "loss": best and best["loss"],
+                    "kl": kl,
+                    "status": run.status,
+                    "inside": inside,
+                    "reason": run.reason,
+                }
+            )
+        able = [r for r in rows if r["status"] == Status.COMPLETE and r["inside"] and r["loss"] is not None]
+        best_row = min(able, key=lambda r: r["loss"]) if able else None
+        return {
+            "kind": "search", "question": f"Which {', '.join(d.name for d in self.space)}?", "sampler": self.sampler, "trials": rows,
+            "best": best_row, "front": [r["run"] for r in _front(able)], "sentence": _sentence(rows, best_row),
+        }  # fmt: skip
+
+
+def constraints_of(pulse: Raw, budget: Budget) -> list[float]:
+    """How far each hard limit that a pulse can see is certainly overstepped, by the bound and not by the point; at most 0 is inside."""
+    found = []
+    for key, limit in budget.limits.items():
+        interval = CARD[key].interval(pulse) if limit.hard and key in CARD else None
+        if interval and limit.max is not None:
+            found.append(interval.below - limit.max)
+        if interval and limit.min is not None:
+            found.append(limit.min - interval.above)
+    return found or [0.0]
+
+
+def _front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Runs that no other beats in loss and drift at once."""
+    known = [r for r in rows if r["kl"] is not None]
+    return [r for r in known if not any(o["loss"] <= r["loss"] and o["kl"] <= r["kl"] and o is not r for o in known)]
+
+
+def _sentence(rows: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> str:
+    if best is None:
+        return f"{len(rows)} trials and none was trained to its end inside the budget."
+    settings = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in best["params"].items())
+    stopped = sum(r["status"] != Status.COMPLETE for r in rows)
+    return (
+        f"Best of {len(rows)} trials ({stopped} stopped early): {settings}, validation loss {best['loss']:.3f}. One seed, and the best of "
+        f"many: it promises more than it holds; trimtab study repeat tells."
+    )
+
+
+def _told(study: Any) -> list[Any]:
+    return [t for t in study.trials if t.state.is_finished()]
+
+
+def _state(name: str) -> Any:
+    from optuna.trial import TrialState
+
+    return TrialState[name]
+
+
+def _inside(d: Dimension, value: Any) -> bool:
+    return value in d.values if d.values else d.low <= value <= d.high
+
+
+def _grid(d: Dimension) -> list[Any]:
+    """Three values of a range."""
+    if d.values:
+        return list(d.values)
+    middle = (d.low * d.high) ** 0.5 if d.log else (d.low + d.high) / 2
+    return [d.low, round(middle) if d.whole else middle, d.high]
