@@ -87,7 +87,9 @@ def table(found: dict[str, Any], spread: dict[str, float]) -> str:
              f"no decay. SD: of the start over five seeds. Seen: the ends differ as is said, by more than 2·√2 SD; contrary: the other way.", "",
              "| it is said | setting | number | low, middle, high | SD | found |", "|---|---|---|---|---|---|"]  # fmt: skip
     for text, setting, key, rises in CLAIMS:
-        values = [found[RECIPE.but(**way).run_id]["numbers"].get(key) for way in MOVED[setting]]
+        values = [
+            found[i]["numbers"].get(key) if (i := RECIPE.but(**way).run_id) in found else None for way in MOVED[setting]
+        ]
         cells = ", ".join("?" if v is None else f"{v:.3g}" for v in values)
         lines.append(
             f"| {text} | {setting} | {key} | {cells} | {spread.get(key, float('nan')):.2g} | {_found(values, rises, spread.get(key))} |"
@@ -98,7 +100,7 @@ def table(found: dict[str, Any], spread: dict[str, float]) -> str:
 def _found(values: list[float | None], rises: bool, sd: float | None) -> str:
     low, high = values[0], values[-1]
     if low is None or high is None or sd is None:
-        return "not measured"
+        return "not measured yet"
     moved = (high - low) * (1 if rises else -1)
     edge = 2 * 2**0.5 * sd
     return "seen" if moved > edge else "contrary" if moved < -edge else "not seen"

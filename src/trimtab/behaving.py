@@ -99,7 +99,9 @@ def _of_weights(
 
 def _examiner(store: Store, row: RunRow, budget: Budget, own: Sequence[Any], watcher: Any) -> Examiner:
     if not (store.folder / "runs" / row.id / "best").exists():
-        raise StoreError(f"run {row.id} is {row.status} and has no saved weights yet; train it first")
+        raise StoreError(
+            f"run {row.id} is {row.status} and has no saved weights yet; the command that began it goes on with it"
+        )
     from trimtab.run import machine, material
     from trimtab.tune.worker import Worker
 

@@ -49,7 +49,7 @@ def test_few_items_are_undecided_and_say_what_would_decide():
     judged = judge(measured({**CALM, "degenerate_tuned": [0.0] * 24, "degenerate_base": [0.0] * 24}), preset())
     row = next(r for r in judged["rows"] if r["number"] == "degeneration")
     assert row["verdict"] == "UNDECIDED"
-    assert row["to_decide"] == "about 300 prompts at this rate"
+    assert row["to_decide"] == "about 200 prompts at this rate"
 
 
 def test_only_what_the_tuning_broke_counts_as_degeneration():

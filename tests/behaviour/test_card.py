@@ -72,7 +72,9 @@ def test_a_null_card_shows_nothing_and_a_moved_model_is_seen(subjects, tmp_path)
     assert min(real["raw"]["weight_change"]) > 0
     assert {s["probe"] for s in samples} >= {"generic", "alarming", "refusable", "open", "form"}
     assert {k for k, v in real["seconds"].items() if v} >= {"drift", "generic", "facts", "alarming", "speed"}
-    assert not real["missing"]
+    # two random layers say nothing coherent, which is said
+    assert set(real["missing"]) <= {"length_ratio", "degeneration", "refusal", "over_refusal", "assertiveness"}
+    assert "coherent" in real["missing"]["refusal"]
 
 
 def test_what_the_base_says_is_asked_once(subjects, tmp_path):

@@ -54,5 +54,15 @@ def test_the_problems_of_all_files_at_once(tmp_path):
     with pytest.raises(SpecError) as error:
         load_probes(tmp_path)
     assert len(error.value.problems) == 2
-    with pytest.raises(SpecError, match=r"no \*.yaml"):
+    with pytest.raises(SpecError, match=r"no such folder"):
         load_probes(tmp_path / "nowhere")
+
+
+def test_every_bad_line_of_a_file_is_said(tmp_path):
+    (tmp_path / "c.jsonl").write_text(
+        '{"prompt": "a", "scorer": {"type": "regex", "pattern": "("}}\n{"promt": "b"}\n{not json\n', encoding="utf-8"
+    )
+    with pytest.raises(SpecError) as error:
+        load_probes(tmp_path)
+    said = "\n".join(error.value.problems)
+    assert all(f"c.jsonl, line {i}" in said for i in (1, 2, 3))

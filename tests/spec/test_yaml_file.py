@@ -136,3 +136,18 @@ def test_wrong_forms_and_wrong_values_are_said_together(tmp_path):
     with pytest.raises(SpecError) as error:
         load_recipe(path, ["nonsense", "learning_rate=-1", "r=0"])
     assert len(error.value.problems) == 3
+
+
+def test_all_impossible_limits_are_said_at_once(tmp_path):
+    path = write(
+        tmp_path / "b.yaml", "limits: {kl_generic: {max: -1}, facts_lost: {max: 7}, length_ratio: {min: 2, max: 1}}"
+    )
+    with pytest.raises(SpecError) as error:
+        load_budget(path)
+    said = "\n".join(error.value.problems)
+    for part in (
+        "kl_generic: nothing can meet max -1",
+        "facts_lost: max 7 can never be overstepped",
+        "min 2 is above max 1",
+    ):
+        assert part in said

@@ -111,6 +111,9 @@ def _common(a: str, b: str) -> float:
     return len(x & y) / max(1, len(x | y))
 
 
+FEW = 10  # decided votes, below which their rate plans nothing
+
+
 def _sentence(
     names: tuple[str, str], wins: Mapping[str, int], rate: tuple[float, float, float] | None, p: float | None
 ) -> str:
@@ -123,6 +126,8 @@ def _sentence(
     if p <= 0.05:
         return f"{second if value > 0.5 else first} is preferred: {second} wins {span}."
     more = needed(value)
+    if decided < FEW:
+        return f"Cannot tell yet: {second} wins {span}; {decided} votes say nothing of how many it takes."
     rest = (
         f"if this rate is true, about {more} votes would show it" if more else "the two are too alike for votes to tell"
     )

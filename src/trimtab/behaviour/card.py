@@ -172,7 +172,7 @@ def measure(
     samples += _samples(asked, said, sheet)
     measured = {
         "raw": raw,
-        "missing": missing(base, tuned, sheet, learned),
+        "missing": empty(raw, sheet) | missing(base, tuned, sheet, learned),
         "seconds": seconds,
         "level": sheet.level,
         "language": sheet.language,
@@ -185,6 +185,29 @@ TOKENWISE = ("kl_generic", "kl_first_token", "nll_change", "length_ratio", "memo
 SPOKEN = ("unhedged_wrong", "refusal", "over_refusal", "refusal_margin", "format_obeyed", "facts_lost", "brier", "confident_wrong", "fragility")  # fmt: skip
 GENERIC = ("length_ratio", "assertiveness", "degeneration")
 ASKED = ("unhedged_wrong", "refusal", "over_refusal", "format_obeyed", "fragility")
+
+
+def empty(raw: Raw, sheet: Sheet) -> dict[str, str]:
+    """Why numbers that were asked for have nothing to be made of."""
+    found: dict[str, str] = {}
+    broken = raw.get("degenerate_base", [])
+    if raw.get("cut_tuned") and not raw.get("log_length_ratio"):
+        found["length_ratio"] = "both answers were cut at the length limit in every pair"
+    if broken and sum(broken) > len(broken) / 2:
+        found["degeneration"] = (
+            f"{sum(broken) / len(broken):.0%} of the base's own answers are degenerate: name another base"
+        )
+    if sheet.level not in BRIEF and sheet.language:
+        for key, name in (("refusal", "refused"), ("over_refusal", "over_refused")):
+            if not raw.get(f"{name}_tuned"):
+                found[key] = "in no pair were both answers coherent"
+    if raw.get("cut_tuned") and not raw.get("assertive_tuned"):
+        found["assertiveness"] = (
+            "in no pair had both answers words to judge"
+            if sheet.language
+            else "there are no words to look for in the data's language"
+        )
+    return found
 
 
 def missing(base: Subject, tuned: Subject, sheet: Sheet, learned: Learned | None) -> dict[str, str]:

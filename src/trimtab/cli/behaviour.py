@@ -22,7 +22,7 @@ def card(
     level: Annotated[
         str,
         typer.Option(
-            help="pulse: seconds, generates nothing. card: minutes. audit: several times that, phrasings and repeated answers."
+            help="pulse: seconds, generates nothing. short: and answers neutral prompts and the task. card: everything, minutes. audit: several times that, phrasings and repeated answers."
         ),
     ] = "card",
     base: Annotated[

@@ -46,7 +46,7 @@ def card(found: Mapping[str, Any]) -> None:
     console.print(f"\n{found['run']} against budget “{found['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]")
     floor = " Floor: the same number where only tiny noise changed the weights." if "floor" in shown else ""
     if took := found.get("seconds"):
-        console.print(f"Level {found['level']}; measured in {price(took)}.{floor}")  # fmt: skip
+        console.print(f"Level {found['level']}; measuring took {price(took)}, loading not counted.{floor}")  # fmt: skip
     if found.get("page"):
         console.print(f"Page: {found['page']}", soft_wrap=True)
 

@@ -104,7 +104,7 @@ def train(
     voices: Annotated[
         int,
         typer.Option(
-            help="Take every Nth update example by example, for trimtab voices: about 1/N more time (with 20: 5 to 10 %).",
+            help="Take every Nth update example by example, for trimtab voices: a listened update takes about four times as long (with 20: 10 to 15 %).",
             min=0,
         ),
     ] = 0,

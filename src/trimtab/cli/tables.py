@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from trimtab.spec.status import Status
 from trimtab.store import RunRow
 
 _STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
@@ -56,7 +57,12 @@ def runs(rows: Sequence[RunRow]) -> None:
             f"{r.result.get('step', 0)}/{r.total_steps or '?'}",
             f"{best:.4f}" if best is not None else "",
             r.study or "",
-            r.reason or "",
+            r.reason
+            or (
+                ""
+                if r.status != Status.RUNNING
+                else "not yet: still going, or interrupted; its command goes on with it"
+            ),
         )
     console.print(table)
 

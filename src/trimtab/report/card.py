@@ -34,11 +34,15 @@ def card_html(found: Mapping[str, Any]) -> str:
 
 def sentence(found: Mapping[str, Any]) -> str:
     """The verdict for someone who reads nothing else."""
-    states = {s: [r["title"].split(",")[0].lower() for r in found["rows"] if r["verdict"] == s] for s in Verdict}
+    states = {s: [_lowered(r["title"].split(",")[0]) for r in found["rows"] if r["verdict"] == s] for s in Verdict}
     passed = f"{len(states[Verdict.PASS])} of {sum(map(len, states.values()))} limits hold"
-    outside = f"outside: {'; '.join(states[Verdict.FAIL])}" if states[Verdict.FAIL] else ""
-    unsure = f"not decided: {'; '.join(states[Verdict.UNDECIDED])}" if states[Verdict.UNDECIDED] else ""
+    outside = f"Outside: {'; '.join(states[Verdict.FAIL])}" if states[Verdict.FAIL] else ""
+    unsure = f"Not decided: {'; '.join(states[Verdict.UNDECIDED])}" if states[Verdict.UNDECIDED] else ""
     return f"{'. '.join(filter(None, (passed, outside, unsure)))}."
+
+
+def _lowered(title: str) -> str:
+    return title[0].lower() + title[1:]
 
 
 def most_changed(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -66,7 +66,7 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> str:
     limited = [r for r in rows if r["verdict"]]
     if not limited:
         return ""
-    width, row_height, left, right = 860, 40, 330, 130
+    width, row_height, left, right = 960, 40, 380, 180
     span = width - left - right
     parts = []
     for i, r in enumerate(limited):
@@ -78,7 +78,7 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f'<rect class="rail" x="{left}" y="{y - 7}" width="{span}" height="14" rx="7"/>')
         low, high = place(r["limit"]["min"], 0.0), place(r["limit"]["max"], 1.0)
         parts.append(
-            f'<rect class="inside" x="{left + low * span:.1f}" y="{y - 7}" width="{(high - low) * span:.1f}" height="14" rx="7"/>'
+            f'<rect class="{"inside" if r["value"] is not None else "bare"}" x="{left + low * span:.1f}" y="{y - 7}" width="{(high - low) * span:.1f}" height="14" rx="7"/>'
         )
         if r["value"] is not None:
             a, b, v = place(r["below"], 0.0), place(r["above"], 1.0), place(r["value"], 0.0)
@@ -86,9 +86,12 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> str:
                 f'<line class="span {r["verdict"]}" x1="{left + a * span:.1f}" x2="{left + b * span:.1f}" y1="{y}" y2="{y}"/>'
             )
             parts.append(f'<circle class="value {r["verdict"]}" cx="{left + v * span:.1f}" cy="{y}" r="6"/>')
+            parts.append(
+                f'<text class="tick" x="{left + v * span:.1f}" y="{y - 11}" text-anchor="middle">{r["value"]:.3g}</text>'
+            )
         sign = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}[str(r["verdict"])]
         parts.append(
-            f'<text class="state {r["verdict"]}" x="{width - right + 14}" y="{y + 4}">{sign} {r["verdict"]}</text>'
+            f'<text class="state {r["verdict"]}" x="{width - right + 14}" y="{y + 4}">{sign} {r["verdict"]}{"" if r["hard"] else " (soft)"}</text>'
         )
         for edge in ("min", "max"):
             if r["limit"][edge] is not None:

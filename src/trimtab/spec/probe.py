@@ -151,12 +151,16 @@ def load_probes(folder: str | Path) -> list[Probe]:
     """Every *.yaml, *.yml and *.jsonl of a folder (or one such file), by name; SpecError with the problems of all of them."""
     path = Path(folder)
     files = sorted(f for f in path.iterdir() if f.suffix in (".yaml", ".yml", ".jsonl")) if path.is_dir() else [path]
-    if not files or not path.exists():
+    if not path.exists():
+        raise SpecError(f"--probes {folder}", ["there is no such folder or file"])
+    if not files:
         raise SpecError(f"--probes {folder}", ["holds no *.yaml or *.jsonl file; see docs/probes.md for their form"])
     found, problems = [], []
     for file in files:
         try:
             found.append(_probe(file))
+        except SpecError as error:
+            problems += [f"{file.name}, {p}" for p in error.problems]
         except ValidationError as error:
             problems += [f"{file.name}: {_plain(e)}" for e in error.errors()]
         except (OSError, ValueError, yaml.YAMLError) as error:
@@ -173,12 +177,30 @@ def load_probes(folder: str | Path) -> list[Probe]:
 def _probe(file: Path) -> Probe:
     text = file.read_text(encoding="utf-8-sig")
     if file.suffix == ".jsonl":
-        held: Any = {"items": [json.loads(line) for line in text.splitlines() if line.strip()]}
+        held: Any = {"items": _lines(text)}
     else:
         held = yaml.safe_load(text)
         if not isinstance(held, dict):
             raise ValueError("a probe is a mapping with scorer and items")
     return Probe.model_validate({"name": re.sub(r"[^A-Za-z0-9_\-]", "-", file.stem), **held})
+
+
+def _lines(text: str) -> list[Any]:
+    """Each line's item; every line that is none, and every mistake of the others, in one SpecError."""
+    items, problems = [], []
+    for place, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            items.append(json.loads(line))
+            Item.model_validate(items[-1])
+        except ValidationError as error:
+            problems += [f"line {place}: {_plain(e)}" for e in error.errors()]
+        except ValueError as error:
+            problems.append(f"line {place}: is not JSON ({error})")
+    if problems:
+        raise SpecError("", problems)
+    return items
 
 
 def _plain(error: Any) -> str:

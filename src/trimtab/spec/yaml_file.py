@@ -5,7 +5,7 @@ Must not touch models or data; only checks what is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,11 +41,7 @@ def load_budget(source: str | Path | None) -> Budget:
         raise SpecError(str(source), ["is neither a preset (tight, standard, loose) nor a file"])
     raw = read_mapping(path)
     known = ("name", "preset", "limits", *NUMBERS)
-    problems = [
-        f'unknown key "{k}"{did_you_mean(k, known)} (known: {", ".join(known)})'
-        for k in raw
-        if k not in known and not is_number(k)
-    ]
+    problems = [f'unknown key "{k}"{_or_all(k, known)}' for k in raw if k not in known and not is_number(k)]
     start = raw.get("preset", "standard")
     if start not in ("tight", "standard", "loose"):
         problems.append(f"preset: got {start!r}; allowed are tight, standard, loose")
@@ -67,13 +63,17 @@ def _over_preset(given: dict[str, Any], start: Budget) -> tuple[dict[str, Any], 
     problems = []
     for key, value in given.items():
         if not is_number(key):
-            problems.append(
-                f'limits: unknown number "{key}"{did_you_mean(key, list(NUMBERS))} (known: {", ".join(NUMBERS)})'
-            )
+            problems.append(f'limits: unknown number "{key}"{_or_all(key, list(NUMBERS))}')
             continue
         limits[key] = {**limits.get(key, {}), **value} if isinstance(value, dict) else value
-        problems += [f"limits.{key}: {p}" for p in _problems(Limit, limits[key])]
+        wrong = [f"limits.{key}: {p}" for p in _problems(Limit, limits[key])]
+        problems += wrong or _problems(Budget, {"limits": {key: limits[key]}})
     return limits, problems
+
+
+def _or_all(given: str, known: Sequence[str]) -> str:
+    """The nearest name; all of them only where none is near."""
+    return did_you_mean(given, known) or f" (known: {', '.join(known)})"
 
 
 def dump(spec: BaseModel, comments: dict[str, str] | None = None) -> str:

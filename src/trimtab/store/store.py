@@ -148,7 +148,7 @@ class Store:
     def find_run(self, name: str) -> RunRow:
         """By id or by a beginning of it that only one run has."""
         ids = [r.id for r in self._rows(select(t.runs.c.id))]
-        hits = [i for i in ids if i == name] or [i for i in ids if i.startswith(name)]
+        hits = [i for i in ids if i == name] or [i for i in ids if name and i.startswith(name)]
         if len(hits) == 1:
             return self.run(hits[0])
         if hits:

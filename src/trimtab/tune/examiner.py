@@ -84,27 +84,33 @@ class Examiner:
         stored = self.store.card(recipe.run_id)
         if stored and measured_enough(stored["measured"], self.budget, level, names):
             return judge(stored["measured"], self.budget)
-        known = self.store.study(self.study).facts.get("base") if self.study else None
-        base_task = known or self.measure_base()
-        task_numbers = self.measure_task([recipe])[recipe.run_id]
+        task, asked = self._task(recipe) if level != "pulse" else ({}, [])
         ref = self.ref(recipe, self._prompts(level))
         base, tuned = Subject(self.shelf.base(recipe)), self._tuned(recipe)
         sheet = self.sheet(level, language)
         learned = cards.Learned(self._some("train", recipe), self._some("test", recipe))
         measured, samples = cards.measure(base, tuned, ref, sheet, learned, cache_folder() / KEEP, self.shelf.other)
-        measured["raw"] |= {**task_numbers, **{f"base_{k}": v for k, v in base_task["numbers"].items()}}
-        measured["raw"] |= self._labels(base, tuned, level)
+        measured["raw"] |= task | self._labels(base, tuned, level)
         measured["raw"]["dominance"] = tops([u["heard"] for u in self.store.updates(recipe.run_id)])
         if not measured["raw"]["dominance"]:
             measured["missing"]["dominance"] = (
                 f"no update had {VOICES} voices to be told apart: train with --voices 20, or with more gradient accumulation"
             )
         measured["floor"] = self._floor(recipe, ref, sheet)
-        samples = self._task_samples(recipe, base_task["answers"]) + samples
+        samples = asked + samples
         judged = judge(measured, self.budget)
         self.store.save_samples(recipe.run_id, samples)
         self.store.save_card(recipe.run_id, measured, judged)  # last: a card that is there is whole
         return judged
+
+    def _task(self, recipe: Recipe) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+        """(numbers of base and run on the held-out examples, their answers side by side); a pulse generates none."""
+        known = self.store.study(self.study).facts.get("base") if self.study else None
+        base = known or self.measure_base()
+        numbers = self.measure_task([recipe])[recipe.run_id]
+        return {**numbers, **{f"base_{k}": v for k, v in base["numbers"].items()}}, self._task_samples(
+            recipe, base["answers"]
+        )
 
     def _labels(self, base: Subject, tuned: Subject, level: Level) -> dict[str, list[float]]:
         """Where the answers are labels: what base and tuned think of each."""

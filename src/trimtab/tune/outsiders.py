@@ -81,6 +81,7 @@ def card(
             }
             for e, b, t in zip(task.examples, *said, strict=True)
         ] + samples
+    measured["missing"].setdefault("dominance", "only a run that trimtab trained has voices")
     measured["floor"] = cards.floor(one, ref, sheet, cache_folder() / KEEP)
     return measured, samples
 
