@@ -66,13 +66,16 @@ def drift_of(pulse: Raw) -> float | None:
     return stats.average(pulse["kl_generic"]) if pulse.get("kl_generic") else None
 
 
+STYLE_PROMPTS = 49  # at least, where the whole card is measured: length and tone are of these alone
+
+
 def prompts_needed(budget: Budget, others: int = OTHERS) -> int:
     """As many generic prompts, besides `others`, that the limit holds when not one answer became degenerate (rule of three)."""
     limit = budget.limits.get("degeneration")
     if limit is None or limit.max is None:
-        return CARD_PROMPTS
+        return STYLE_PROMPTS if others else CARD_PROMPTS
     need = math.ceil(math.log(0.05) / math.log(1 - min(limit.max, 0.99))) - others
-    return min(len(generic_prompts()), max(CARD_PROMPTS, need))
+    return min(len(generic_prompts()), max(STYLE_PROMPTS if others else CARD_PROMPTS, need))
 
 
 FEWEST = 5  # items, below which an interval is not worth its name
