@@ -1,17 +1,18 @@
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from trimtab.errors import StoreError
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.store import Store
+from trimtab.store.engine import keep_at
 
 RECIPE = Recipe(model="m", data="d")
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path)
+def store(any_store):
+    return any_store
 
 
 def test_the_same_recipe_and_seed_is_the_same_run(store):
@@ -52,7 +53,8 @@ def test_a_question_keeps_its_first_answer(store):
     assert len(store.decisions("s")) == 1
 
 
-def test_what_was_written_survives_another_opening(store, tmp_path):
+def test_what_was_written_survives_another_opening(tmp_path):
+    store = Store(tmp_path)
     store.add_run(RECIPE)
     store.log_event("stopped", "why", run=RECIPE.run_id, step=3)
     store.save_card(RECIPE.run_id, {"kl": [1.0]}, {"rows": []})
@@ -92,3 +94,29 @@ def test_a_run_that_goes_on_forgets_what_was_measured_of_it(store):
     store.forget_measurements(run)
     assert store.run(run).result == {"best_loss": 1.0}
     assert store.card(run) is None
+
+
+def test_a_folder_whose_store_is_on_a_server(tmp_path, server_url):
+    keep_at(tmp_path, server_url)
+    Store(tmp_path).add_run(RECIPE)
+    assert not (tmp_path / "trimtab.db").exists()
+    assert [r.id for r in Store(tmp_path, create=False).runs()] == [RECIPE.run_id]
+
+
+def test_a_connection_that_is_cut_is_made_again(server, server_url):
+    store = Store(url=server_url)
+    store.add_run(RECIPE)
+    with create_engine(server, isolation_level="AUTOCOMMIT").connect() as c:
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        assert c.execute(text(cut), {"name": make_url(server_url).database}).all()
+    assert [r.id for r in store.runs()] == [RECIPE.run_id]
+    store.update_run(RECIPE.run_id, status=Status.COMPLETE)
+
+
+def test_a_server_that_is_not_there_and_an_address_that_is_none():
+    with pytest.raises(
+        StoreError, match=r"postgresql\+psycopg://me:\*\*\*@localhost:1/x cannot be opened: .*is the server there"
+    ):
+        Store(url="postgresql+psycopg://me:secret@localhost:1/x")
+    with pytest.raises(StoreError, match="is no address of a database"):
+        Store(url="nonsense")

@@ -7,7 +7,7 @@ import random
 
 from trimtab.plan.facts import Facts
 from trimtab.spec.status import Cause, Status
-from trimtab.tune.worker import outcome
+from trimtab.tune.booking import outcome
 
 ITEMS = [random.Random(9).gauss(0, 0.1) for _ in range(30)]
 
@@ -47,7 +47,7 @@ class FakeLab:
         off = math.log(recipe.learning_rate / self.best_rate) ** 2 / 4
         return 1.0 + off + 0.3 / recipe.num_train_epochs + 0.01 * recipe.effective_batch + 0.001 * recipe.seed
 
-    def train(self, recipes, stop=None, reopen=False):
+    def train(self, recipes, race=None, reopen=False):
         rows = [self.store.add_run(r, self.study) for r in recipes]
         waiting = [
             r.recipe for r in rows if not r.status.is_finished() or (reopen and r.result.get("cause") == Cause.RACE)
@@ -64,7 +64,7 @@ class FakeLab:
                     items=values,
                     pulse={"kl_generic": [alive[run].learning_rate * 10] * 8},
                 )
-            for run, why in (stop(share, items) if stop else {}).items():
+            for run, why in (race.losers(self.store, share, items) if race else {}).items():
                 self.finish(alive.pop(run), Status.STOPPED, why, Cause.RACE)
         for r in alive.values():
             breached = r.learning_rate > self.breach_above

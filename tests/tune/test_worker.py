@@ -10,7 +10,22 @@ from trimtab.run.material import gather
 from trimtab.spec.budget import Budget, Limit, preset
 from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
+from trimtab.tune.race import Race
 from trimtab.tune.worker import Worker
+
+
+class Chosen(Race):
+    """A race whose losers are known beforehand."""
+
+    def __init__(self, losers):
+        object.__setattr__(self, "_losers", losers)
+
+    def beside(self, *_):
+        return self
+
+    def losers(self, _store, share, _running):
+        return self._losers if share == 0.5 else {}
+
 
 WILD = {"learning_rate": 2e-2, "eval_steps": 0.25}
 NO_DRIFT = Budget(limits={"kl_generic": Limit(max=1e-9)})
@@ -45,7 +60,7 @@ def test_a_cohort_is_written_down(worker, recipe):
 def test_finished_runs_are_only_looked_up(worker, recipe):
     first = worker().train([recipe])
     w = worker()
-    w._train_cohort = None  # nothing may be trained
+    w.train_cohort = None  # nothing may be trained
     assert w.train([recipe]) == first
 
 
@@ -129,7 +144,7 @@ def test_an_interrupted_cohort_goes_on_under_its_name_without_those_that_had_end
     pair = [recipe.but(lora_dropout=0.1), recipe.but(seed=2)]
     stop = {pair[1].run_id: "too weak"}
     w = worker()
-    w.train(pair, lambda share, _running: stop if share == 0.5 else {})
+    w.train(pair, Chosen(stop))
     assert w.store.run(pair[1].run_id).result["cause"] == Cause.RACE
     w.train(pair[1:], reopen=True)
     rows = w.store.runs()
@@ -142,3 +157,37 @@ def test_one_process_measures_full_and_adapter_runs(worker, recipe):
     both = [recipe.but(bf16=True), recipe.but(method="full", bf16=True)]
     w.train(both)
     assert [w.card(r)["verdict"] for r in both] == ["UNDECIDED"] * 2
+
+
+def test_a_run_that_somebody_asked_to_stop_stops_and_goes_on(worker, recipe, monkeypatch):
+    monkeypatch.setattr("trimtab.tune.worker.STOP_EVERY", -1.0)  # looks at every step
+    w = worker()
+    logged = w.store.log_steps
+
+    def ask_at_three(rows):
+        logged(rows)
+        if rows[0]["step"] == 3:
+            w.store.ask_stop(recipe.run_id, "stopped by you")
+
+    monkeypatch.setattr(w.store, "log_steps", ask_at_three)
+    w.train([recipe])
+    row = w.store.run(recipe.run_id)
+    assert (row.status, row.reason, row.result["step"]) == (Status.STOPPED, "stopped by you", 3)
+    monkeypatch.setattr(w.store, "log_steps", logged)
+    w.train([recipe])
+    assert w.store.run(recipe.run_id).status == Status.COMPLETE
+    assert [s["step"] for s in w.store.steps(recipe.run_id)] == list(range(1, row.total_steps + 1))
+
+
+def test_a_cohort_that_fails_does_not_take_the_others_along(worker, recipe):
+    w = worker()
+    wrong = recipe.but(target_modules=["no_such_layer"], eval_steps=0.25)
+    bad, good = w.train([wrong, recipe])
+    assert (bad.status, good.status) == (Status.FAILED, Status.COMPLETE)
+    assert "no_such_layer" in w.store.run(wrong.run_id).reason
+
+
+def test_cohorts_are_not_larger_than_asked(worker, recipe):
+    w = worker(together=2)
+    w.train([recipe.but(seed=s) for s in (1, 2, 3)])
+    assert len({r.cohort for r in w.store.runs()}) == 2

@@ -23,6 +23,8 @@ class Cause(StrEnum):
     RACE = "RACE"  # clearly worse than another; goes on when it is asked for
     LIMIT = "LIMIT"  # tokens or time; goes on when it is asked for
     GUARD = "GUARD"  # broken numbers; never goes on
+    ASKED = "ASKED"  # somebody stopped it; goes on when it is asked for
+    ERROR = "ERROR"  # its cohort failed while others went on; tried again when it is asked for
     PATIENCE = "PATIENCE"  # no more gain: complete
 
 

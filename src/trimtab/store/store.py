@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, delete, event, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from trimtab.errors import StoreError, did_you_mean
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.store import tables as t
+from trimtab.store.engine import address, engine, said, shown
+from trimtab.store.queue import Queue
+
+MAKING = 20261123  # the lock under which a server's tables are made
 
 
 @dataclass(frozen=True)
@@ -45,26 +49,29 @@ class StudyRow:
 
 
 class Store:
-    """`Store(folder)` opens or makes FOLDER/trimtab.db; `Store(url=…)` opens any SQLAlchemy URL."""
+    """`Store(folder)` opens or makes FOLDER/trimtab.db, or the server that FOLDER/store.url names; `Store(url=…)` any SQLAlchemy URL."""
 
     def __init__(self, folder: str | Path | None = None, url: str | None = None, create: bool = True):
         if folder is not None:
             path = Path(folder)
-            if not create and not (path / "trimtab.db").exists():
+            url = address(path)
+            if not create and url is None and not (path / "trimtab.db").exists():
                 raise StoreError(f"{path} holds no trimtab store; name the folder of an earlier run with --out")
             path.mkdir(parents=True, exist_ok=True)
-            url = f"sqlite:///{path / 'trimtab.db'}"
+            url = url or f"sqlite:///{path / 'trimtab.db'}"
         assert url, "a folder or a URL is needed"
         self.folder = Path(folder) if folder is not None else Path()
-        self._engine = create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
-        if url.startswith("sqlite"):
-            event.listen(self._engine, "connect", _use_wal)
+        self._engine = engine(url)
+        self.queue = Queue(self._engine, self._write)
         try:
-            t.metadata.create_all(self._engine)
+            with self._engine.begin() as c:
+                # two processes that open a new store at once must not both make its tables
+                if c.dialect.name == "postgresql":
+                    c.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MAKING})")
+                t.metadata.create_all(c)
         except OperationalError as error:
-            raise StoreError(
-                f"the store {url} cannot be opened: {error.orig}; is the disk full or the file locked?"
-            ) from None
+            hint = "is the disk full or the file locked?" if url.startswith("sqlite") else "is the server there?"
+            raise StoreError(f"the store {shown(url)} cannot be opened: {said(error)}; {hint}") from None
 
     def close(self) -> None:
         self._engine.dispose()
@@ -75,9 +82,9 @@ class Store:
             with self._engine.begin() as connection:
                 yield connection
         except OperationalError as error:
+            hint = "free disk space or wait for the other writer" if self._is_file else "see that its server is there"
             raise StoreError(
-                f"the store cannot be written: {error.orig}; free disk space or wait for the other writer, "
-                "then start again: nothing is lost"
+                f"the store cannot be written: {said(error)}; {hint}, then start again: nothing is lost"
             ) from None
 
     # studies
@@ -170,6 +177,21 @@ class Store:
         with self._write() as c:
             c.execute(update(t.runs).where(t.runs.c.id == run).values(changes))
 
+    # requests to stop
+
+    def ask_stop(self, run: str, why: str) -> None:
+        self._replace(t.stops, [{"run": run, "why": why}], ("run",))
+
+    def stops_asked(self, runs: Sequence[str]) -> dict[str, str]:
+        """Why, for those of these runs that are to stop."""
+        rows = self._rows(select(t.stops).where(t.stops.c.run.in_(runs)))
+        return {r.run: r.why for r in rows}
+
+    def go_on(self, run: str) -> None:
+        """An earlier request to stop does not count any more."""
+        with self._write() as c:
+            c.execute(delete(t.stops).where(t.stops.c.run == run))
+
     # what a run leaves behind
 
     def log_steps(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -182,8 +204,9 @@ class Store:
         """{step, heard} of each update, in order: see run/voices.py."""
         return self._dicts(select(t.updates).where(t.updates.c.run == run).order_by(t.updates.c.step))
 
-    def steps(self, run: str) -> list[dict[str, Any]]:
-        return self._dicts(select(t.steps).where(t.steps.c.run == run).order_by(t.steps.c.step))
+    def steps(self, run: str, after: int = 0) -> list[dict[str, Any]]:
+        where = (t.steps.c.run == run) & (t.steps.c.step > after)
+        return self._dicts(select(t.steps).where(where).order_by(t.steps.c.step))
 
     def log_evaluation(self, **row: Any) -> None:
         self._replace(t.evaluations, [row], ("run", "step"))
@@ -296,8 +319,15 @@ class Store:
     # helpers
 
     def _rows(self, query: Any) -> list[Any]:
-        with self._engine.connect() as c:
-            return list(c.execute(query))
+        try:
+            with self._engine.connect() as c:
+                return list(c.execute(query))
+        except OperationalError as error:
+            raise StoreError(f"the store cannot be read: {said(error)}; start again: nothing is lost") from None
+
+    @property
+    def _is_file(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
 
     def _dicts(self, query: Any) -> list[dict[str, Any]]:
         return [dict(r._mapping) for r in self._rows(query)]
@@ -317,11 +347,6 @@ class Store:
                 c.execute(delete(table).where(*condition))
             if rows:
                 c.execute(insert(table), list(rows))
-
-
-def _use_wal(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")  # a killed process loses nothing; only a power cut may
 
 
 def _run(row: Any) -> RunRow:

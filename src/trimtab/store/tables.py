@@ -151,4 +151,29 @@ decisions = Table(
     UniqueConstraint("study", "place"),
 )
 
+# Cohorts that somebody is to train: written by a tuner, claimed by workers; still there after a restart.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("study", String, index=True),
+    Column("created", Float, nullable=False),
+    Column("cohort", String, nullable=False),
+    Column("runs", JSON, nullable=False),
+    Column("asked", JSON, nullable=False),  # what a worker needs to know besides the recipes
+    Column("status", String, nullable=False),
+    Column("owner", String),
+    Column("beat", Float),  # when its owner was last heard of
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("reason", Text),
+)
+
+# Runs that are to stop as soon as whoever trains them looks.
+stops = Table(
+    "stops",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("why", Text, nullable=False),
+)
+
 Index("events_by_run", events.c.run, events.c.step)

@@ -22,9 +22,9 @@ from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
 from trimtab.tune.budgeting import Pace, affordable_epochs, in_words
 from trimtab.tune.choice import Outcome, choose
-from trimtab.tune.lab import Lab, StopRule
+from trimtab.tune.lab import Lab
 from trimtab.tune.moves import FACTOR, edge, round_rate, scan, short, why_further, with_batch, with_epochs
-from trimtab.tune.race import clearly_worse
+from trimtab.tune.race import Race
 from trimtab.tune.summary import summary, verdict_sentence
 
 EXTENSIONS = 2
@@ -224,7 +224,7 @@ class Coach:
     # running and deciding
 
     def _race(self, recipes: Sequence[Recipe], finished: Sequence[Outcome] = ()) -> list[Outcome]:
-        outcomes = self.lab.train(recipes, self._stop_rule([o.recipe.run_id for o in finished if o.eligible]))
+        outcomes = self.lab.train(recipes, Race(tuple(o.recipe.run_id for o in finished if o.eligible), self._tick))
         self._tick()
         return outcomes
 
@@ -239,16 +239,6 @@ class Coach:
         again = {o.recipe.run_id: o for o in self.lab.train(beaten, reopen=True)}
         self._tick()
         return [again.get(o.recipe.run_id, o) for o in outcomes]
-
-    def _stop_rule(self, finished: Sequence[str]) -> StopRule:
-        """Running members against each other and against finished runs at the same share."""
-        stored = {run: {e["share"]: e["items"] for e in self.store.evaluations(run)} for run in finished}
-
-        def rule(share: float, running: Mapping[str, Sequence[float]]) -> Mapping[str, str]:
-            self._tick()
-            return clearly_worse(share, running, {run: by[share] for run, by in stored.items() if share in by})
-
-        return rule
 
     def _decide(
         self, place: str, sentence: str, recipe: Recipe, table: list[dict[str, Any]], inside: bool = True

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from trimtab.plan.facts import Facts
 from trimtab.plan.fitting import Ask
 from trimtab.spec.recipe import Recipe
 from trimtab.tune.choice import Outcome
-
-# (share of the run, {running run: items}) -> {run to stop: why}
-StopRule = Callable[[float, Mapping[str, Sequence[float]]], Mapping[str, str]]
+from trimtab.tune.race import Race
 
 
 class Lab(Protocol):
@@ -30,8 +28,8 @@ class Lab(Protocol):
     def seconds_per_token(self, recipe: Recipe) -> float:
         """Timed on real micro-batches."""
 
-    def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None, reopen: bool = False) -> list[Outcome]:
-        """Train (or continue, or just look up) these runs; compatible ones as a cohort. `reopen`: stopped ones go on."""
+    def train(self, recipes: Sequence[Recipe], race: Race | None = None, reopen: bool = False) -> list[Outcome]:
+        """Train (or continue, or just look up) these runs; compatible ones as a cohort. `race`: losers are stopped; `reopen`: those stopped go on."""
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         """Task numbers per item on the test split, for each trained run."""

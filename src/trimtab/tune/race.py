@@ -1,4 +1,4 @@
-"""Who may stop early. Takes paired validation losses at one rung, gives the members to stop and why. Pure.
+"""Who may stop early. Takes paired validation losses at one rung, gives the members to stop and why.
 
 Decided on the dense paired loss, never on an accuracy: over 63 real runs the loss at 10 % of the steps ranks them like
 the final score (rank correlation 0.94), a 50-item accuracy at 20 % does not (0.74).
@@ -6,11 +6,36 @@ the final score (rank correlation 0.94), a 50-item accuracy at 20 % does not (0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from trimtab.analysis import stats
+from trimtab.spec.status import Cause
+from trimtab.store import RunRow, Store
 
 Items = Sequence[float]
+
+
+@dataclass(frozen=True)
+class Race:
+    """`against`: runs, finished or in another cohort, whose rungs the running ones are held against; `tick` is called at every rung."""
+
+    against: tuple[str, ...] = ()
+    tick: Callable[[], None] = lambda: None
+
+    def beside(self, rows: Sequence[RunRow], cohort: Sequence[str]) -> Race:
+        """These runs are rivals of each other; those of the one cohort meet in memory, with whoever is outside the budget left out."""
+        others = (r.id for r in rows if r.id not in cohort)
+        return replace(self, against=tuple(dict.fromkeys((*self.against, *others))))
+
+    def losers(self, store: Store, share: float, running: Mapping[str, Items]) -> dict[str, str]:
+        """A rival that left its budget or broke may stop nobody."""
+        self.tick()
+        rivals: dict[str, Items] = {}
+        for run in self.against:
+            if run not in running and store.run(run).result.get("cause") not in (Cause.BUDGET, Cause.GUARD):
+                rivals.update((run, e["items"]) for e in store.evaluations(run) if e["share"] == share)
+        return clearly_worse(share, running, rivals)
 
 
 def clearly_worse(share: float, running: Mapping[str, Items], rivals: Mapping[str, Items]) -> dict[str, str]:

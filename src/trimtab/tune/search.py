@@ -23,7 +23,7 @@ from trimtab.store import Store
 from trimtab.tune.budgeting import in_words
 from trimtab.tune.choice import Outcome
 from trimtab.tune.lab import Lab
-from trimtab.tune.race import clearly_worse
+from trimtab.tune.race import Race
 
 SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "random", "grid")
 Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "random", "grid"]
@@ -55,7 +55,7 @@ class Search:
         while (left := self.trials - len(_told(study))) > 0 and self._time_left():
             asked = self._open_trials(study) or [study.ask(self._distributions()) for _ in range(min(COHORT, left))]
             recipes = [self._recipe(t.params) for t in asked]
-            outcomes = {o.recipe.run_id: o for o in self.lab.train(recipes, self._stop_rule(study), reopen=False)}
+            outcomes = {o.recipe.run_id: o for o in self.lab.train(recipes, self._race(study))}
             for trial, recipe in zip(asked, recipes, strict=True):
                 self._tell(study, trial, outcomes[recipe.run_id])
             self.store.update_study(self.study, seconds=self._seconds())
@@ -145,17 +145,10 @@ class Search:
             self.base, {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in params.items()}
         )
 
-    def _stop_rule(self, study: Any) -> Any:
-        """Against the best finished trial at the same share; with two objectives nobody is stopped for the loss alone."""
-        runs = [
-            t.user_attrs["run"] for t in _told(study) if t.user_attrs.get("cause") is None and "run" in t.user_attrs
-        ]
-        stored = {run: {e["share"]: e["items"] for e in self.store.evaluations(run)} for run in runs}
-        if self.both:
-            return None
-        return lambda share, running: clearly_worse(
-            share, running, {run: by[share] for run, by in stored.items() if share in by}
-        )
+    def _race(self, study: Any) -> Race | None:
+        """Against the finished trials at the same share; with two objectives nobody is stopped for the loss alone."""
+        ended = [t.user_attrs for t in _told(study)]
+        return None if self.both else Race(tuple(a["run"] for a in ended if a.get("cause") is None and "run" in a))
 
     def _result(self, study: Any) -> dict[str, Any]:
         rows = []

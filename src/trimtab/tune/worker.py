@@ -6,7 +6,6 @@ nothing that was written and the next one continues from the last checkpoint.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from trimtab.behaviour.interview import Level
 from trimtab.data.duplicates import near_duplicates
 from trimtab.data.prepare import Tokenised, percentile, tokenise_dataset
 from trimtab.data.tokens import tokenise
+from trimtab.errors import ModelError, RunError
 from trimtab.forecasting.source import locate
 from trimtab.forecasting.verbs import asker
 from trimtab.plan.catalogue import Card
@@ -36,14 +36,17 @@ from trimtab.run.material import Material
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
 from trimtab.spec.probe import Probe
-from trimtab.spec.recipe import Recipe, can_share_base
+from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
-from trimtab.store import RunRow, Store
+from trimtab.store import Store
+from trimtab.tune.booking import TOGETHER, cohorts, is_due, outcome
 from trimtab.tune.choice import Outcome
 from trimtab.tune.examiner import Examiner
 from trimtab.tune.expectation import Expectation
-from trimtab.tune.lab import StopRule
+from trimtab.tune.race import Race
 from trimtab.tune.shelf import Shelf
+
+STOP_EVERY = 2.0  # seconds between two looks for a request to stop
 
 
 class Watcher(Protocol):
@@ -71,6 +74,7 @@ class Worker:
         bf16: bool | None = None,
         own: Sequence[Probe] = (),
         listen_every: int = 0,
+        together: int = TOGETHER,
     ):
         """`method` and `bf16` say how the untouched base is measured: as the runs will train it; `own` are a person's probes."""
         self.store, self.material, self.machine, self.watcher = store, material, machine, watcher
@@ -82,7 +86,7 @@ class Worker:
         self.shelf = Shelf(self.model, machine, watcher.note, method, bf16)
         self.tokenizer = self.shelf.tokenizer
         self._tokenised: dict[int, Tokenised] = {}
-        self._own, self.listen_every = own, listen_every
+        self._own, self.listen_every, self.together = own, listen_every, together
 
     @cached_property
     def examiner(self) -> Examiner:
@@ -136,18 +140,29 @@ class Worker:
             found.append((time.monotonic() - began) / tokens)
         return min(found)
 
-    def train(self, recipes: Sequence[Recipe], stop: StopRule | None = None, reopen: bool = False) -> list[Outcome]:
+    def train(self, recipes: Sequence[Recipe], race: Race | None = None, reopen: bool = False) -> list[Outcome]:
         rows = [self.store.add_run(r, self.study) for r in recipes]
-        for name, group in _cohorts([r for r in rows if self._is_due(r, reopen)]).items():
-            self._train_cohort(name, group, stop)
+        due = [r for r in rows if is_due(self.store, r, self.budget, reopen)]
+        for row in due:
+            self.store.go_on(row.id)
+        groups = cohorts(due, self.together)
+        for name, group in groups.items():
+            if self.study and self.store.study(self.study).status == Status.STOPPED:
+                break
+            try:
+                self.train_cohort(name, group, race and race.beside(due, [r.run_id for r in group]))
+            except (ModelError, RunError) as error:
+                if len(groups) == 1:
+                    raise
+                self._give_up(group, str(error))
         return [outcome(self.store, self.store.run(r.run_id), self.budget) for r in recipes]
 
-    def _is_due(self, row: RunRow, reopen: bool) -> bool:
-        """Unfinished, or stopped for a reason that does not hold any more (another budget, no limit)."""
-        cause = row.result.get("cause")
-        if not row.status.is_finished() or cause == Cause.LIMIT or (cause == Cause.RACE and reopen):
-            return True
-        return cause == Cause.BUDGET and outcome(self.store, row, self.budget).breach is None
+    def _give_up(self, recipes: Sequence[Recipe], why: str) -> None:
+        """One cohort's error is no reason to lose the others."""
+        for r in recipes:
+            self.store.update_run(r.run_id, status=Status.FAILED, reason=why, result={"cause": Cause.ERROR})
+            self.store.log_event("failed", why, study=self.study, run=r.run_id)
+        self.watcher.note(f"{', '.join(r.run_id for r in recipes)} failed: {why}")
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         return self.examiner.measure_task(recipes)
@@ -157,7 +172,7 @@ class Worker:
 
     # training
 
-    def _train_cohort(self, name: str, recipes: list[Recipe], stop: StopRule | None) -> None:
+    def train_cohort(self, name: str, recipes: Sequence[Recipe], race: Race | None) -> None:
         data, base = self._tokens(recipes[0].max_length), self.shelf.base(recipes[0])
         self.examiner.ref(recipes[0])  # before full fine-tuning moves the base
         cohort = Cohort(base, recipes, data, self.mode, self.limits, listen_every=self.listen_every)
@@ -168,7 +183,7 @@ class Worker:
             )
         cohort.shrunk = self._shrunk
         self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
-        train(cohort, self.store.folder, name, _Hooks(self, cohort, stop), self.save_every)
+        train(cohort, self.store.folder, name, _Hooks(self, cohort, race), self.save_every)
         for m in cohort.members:  # also those that had ended when an earlier process was killed
             _book(self.store, m)
         if recipes[0].method == "full":
@@ -188,8 +203,9 @@ class Worker:
 class _Hooks:
     """What one cohort's loop tells goes into the store and to the watcher; what it asks is judged here."""
 
-    def __init__(self, worker: Worker, cohort: Cohort, stop: StopRule | None):
-        self.worker, self.cohort, self.stop = worker, cohort, stop
+    def __init__(self, worker: Worker, cohort: Cohort, race: Race | None):
+        self.worker, self.cohort, self.race = worker, cohort, race
+        self._asked_at = time.monotonic()
 
     def restored(self, cohort: Cohort) -> None:
         self.worker.expectation.rehearse(cohort, models.resolve(self.worker.model, self.worker.watcher.note))
@@ -198,6 +214,9 @@ class _Hooks:
         self.worker.store.log_steps([{"run": member.id, **numbers}])
         self.worker.watcher.step(member.id, numbers)
         self.worker.expectation.stepped(member)
+        if time.monotonic() - self._asked_at > STOP_EVERY:
+            self._asked_at = time.monotonic()
+            self._stop_on_request()
 
     def evaluated(self, share: float, found: dict[Member, Judged]) -> dict[Member, Stop]:
         stops: dict[Member, Stop] = {}
@@ -215,11 +234,20 @@ class _Hooks:
                 [e["pulse"] for e in self.worker.store.evaluations(member.id)[-2:]], self.worker.budget
             ):
                 stops[member] = Stop(Cause.BUDGET, why)
-        if self.stop and inside:
+        if self.race and inside:
             # Whoever is outside the budget just now may not stop those inside it.
-            for run, why in self.stop(share, {run: found[m].nats for run, m in inside.items()}).items():
+            running = {run: found[m].nats for run, m in inside.items()}
+            for run, why in self.race.losers(self.worker.store, share, running).items():
                 stops[inside[run]] = Stop(Cause.RACE, why)
+        self._stop_on_request()
         return stops
+
+    def _stop_on_request(self) -> None:
+        """What somebody else wrote into the store: another process, the page."""
+        asked = self.worker.store.stops_asked([m.id for m in self.cohort.running])
+        for member in self.cohort.running:
+            if member.id in asked:
+                member.stop(Stop(Cause.ASKED, asked[member.id]))
 
     def stopped(self, member: Member) -> None:
         _book(self.worker.store, member)
@@ -236,30 +264,3 @@ def _book(store: Store, member: Member) -> None:
     p = member.progress
     keys = ("best_loss", "best_step", "tokens", "seconds", "step", "cause")
     store.update_run(member.id, status=p.status, reason=p.reason, result={k: asdict(p)[k] for k in keys})
-
-
-def outcome(store: Store, run: RunRow, budget: Budget = Budget()) -> Outcome:
-    """A stored run as the chooser sees it: its best evaluation, judged against the budget of today."""
-    evaluations = store.evaluations(run.id)
-    best = min(evaluations, key=lambda e: e["loss"], default=None)
-    kl = drift_of(best["pulse"]) if best else None
-    cause = run.result.get("cause")
-    broke = run.reason if cause == Cause.GUARD else left_budget([e["pulse"] for e in evaluations], budget)
-    loss, items = (best["loss"], tuple(best["items"])) if best else (float("inf"), ())
-    history = {e["share"]: tuple(e["items"]) for e in evaluations}
-    return Outcome(run.recipe, run.status, loss, items, kl, broke, cause and Cause(cause), history)
-
-
-def _cohorts(rows: Sequence[RunRow]) -> dict[str, list[Recipe]]:
-    """By name: runs that go on under the cohort they began in; of the new ones, compatible LoRA runs together."""
-    found: dict[str, list[Recipe]] = {}
-    new: list[list[Recipe]] = []
-    for row in rows:
-        home = next((g for g in new if can_share_base(g[0], row.recipe)), None)
-        if row.cohort:
-            found.setdefault(row.cohort, []).append(row.recipe)
-        elif home:
-            home.append(row.recipe)
-        else:
-            new.append([row.recipe])
-    return found | {hashlib.sha256(" ".join(r.run_id for r in g).encode()).hexdigest()[:10]: g for g in new}

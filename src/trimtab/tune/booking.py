@@ -1,0 +1,54 @@
+"""Stored runs as the ones who decide see them: which are still to train, which can train together, what became of them. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from trimtab.analysis.card import drift_of, left_budget
+from trimtab.spec.budget import Budget
+from trimtab.spec.recipe import Recipe, can_share_base
+from trimtab.spec.status import Cause
+from trimtab.store import RunRow, Store
+from trimtab.tune.choice import Outcome
+
+TOGETHER = 8  # members of one cohort: beyond that a step is as long as its members one after another
+
+
+def outcome(store: Store, run: RunRow, budget: Budget = Budget()) -> Outcome:
+    """A stored run as the chooser sees it: its best evaluation, judged against the budget of today."""
+    evaluations = store.evaluations(run.id)
+    best = min(evaluations, key=lambda e: e["loss"], default=None)
+    kl = drift_of(best["pulse"]) if best else None
+    cause = run.result.get("cause")
+    broke = run.reason if cause == Cause.GUARD else left_budget([e["pulse"] for e in evaluations], budget)
+    loss, items = (best["loss"], tuple(best["items"])) if best else (float("inf"), ())
+    history = {e["share"]: tuple(e["items"]) for e in evaluations}
+    return Outcome(run.recipe, run.status, loss, items, kl, broke, cause and Cause(cause), history)
+
+
+def is_due(store: Store, row: RunRow, budget: Budget, reopen: bool) -> bool:
+    """Unfinished, or ended for a reason that does not hold any more (another budget, no limit, an error of another day)."""
+    cause = row.result.get("cause")
+    if (
+        not row.status.is_finished()
+        or cause in (Cause.LIMIT, Cause.ASKED, Cause.ERROR)
+        or (cause == Cause.RACE and reopen)
+    ):
+        return True
+    return cause == Cause.BUDGET and outcome(store, row, budget).breach is None
+
+
+def cohorts(rows: Sequence[RunRow], most: int = TOGETHER) -> dict[str, list[Recipe]]:
+    """By name: runs that go on under the cohort they began in; of the new ones, compatible LoRA runs together, at most `most`."""
+    found: dict[str, list[Recipe]] = {}
+    new: list[list[Recipe]] = []
+    for row in rows:
+        home = next((g for g in new if len(g) < most and can_share_base(g[0], row.recipe)), None)
+        if row.cohort:
+            found.setdefault(row.cohort, []).append(row.recipe)
+        elif home:
+            home.append(row.recipe)
+        else:
+            new.append([row.recipe])
+    return found | {hashlib.sha256(" ".join(r.run_id for r in g).encode()).hexdigest()[:10]: g for g in new}

@@ -1,0 +1,144 @@
+"""Launchers: have jobs worked at until each has ended, by processes of this machine or by Ray. They know jobs and workers, not what is
+worked at. No torch here.
+
+A worker that dies gives its job back; what it had saved is where the next one goes on. A tuner that dies leaves the queue: the next one
+finds workers that still live and waits for them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from trimtab.errors import RunError, SpecError
+from trimtab.spec.status import Status
+from trimtab.store import Store
+from trimtab.store.queue import ATTEMPTS, Job
+from trimtab.tune import serve
+
+POLL = 0.5  # seconds
+Tick = Callable[[], None]
+
+
+class Launcher(Protocol):
+    def launch(self, store: Store, study: str, jobs: Sequence[str], tick: Tick, /) -> None:
+        """Returns when every job has ended, however; `tick` is called about twice a second. Interrupted, it stops its workers."""
+
+
+class Local:
+    """A worker process for each of `places`, which are what is added to its environment (a device, threads)."""
+
+    def __init__(self, places: Sequence[Mapping[str, str]], entry: str = serve.TRAIN):
+        self.places, self.entry = places, entry
+
+    def launch(self, store: Store, study: str, jobs: Sequence[str], tick: Tick) -> None:
+        workers: list[subprocess.Popen[bytes] | None] = [None] * len(self.places)
+        try:
+            while open_jobs := _still_open(store, jobs):
+                for i, worker in enumerate(workers):
+                    if worker is not None and worker.poll() is not None:
+                        workers[i] = None
+                _give_back_orphans(store, open_jobs)
+                waiting = sum(j.status == Status.WAITING for j in open_jobs)
+                busy = sum(w is not None for w in workers) - sum(j.status == Status.RUNNING for j in open_jobs)
+                for i in [i for i, w in enumerate(workers) if w is None][: max(0, waiting - max(0, busy))]:
+                    workers[i] = self._start(store, study, self.places[i])
+                tick()
+                time.sleep(POLL)
+        finally:
+            _end(workers)
+
+    def _start(self, store: Store, study: str, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        log = Path(store.folder) / "workers.log"
+        with log.open("ab") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "trimtab.tune.serve", str(store.folder), study, self.entry],
+                env={**os.environ, **place}, stdout=said, stderr=said, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+
+
+class OnRay:
+    """Each job a Ray task. `address` of a cluster; None starts one here."""
+
+    def __init__(self, address: str | None, resources: Mapping[str, Any], entry: str = serve.TRAIN):
+        self.address, self.resources, self.entry = address, dict(resources), entry
+
+    def launch(self, store: Store, _study: str, jobs: Sequence[str], tick: Tick) -> None:
+        ray = _ray(self.address)
+        # A node that dies takes its tasks along: Ray starts them elsewhere, and they find the job given back.
+        task = ray.remote(max_retries=ATTEMPTS, **self.resources)(serve.serve_one)
+        folder = str(Path(store.folder).resolve())
+        pending = {task.remote(folder, j.id, self.entry): j.id for j in _still_open(store, jobs)}
+        try:
+            while pending:
+                done, _ = ray.wait(list(pending), timeout=POLL)
+                for ref in done:
+                    job = pending.pop(ref)
+                    why = _failure(ray, ref)
+                    left = store.queue.job(job)
+                    if left.status == Status.RUNNING and not serve.lives(left):
+                        left = store.queue.give_back(left, why or "its worker died")
+                    if not left.status.is_finished():
+                        pending[task.remote(folder, job, self.entry)] = job
+                tick()
+        except BaseException:
+            for ref in pending:
+                ray.cancel(ref, force=True)
+            raise
+
+
+def _ray(address: str | None) -> Any:
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise SpecError("--on ray", ["Ray is missing; pip install 'trimtab[ray]', or leave --on out"]) from None
+    if not ray.is_initialized():
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                include_dashboard=False if address is None else None,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RunError(
+                f"no Ray cluster at {address} ({str(error).splitlines()[0]}); start one with: ray start --head"
+            ) from None
+    return ray
+
+
+def _failure(ray: Any, ref: Any) -> str | None:
+    try:
+        ray.get(ref)
+    except Exception as error:
+        return f"{type(error).__name__} of Ray: its worker or node died"
+    return None
+
+
+def _still_open(store: Store, jobs: Sequence[str]) -> list[Job]:
+    return [j for j in store.queue.jobs() if j.id in jobs and not j.status.is_finished()]
+
+
+def _give_back_orphans(store: Store, jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        if job.status == Status.RUNNING and not serve.lives(job):
+            store.queue.give_back(job, "its worker died")
+
+
+def _end(workers: Sequence[subprocess.Popen[bytes] | None]) -> None:
+    """Our own processes, by their handles; what they had saved stays."""
+    for worker in workers:
+        if worker is not None and worker.poll() is None:
+            worker.terminate()
+    for worker in workers:
+        if worker is not None:
+            try:
+                worker.wait(10)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
