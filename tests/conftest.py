@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.servers import any_store, server, server_url  # noqa: F401
+
 settings.register_profile("trimtab", deadline=None, max_examples=40)  # two noisy cores: never judge by time
 settings.load_profile("trimtab")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

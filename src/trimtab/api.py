@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpecError, StoreError
 from trimtab.folder import opened
+from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import check, load_budget, split_overrides
 
@@ -41,7 +42,7 @@ def tune(
     model: str,
     data: str,
     *,
-    budget: str | Path | None = None,
+    budget: str | Path | Budget | None = None,
     seconds: float | None = None,
     out: str | Path = DEFAULT_OUT,
     own: Mapping[str, Any] | Sequence[str] | None = None,
@@ -158,44 +159,77 @@ def budget(source: str | Path | None = None) -> dict[str, Any]:
 
 
 def study(
-    kind: str,
-    recipe: str | Path | Recipe,
-    vary: Sequence[str] = (),
-    *,
-    seeds: int = 2,
-    scale_lr: str = "sqrt",
-    budget: str | Path | None = None,
-    yes: bool = False,
-    out: str | Path = DEFAULT_OUT,
-    watcher: Any = None,
-) -> dict[str, Any]:
+    kind: str, recipe: str | Path | Recipe, vary: Sequence[str] = (), *, seeds: int = 2, scale_lr: str = "sqrt", watcher: Any = None, **how: Any,
+) -> dict[str, Any]:  # fmt: skip
     """A designed study: "scan", "ablate", "batch", "factorial" or "repeat" of a recipe; options as in `trimtab study`.
 
-    Gives {"cells", "sentence", …}: each cell against the first on the same items and seeds, with an interval. Goes on where it stopped.
+    `how`: out, budget, yes, on, workers, cohort. Gives {"cells", "sentence", …}: each cell against the first on the same items and
+    seeds, with an interval. Goes on where it stopped.
     """
     from trimtab import studying
 
-    return studying.study(kind, recipe, vary, seeds, scale_lr, budget, yes, out, watcher or Quiet())
+    return studying.study(kind, recipe, vary, seeds, scale_lr, _how(how), watcher or Quiet())
 
 
 def search(
-    recipe: str | Path | Recipe,
-    *,
-    space: str | Path | None = None,
-    sampler: str = "tpe",
-    trials: int = 20,
-    seconds: float | None = None,
-    budget: str | Path | None = None,
-    out: str | Path = DEFAULT_OUT,
-    watcher: Any = None,
-) -> dict[str, Any]:
-    """A search over a space (a YAML file, or the plan's ranges) by "tpe", "gp", "cmaes", "nsga2", "random" or "grid".
+    recipe: str | Path | Recipe, *, space: str | Path | None = None, sampler: str = "tpe", trials: int = 20, seconds: float | None = None,
+    watcher: Any = None, **how: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """A search over a space (a YAML file, or the plan's ranges) by "tpe", "gp", "cmaes", "nsga2", "random" or "grid"; `how` as in `study`.
 
     Gives {"trials", "best", "front", "sentence", …}. Goes on where it stopped; more `trials` continue it.
     """
     from trimtab import studying
 
-    return studying.search(recipe, space, sampler, trials, seconds, budget, out, watcher or Quiet())
+    return studying.search(recipe, space, sampler, trials, seconds, _how(how), watcher or Quiet())
+
+
+def study_path(first: str, second: str, *, watcher: Any = None, **how: Any) -> dict[str, Any]:
+    """From one run to another, one setting at a time: {"steps", "sentence", …}; trains what is missing between them."""
+    from trimtab import studying
+
+    return studying.path(first, second, _how(how), watcher or Quiet())
+
+
+def resume_study(study: str | None = None, *, watcher: Any = None, **how: Any) -> dict[str, Any]:
+    """Go on with a study that was stopped or cut short, of `tune` too, as it was asked for."""
+    from trimtab import studying
+
+    options = _how(how)
+    with opened(options.out, create=False) as store:
+        found = studying.pick(store.studies(), study)
+    if "kind" in found.asked:
+        return studying.resume(found, options, watcher or Quiet())
+    asked = found.asked
+    return tune(
+        asked["model"], asked["data"], budget=Budget.model_validate(asked["budget"]), seconds=asked["seconds"], out=options.out, own=asked["own"],
+        mode=asked["mode"], watcher=watcher,
+    )  # fmt: skip
+
+
+def extend_study(
+    study: str | None = None,
+    vary: Sequence[str] = (),
+    *,
+    seeds: int | None = None,
+    trials: int | None = None,
+    watcher: Any = None,
+    **how: Any,
+) -> dict[str, Any]:
+    """More seeds, more values of a scan or more trials of a search."""
+    from trimtab import studying
+
+    options = _how(how)
+    with opened(options.out, create=False) as store:
+        found = studying.pick([s for s in store.studies() if "kind" in s.asked], study)
+    return studying.extend(found, vary, seeds, trials, options, watcher or Quiet())
+
+
+def stop_study(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
+    """Asks whoever trains it to stop: {"study", "stopping"}."""
+    from trimtab import studying
+
+    return studying.stop(study, out)
 
 
 def study_result(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
@@ -205,11 +239,38 @@ def study_result(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dic
     return studying.show(study, out)
 
 
+def studies(out: str | Path = DEFAULT_OUT) -> list[dict[str, Any]]:
+    """Every study of a folder with its state and answer."""
+    from trimtab import studying
+
+    return studying.every(out)
+
+
 def attribute(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
     """Which setting of a study moved which number: shares with intervals, couplings and the seed, signed effects."""
     from trimtab import studying
 
     return studying.attribute(study, out)
+
+
+def export_study(study: str | None, path: str | Path, out: str | Path = DEFAULT_OUT) -> int:
+    """A study's runs as a table, a row each, by the file's ending: .csv, .parquet or .json. Gives the number of rows."""
+    from trimtab import studying
+
+    return studying.export(study, path, out)
+
+
+def keep_store(url: str | None, out: str | Path = DEFAULT_OUT) -> str:
+    """Where this folder's store is; with `url`, where it is from now on (a server for several machines)."""
+    from trimtab.folder import move_store
+
+    return move_store(Path(out), url)
+
+
+def _how(options: Mapping[str, Any]) -> Any:
+    from trimtab.studying import How
+
+    return How(**{**options, **({"out": Path(options["out"])} if "out" in options else {})})
 
 
 def runs(out: str | Path = DEFAULT_OUT) -> list[RunRow]:

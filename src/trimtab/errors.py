@@ -11,6 +11,7 @@ TrimtabError                 anything trimtab says on purpose
 │   └── PlanError            no plan can be made: too little data, or nothing fits
 ├── ForecastRefused          a model that cannot be traced: the forecast falls back to a closed form, and says so
 └── RunError                 a run that cannot go on; exit code 1
+    └── Stopped              a study that somebody stopped; it can go on
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ class ForecastRefused(TrimtabError):
 
 
 class RunError(TrimtabError):
+    pass
+
+
+class Stopped(RunError):
     pass
 
 

@@ -40,6 +40,22 @@ def opened(out: str | Path, create: bool = True) -> Iterator[Store]:
         raise
 
 
+def move_store(folder: Path, url: str | None) -> str:
+    """Where a folder's store is; with `url`, where it is from now on. What a file held before stays in that file, and is said."""
+    from trimtab.store import Store
+    from trimtab.store.engine import address, keep_at, shown
+
+    if url is None:
+        return shown(address(folder) or f"sqlite:///{folder / 'trimtab.db'}")
+    if (folder / "trimtab.db").exists():
+        raise StoreError(
+            f"{folder} has a store with runs in it; give a new folder with --out for the one at {shown(url)}"
+        )
+    Store(url=url).close()  # whether it can be reached, before it is written down
+    keep_at(folder, url)
+    return shown(url)
+
+
 @contextlib.contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
     """Two processes that train into one folder would overwrite each other's checkpoints."""

@@ -1,27 +1,53 @@
-"""The study verbs as a program calls them: scan, ablate, batch, factorial, repeat, show. Takes plain values, gives plain data."""
+"""The study verbs as a program calls them: scan, ablate, batch, factorial, repeat, search; resume, extend, stop, show. Plain values in and out."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpecError, StoreError
 from trimtab.folder import opened
 from trimtab.plan import design as designs
-from trimtab.plan.design import Design
+from trimtab.plan.design import Cell, Design
+from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.spec.yaml_file import load_budget, load_recipe
 
 if TYPE_CHECKING:
-    from trimtab.store import StudyRow
+    from trimtab.store import Store, StudyRow
+    from trimtab.tune.lab import Lab
+    from trimtab.tune.worker import Worker
 
-LEAST = 4  # runs that anything can be attributed with
 KINDS = ("scan", "ablate", "batch", "factorial", "repeat")
+DEFAULT_OUT = Path("trimtab-out")
+STOPPED = "stopped on request"
+
+
+@dataclass(frozen=True)
+class How:
+    """What every study takes: where it is kept, where it is trained, and the budget (a preset, a file, or one that was read)."""
+
+    out: Path = DEFAULT_OUT
+    budget: str | Path | Budget | None = None
+    yes: bool = False  # also more runs than a person would expect
+    on: str | None = None
+    workers: int | None = None
+    cohort: int | None = None  # runs trained together, at most
+
+    def limits(self) -> Budget | None:
+        return self.budget if isinstance(self.budget, Budget) or self.budget is None else load_budget(self.budget)
+
+    def typed(self) -> list[str]:
+        """As options, for the command that gives this study again."""
+        named = {"--budget": self.budget if not isinstance(self.budget, Budget) else self.budget.name, "--on": self.on, "--workers": self.workers, "--cohort": self.cohort}  # fmt: skip
+        found = [x for k, v in named.items() if v is not None for x in (k, str(v))]
+        return found + (["--yes"] if self.yes else []) + (["--out", str(self.out)] if self.out != DEFAULT_OUT else [])
 
 
 def design(kind: str, recipe: str | Path | Recipe, vary: Sequence[str], seeds: int, scale: str = "sqrt") -> Design:
@@ -43,169 +69,313 @@ def design(kind: str, recipe: str | Path | Recipe, vary: Sequence[str], seeds: i
 
 
 def study(
-    kind: str, recipe: str | Path | Recipe, vary: Sequence[str], seeds: int, scale: str, budget: str | Path | None, yes: bool, out: str | Path, watcher: Any
-) -> dict[str, Any]:  # fmt: skip
+    kind: str, recipe: str | Path | Recipe, vary: Sequence[str], seeds: int, scale: str, how: How, watcher: Any
+) -> dict[str, Any]:
     """Carry a study out, or go on with it, or look it up."""
     made = design(kind, recipe, vary, seeds, scale)
-    if (runs := len(made.recipes())) > designs.RUNS and not yes:
-        raise SpecError("the study", [f"is {runs:,} runs; confirm with --yes, or give fewer values or seeds"])
-    limits = load_budget(budget) if budget else None
-    with opened(out) as store:
-        from trimtab.run import machine, material
-        from trimtab.tune.inquiry import Inquiry
-        from trimtab.tune.worker import Worker
+    return _carry_out(made, how, _command(kind, recipe, vary, seeds, scale, how), watcher)
 
-        base = made.baseline.recipe
-        what = material.gather(base.model, base.data, watcher.note)
-        made = _named(made, what)
+
+def _carry_out(made: Design, how: How, command: str, watcher: Any) -> dict[str, Any]:
+    if (runs := len(made.recipes())) > designs.RUNS and not how.yes:
+        raise SpecError("the study", [f"is {runs:,} runs; confirm with --yes, or give fewer values or seeds"])
+    limits, base = how.limits(), made.baseline.recipe
+    with opened(how.out) as store:
+        from trimtab.tune.inquiry import Inquiry
+
+        worker = _worker(store, base, limits, how, watcher)
+        made = replace(made, cells=tuple(replace(c, recipe=worker.material.named_in(c.recipe)) for c in made.cells))
         asked = {
-            "kind": kind, "model": base.model, "data": base.data, "fingerprint": what.fingerprint, "cells": [c.recipe.model_dump(mode="json") for c in made.cells],
-            "seeds": list(made.seeds), "budget": limits and limits.model_dump(mode="json"),
+            "kind": made.kind, "model": base.model, "data": base.data, "fingerprint": worker.material.fingerprint,
+            "cells": [c.recipe.model_dump(mode="json") for c in made.cells], "seeds": list(made.seeds), "budget": limits and limits.model_dump(mode="json"),
         }  # fmt: skip
-        name = f"{kind}-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
-        here = machine.look()
-        bf16 = here.bf16 if base.bf16 is None else base.bf16
-        worker = Worker(store, what, here, watcher, limits, name, method=base.method, bf16=base.bf16)
-        store.open_study(
-            name,
-            {
-                **asked,
-                "machine": here.as_dict(),
-                "versions": machine.versions(),
-                "command": _command(kind, recipe, vary, seeds),
-            },
+        told = {"question": made.question, "held": list(made.held), "changed": [dict(c.changed) for c in made.cells]}
+        name = _open(store, worker, asked, {**told, "command": command})
+        lab = _lab(
+            worker, how, max((c.recipe for c in made.cells), key=lambda r: r.per_device_train_batch_size * r.max_length)
         )
-        return {**Inquiry(worker, store, name, made, bf16, watcher.note).run(), "study": name}
+        bf16 = worker.machine.bf16 if base.bf16 is None else base.bf16
+        return {**Inquiry(lab, store, name, made, bf16, watcher.note).run(), "study": name}
 
 
 def search(
-    recipe: str | Path | Recipe, space: str | Path | None, sampler: str, trials: int, seconds: float | None, budget: str | Path | None,
-    out: str | Path, watcher: Any,
-) -> dict[str, Any]:  # fmt: skip
+    recipe: str | Path | Recipe,
+    space: str | Path | None,
+    sampler: str,
+    trials: int,
+    seconds: float | None,
+    how: How,
+    watcher: Any,
+) -> dict[str, Any]:
     """A search by one of Optuna's samplers, or its continuation; without a space file over the plan's ranges."""
-    from trimtab.plan.space import of_plan, read_space
-    from trimtab.tune.search import SAMPLERS, Search
+    from trimtab.plan.space import read_space
+
+    _check_search(sampler, trials)
+    base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    given = read_space(space, base) if space else None
+    typed = [
+        "trimtab",
+        "study",
+        "search",
+        _file_of(recipe),
+        *(["--space", str(space)] if space else []),
+        "--sampler",
+        sampler,
+    ]
+    return _search(
+        base, given, sampler, trials, seconds, how, shlex.join([*typed, "--trials", str(trials), *how.typed()]), watcher
+    )
+
+
+def _check_search(sampler: str, trials: int) -> None:
+    from trimtab.tune.search import SAMPLERS
 
     problems = [] if sampler in SAMPLERS else [f'--sampler: got "{sampler}"; allowed are {", ".join(SAMPLERS)}']
     problems += [] if trials >= 1 else [f"--trials: got {trials}; at least 1"]
     if problems:
         raise SpecError("trimtab study search", problems)
-    base, limits = recipe if isinstance(recipe, Recipe) else load_recipe(recipe), load_budget(budget)
-    given = read_space(space, base) if space else None
-    with opened(out) as store:
-        from trimtab.plan.plan import make_plan
-        from trimtab.run import machine, material
-        from trimtab.tune.worker import Worker
 
-        what, here = material.gather(base.model, base.data, watcher.note), machine.look()
-        base = what.named_in(base)
-        worker = Worker(store, what, here, watcher, limits, None, method=base.method, bf16=base.bf16)
-        if given is None:
-            given = of_plan(
-                make_plan(worker.facts(), {"trainer": "trimtab", "method": base.method}, worker.ask()).settings,
-                base,
-            )
+
+def _search(
+    base: Recipe, space: Any, sampler: Any, trials: int, seconds: float | None, how: How, command: str, watcher: Any
+) -> dict[str, Any]:
+    limits = how.limits() or load_budget(None)
+    with opened(how.out) as store:
+        from trimtab.plan.plan import make_plan
+        from trimtab.plan.space import of_plan
+        from trimtab.tune.search import Search
+
+        worker = _worker(store, base, limits, how, watcher)
+        base = worker.material.named_in(base)
+        if space is None:
+            own = {"trainer": "trimtab", "method": base.method}
+            space = of_plan(make_plan(worker.facts(), own, worker.ask()).settings, base)
         asked = {
-            "kind": "search", "model": base.model, "data": base.data, "fingerprint": what.fingerprint, "base": base.model_dump(mode="json"),
-            "space": [vars(d) | {"values": list(d.values)} for d in given], "sampler": sampler, "budget": limits.model_dump(mode="json"),
+            "kind": "search", "model": base.model, "data": base.data, "fingerprint": worker.material.fingerprint, "base": base.model_dump(mode="json"),
+            "space": [vars(d) | {"values": list(d.values)} for d in space], "sampler": sampler, "budget": limits.model_dump(mode="json"),
         }  # fmt: skip
-        name = "search-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
-        worker.study = name
-        command = shlex.join(
-            [
-                "trimtab",
-                "study",
-                "search",
-                "RECIPE.yaml" if isinstance(recipe, Recipe) else str(recipe),
-                "--sampler",
-                sampler,
-            ]
-        )
-        store.open_study(name, {**asked, "machine": here.as_dict(), "versions": machine.versions(), "command": command})
-        made = Search(worker, store, name, base, given, sampler, trials, seconds, limits, watcher.note)  # type: ignore[arg-type]
+        name = _open(store, worker, asked, {"command": command})
+        store.update_study(name, facts={"trials": trials, "limit": seconds})
+        made = Search(_lab(worker, how, base), store, name, base, space, sampler, trials, seconds, limits, watcher.note)
         return {**made.run(), "study": name}
 
 
-def _named(made: Design, what: Any) -> Design:
-    from dataclasses import replace
+def _worker(store: Store, base: Recipe, limits: Budget | None, how: How, watcher: Any) -> Worker:
+    from trimtab.run import machine, material
+    from trimtab.tune.booking import TOGETHER
+    from trimtab.tune.worker import Worker
 
-    return replace(made, cells=tuple(replace(c, recipe=what.named_in(c.recipe)) for c in made.cells))
+    if how.cohort is not None and how.cohort < 1:
+        raise SpecError("--cohort", [f"got {how.cohort}; at least 1, which trains runs one after another"])
+    what, here = material.gather(base.model, base.data, watcher.note), machine.look()
+    bf16 = here.bf16 if base.bf16 is None else base.bf16
+    return Worker(
+        store, what, here, watcher, limits, None, method=base.method, bf16=bf16, together=how.cohort or TOGETHER
+    )
+
+
+def _lab(worker: Worker, how: How, largest: Recipe) -> Lab:
+    from trimtab.tune import places
+
+    return places.lab(worker, how.on, how.workers, largest)
+
+
+def _open(store: Store, worker: Worker, asked: dict[str, Any], told: Mapping[str, Any]) -> str:
+    """The study's name, by what was asked; opened, or open again."""
+    from trimtab.run import machine
+
+    name = f"{asked['kind']}-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+    worker.study = name
+    store.open_study(name, {**asked, **told, "machine": worker.machine.as_dict(), "versions": machine.versions()})
+    return name
+
+
+def path(first: str, second: str, how: How, watcher: Any) -> dict[str, Any]:
+    """From one run to another, one setting at a time."""
+    with opened(how.out) as store:
+        from trimtab.tune.path import Path as Walk
+        from trimtab.tune.path import differences
+
+        a, b = store.find_run(first).recipe, store.find_run(second).recipe
+        differences(a, b)
+        worker = _worker(store, a, how.limits(), how, watcher)
+        asked = {
+            "kind": "path",
+            "model": a.model,
+            "data": a.data,
+            "fingerprint": a.fingerprint,
+            "runs": [a.run_id, b.run_id],
+            "budget": None,
+        }
+        command = shlex.join(["trimtab", "study", "path", first, second, *how.typed()])
+        name = _open(store, worker, asked, {"command": command})
+        return {**Walk(_lab(worker, how, a), store, name, a, b, watcher.note).run(), "study": name}
+
+
+# going on
+
+
+def resume(found: StudyRow, how: How, watcher: Any) -> dict[str, Any]:
+    """Go on with a study that was stopped or cut short, as it was asked for."""
+    how = replace(how, budget=_budget(found), yes=True)
+    if found.asked["kind"] == "path":
+        first, second = found.asked["runs"]
+        return path(first, second, how, watcher)
+    if found.asked["kind"] != "search":
+        return _carry_out(_design(found), how, found.asked["command"], watcher)
+    trials, seconds = found.facts["trials"], found.facts["limit"]
+    return _search_again(found, trials, seconds, how, watcher)
+
+
+def extend(
+    found: StudyRow, vary: Sequence[str], seeds: int | None, trials: int | None, how: How, watcher: Any
+) -> dict[str, Any]:
+    """More seeds, more values of a scan, or more trials of a search; what was run already is only looked up."""
+    kind = found.asked["kind"]
+    if kind == "path":
+        raise SpecError(f"trimtab study extend {found.id}", ["a path has nothing to be extended by"])
+    problems = _wrong_extension(kind, vary, seeds, trials)
+    if problems:
+        raise SpecError(f"trimtab study extend {found.id}", problems)
+    how = replace(how, budget=_budget(found))
+    if kind == "search":
+        assert trials
+        return _search_again(found, trials, None, how, watcher)
+    made = _design(found)
+    base = made.baseline.recipe
+    if vary:
+        more = designs.scan(base, designs.read_levels(base, vary), 1)
+        known = {c.recipe for c in made.cells}
+        made = replace(
+            made,
+            cells=(*made.cells, *(c for c in more.cells if c.recipe not in known)),
+            held=tuple(dict.fromkeys((*made.held, *more.held))),
+        )
+    if seeds:
+        made = replace(made, seeds=designs.seeds_of(base, max(seeds, len(made.seeds))))
+    typed = [
+        "trimtab",
+        "study",
+        "extend",
+        found.id,
+        *vary,
+        *(["--seeds", str(seeds)] if seeds else []),
+        *replace(how, budget=None).typed(),
+    ]
+    return _carry_out(made, how, shlex.join(typed), watcher)
+
+
+def _wrong_extension(kind: str, vary: Sequence[str], seeds: int | None, trials: int | None) -> list[str]:
+    if kind == "search":
+        return [] if trials and not vary and not seeds else ["a search is extended with --trials N"]
+    problems = ["--trials is for a search; give --seeds N"] if trials else []
+    problems += (
+        ["takes more seeds, not more values; start a new one: its runs are looked up"]
+        if vary and kind != "scan"
+        else []
+    )
+    return problems or (
+        [] if vary or seeds else ["say by what: --seeds N, setting=value for a scan, --trials N for a search"]
+    )
+
+
+def _search_again(found: StudyRow, trials: int, seconds: float | None, how: How, watcher: Any) -> dict[str, Any]:
+    from trimtab.plan.space import Dimension
+
+    space = tuple(Dimension(**{**d, "values": tuple(d["values"])}) for d in found.asked["space"])
+    base = Recipe.model_validate(found.asked["base"])
+    return _search(base, space, found.asked["sampler"], trials, seconds, how, found.asked["command"], watcher)
+
+
+def _design(found: StudyRow) -> Design:
+    """As it was asked for."""
+    a = found.asked
+    if "changed" not in a:
+        raise StoreError(f"{found.id} was made by an earlier trimtab; go on with: {a['command']}")
+    cells = tuple(Cell(c, Recipe.model_validate(r)) for c, r in zip(a["changed"], a["cells"], strict=True))
+    return Design(a["kind"], a["question"], cells, tuple(a["seeds"]), tuple(a["held"]))
+
+
+def _budget(found: StudyRow) -> Budget | None:
+    return Budget.model_validate(found.asked["budget"]) if found.asked["budget"] else None
+
+
+def stop(study: str | None, out: str | Path) -> dict[str, Any]:
+    """Asks whoever trains it to stop; nothing that was saved is lost. {"study", "stopping"}: the runs that were under way."""
+    with opened(out, create=False) as store:
+        found = pick(store.studies(), study)
+        if found.status == Status.COMPLETE:
+            raise StoreError(f"{found.id} is complete; there is nothing to stop")
+        store.update_study(found.id, status=Status.STOPPED)
+        store.queue.cancel(found.id, STOPPED)
+        open_runs = [r.id for r in store.runs(found.id) if not r.status.is_finished()]
+        for run in open_runs:
+            store.ask_stop(run, STOPPED)
+        return {"study": found.id, "stopping": open_runs}
+
+
+# looking
 
 
 def show(study: str | None, out: str | Path) -> dict[str, Any]:
     """What a study found; the newest where none is named."""
     with opened(out, create=False) as store:
-        every = [s for s in store.studies() if "kind" in s.asked]
-        found = _pick(every, study)
+        found = pick([s for s in store.studies() if "kind" in s.asked], study)
         result = found.facts.get("result")
         if result is None:
             done = [r for r in store.runs(found.id) if r.status.is_finished()]
             whole = f" of {len(found.asked['cells']) * len(found.asked['seeds'])}" if "cells" in found.asked else ""
             raise StoreError(
-                f"{found.id} is not finished: {len(done)}{whole} runs; go on with: {found.asked['command']}"
+                f"{found.id} is not finished: {len(done)}{whole} runs; go on with: trimtab study resume {found.id}"
+                f" (or the command that began it: {found.asked['command']})"
             )
         return {**result, "study": found.id, "asked": found.asked}
 
 
+def every(out: str | Path) -> list[dict[str, Any]]:
+    """All studies of a folder: {"study", "status", "runs", "finished", "sentence"}."""
+    with opened(out, create=False) as store:
+        rows = []
+        for s in store.studies():
+            runs = store.runs(s.id)
+            said = (s.facts.get("result") or {}).get("sentence") or next(
+                (d["sentence"] for d in store.decisions(s.id)[::-1]), ""
+            )
+            rows.append(
+                {"study": s.id, "status": s.status, "runs": len(runs), "finished": sum(r.status.is_finished() for r in runs), "sentence": said}
+            )  # fmt: skip
+        return rows
+
+
 def report(study: str, out: str | Path) -> tuple[Path, dict[str, Any]]:
-    """The page of a designed study and its data."""
+    """The page of a study and its data."""
     from trimtab.report.study import write_study
+    from trimtab.tune.evidence import of_study
 
     found = show(study, out)
-    if found["kind"] == "search":
-        raise StoreError(f"{study} is a search, which has no page yet; see it with: trimtab study show {study}")
-    shares = (
-        attribute(study, out)
-        if len(found["cells"]) > 1 and len(found["cells"]) * len(found["seeds"]) >= LEAST
-        else None
-    )
-    return write_study(found, shares, Path(out) / study), {**found, "attribution": shares and shares["rows"]}
+    with opened(out, create=False) as store:
+        evidence = of_study(store, found)
+    return write_study(found, evidence, Path(out) / study), {**found, **evidence}
 
 
 def attribute(study: str | None, out: str | Path) -> dict[str, Any]:
-    """Settings × numbers of a study's complete runs: {"settings", "rows": [{"number", "shares", "sentence"}]}."""
-    from dataclasses import asdict
-
-    from trimtab.analysis import attribution
+    """Settings × numbers of a study's complete runs: {"settings", "rows": [{"number", "shares", "sentence"}], "next"}."""
+    from trimtab.tune.evidence import attributed
 
     with opened(out, create=False) as store:
-        found = _pick([s for s in store.studies() if "kind" in s.asked], study)
-        runs = [r for r in store.runs(found.id) if r.status == Status.COMPLETE and store.evaluations(r.id)]
-        if len(runs) < 4:
-            raise StoreError(
-                f"{found.id} has {len(runs)} complete runs; at least 4, of two settings or more, are needed to attribute anything"
-            )
-        ways = _varied([r.recipe for r in runs])
-        numbers = [_numbers(store.evaluations(r.id)) for r in runs]
-    rows = []
-    for key in numbers[0]:
-        if all(key in n for n in numbers):
-            made = attribution.attribute(ways, [n[key] for n in numbers])
-            rows.append({"number": key, **asdict(made), "sentence": attribution.sentence(made, key)})
-    return {"study": found.id, "settings": list(ways[0]), "rows": rows}
+        return attributed(store, pick([s for s in store.studies() if "kind" in s.asked], study))
 
 
-def _varied(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
-    """Of each recipe what differs among them; micro-batch and accumulation as the effective batch."""
-    parts = ("per_device_train_batch_size", "gradient_accumulation_steps", "seed")
-    whole = [
-        {k: v for k, v in r.model_dump().items() if k not in parts} | {designs.EFFECTIVE: r.effective_batch}
-        for r in recipes
-    ]
-    return [{k: w[k] for k in whole[0] if len({str(x[k]) for x in whole}) > 1} for w in whole]
+def export(study: str | None, path: str | Path, out: str | Path) -> int:
+    """A study's runs as a table, by the file's ending."""
+    from trimtab.report.export import write
+
+    with opened(out, create=False) as store:
+        return write(store, pick(store.studies(), study).id, Path(path))
 
 
-def _numbers(evaluations: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """What every run leaves behind: its best evaluation, and the pulse there."""
-    best = min(evaluations, key=lambda e: e["loss"])
-    pulse = {k: sum(v) / len(v) for k, v in best["pulse"].items() if v}
-    sure, right = pulse.get("sure"), pulse.get("right")
-    surer = {"sure minus right": sure - right} if sure is not None and right is not None else {}
-    return {"validation loss": best["loss"], **pulse, **surer}
-
-
-def _pick(every: Sequence[StudyRow], name: str | None) -> StudyRow:
-    hits = [s for s in every if name is None or s.id.startswith(name)]
+def pick(every: Sequence[StudyRow], name: str | None) -> StudyRow:
+    hits = [s for s in every if name is None or s.id == name] or [s for s in every if name and s.id.startswith(name)]
     if not hits or (name and len(hits) > 1):
         known = ", ".join(s.id for s in every) or "none"
         raise StoreError(
@@ -214,7 +384,11 @@ def _pick(every: Sequence[StudyRow], name: str | None) -> StudyRow:
     return hits[-1]
 
 
-def _command(kind: str, recipe: Any, vary: Sequence[str], seeds: int) -> str:
-    name = "RECIPE.yaml" if isinstance(recipe, Recipe) else str(recipe)
+def _file_of(recipe: str | Path | Recipe) -> str:
+    return "RECIPE.yaml" if isinstance(recipe, Recipe) else str(recipe)
+
+
+def _command(kind: str, recipe: Any, vary: Sequence[str], seeds: int, scale: str, how: How) -> str:
     options = ["--without", ",".join(vary)] if kind == "ablate" else [",".join(vary)] if kind == "batch" else list(vary)
-    return shlex.join(["trimtab", "study", kind, name, *options, "--seeds", str(seeds)])
+    options += ["--scale-lr", scale] if kind == "batch" and scale != "sqrt" else []
+    return shlex.join(["trimtab", "study", kind, _file_of(recipe), *options, "--seeds", str(seeds), *how.typed()])

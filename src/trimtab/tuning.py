@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import TrimtabError
 from trimtab.folder import opened
+from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.spec.yaml_file import dump, load_budget, load_recipe
@@ -23,9 +24,9 @@ DEFAULT_OUT = Path("trimtab-out")
 
 
 def tune(
-    model: str, data: str, budget: str | Path | None, seconds: float | None, out: str | Path, own: Mapping[str, Any], mode: str, watcher: Any
+    model: str, data: str, budget: str | Path | Budget | None, seconds: float | None, out: str | Path, own: Mapping[str, Any], mode: str, watcher: Any
 ) -> dict[str, Any]:  # fmt: skip
-    limits = load_budget(budget)
+    limits = budget if isinstance(budget, Budget) else load_budget(budget)
     with opened(out) as store:
         from trimtab.run import machine, material
         from trimtab.tune.coach import Coach
@@ -147,7 +148,7 @@ def _hand_over(store: Store, study: str, result: Mapping[str, Any]) -> Path:
 def _command(
     model: str,
     data: str,
-    budget: str | Path | None,
+    budget: str | Path | Budget | None,
     seconds: float | None,
     out: str | Path,
     own: Mapping[str, Any],
@@ -155,7 +156,7 @@ def _command(
 ) -> str:
     """What to type to get this study; quoted for a shell."""
     parts = ["trimtab", "tune", model, data]
-    parts += ["--budget", str(budget)] if budget else []
+    parts += ["--budget", budget.name if isinstance(budget, Budget) else str(budget)] if budget else []
     parts += ["--time", duration_text(seconds)] if seconds else []
     parts += ["--out", str(out)] if Path(out) != DEFAULT_OUT else []
     parts += ["--certify"] if mode == "certify" else []

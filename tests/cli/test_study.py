@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas
 import pytest
 from typer.testing import CliRunner
 
@@ -59,7 +60,7 @@ def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeyp
     monkeypatch.setattr(Worker, "train", half)
     trimtab(*call)
     *_, error = trimtab("study", "show", "--out", base / "cut")
-    assert "is not finished: 2 of 3 runs; go on with: trimtab study repeat" in str(error)
+    assert "is not finished: 2 of 3 runs; go on with: trimtab study resume repeat" in str(error)
     monkeypatch.setattr(Worker, "train", train)
     code, text, _ = trimtab(*call)
     assert code == 0
@@ -161,3 +162,114 @@ def test_a_search_that_was_killed_trains_what_was_asked_for(base, monkeypatch):
     assert len(runs) == len(set(runs)) == 3
     code, listed, _ = trimtab("runs", "--out", base / "k", "--json")
     assert len(json.loads(listed)) == 3  # nothing was asked for twice
+
+
+def test_a_study_is_extended_exported_and_walked(base):
+    out = base / "more"
+    call = ("study", "scan", base / "base.yaml", "learning_rate=1e-2", "--seeds", 1, "--out", out)
+    assert trimtab(*call)[0] == 0
+    code, text, error = trimtab("study", "extend", "scan", "r=2", "--seeds", 2, "--out", out)
+    assert code == 0, error
+    assert "6 runs (3 cells, 2 seeds); 4 to train" in text
+    _, listed, _ = trimtab("study", "list", "--out", out, "--json")
+    rows = json.loads(listed)
+    assert [(r["runs"], r["finished"], r["status"]) for r in rows] == [(2, 2, "COMPLETE"), (6, 6, "COMPLETE")]
+    name = rows[1]["study"]
+    for ending, read in ((".csv", pandas.read_csv), (".parquet", pandas.read_parquet), (".json", pandas.read_json)):
+        file = base / f"runs{ending}"
+        assert trimtab("study", "export", name, file, "--out", out)[0] == 0
+        table = read(file)
+        assert len(table) == 6
+        assert set(table["learning_rate"]) == {1e-3, 1e-2}
+        assert table["validation loss"].notna().all()
+    assert trimtab("study", "export", name, base / "runs.db", "--out", out)[0] == 0
+    import optuna
+
+    (study,) = (optuna.load_study(study_name=name, storage=f"sqlite:///{base / 'runs.db'}"),)
+    assert len(study.trials) == 6
+    assert study.best_value == pytest.approx(table["validation loss"].min())
+    assert "allowed are .csv" in str(trimtab("study", "export", name, base / "runs.xls", "--out", out)[2])
+    code, page, error = trimtab("report", name, "--out", out)
+    assert code == 0, error
+    pictures = {p.name for p in (Path(page.strip()).parent / "pictures").iterdir()}
+    assert {"scan-learning_rate.svg", "scan-learning_rate.png", "curves.png", "against-the-baseline.svg"} <= pictures
+
+
+def test_a_path_from_one_run_to_another(base):
+    out = base / "path"
+    trimtab("study", "scan", base / "base.yaml", "learning_rate=1e-2", "--seeds", 1, "--out", out)
+    (base / "end.yaml").write_text(RECIPE.replace("1e-3", "1e-2").replace("r: 4", "r: 8"), encoding="utf-8")
+    trimtab("train", base / "end.yaml", "--out", out)
+    ids = {
+        r["recipe"]["r"] * r["recipe"]["learning_rate"]: r["id"]
+        for r in json.loads(trimtab("runs", "--out", out, "--json")[1])
+    }
+    code, text, error = trimtab("study", "path", ids[4e-3], ids[8e-2], "--out", out)
+    assert code == 0, error
+    assert "learning_rate 0.01" in text
+    assert "2 settings differ: at most 1 runs" in text
+    assert "differ in r; a path needs two settings" in str(
+        trimtab("study", "path", ids[4e-2], ids[8e-2], "--out", out)[2]
+    )
+    _, page, _ = trimtab("report", "path", "--out", out)
+    assert "Steps from one run to the other" in Path(page.strip()).read_text(encoding="utf-8")
+
+
+def test_a_search_has_a_page_with_its_front(base):
+    (base / "space2.yaml").write_text(
+        "learning_rate: {low: 1e-4, high: 3e-2, log: true}\nr: [2, 4]\n", encoding="utf-8"
+    )
+    call = (
+        "study",
+        "search",
+        base / "base.yaml",
+        "--space",
+        base / "space2.yaml",
+        "--trials",
+        4,
+        "--sampler",
+        "random",
+        "--out",
+        base / "page",
+    )
+    assert trimtab(*call)[0] == 0
+    code, page, error = trimtab("report", "--out", base / "page")
+    assert code == 0, error
+    html = Path(page.strip()).read_text(encoding="utf-8")
+    for picture in ("Validation loss against drift", "Every run through its settings to its loss"):
+        assert f'aria-label="{picture}"' in html
+
+
+def test_a_study_is_stopped_from_elsewhere_and_resumed(base, monkeypatch):
+    """The request comes while the first of three runs trains, as from another process."""
+    from trimtab import api
+    from trimtab.tune import worker
+
+    monkeypatch.setattr(worker, "STOP_EVERY", -1.0)
+    out, booked = base / "stopped", worker.Store.log_steps
+
+    def log_steps(self, rows):
+        booked(self, rows)
+        if rows[0]["step"] == 2 and not self.studies()[0].facts.get("stopped once"):
+            self.update_study(self.studies()[0].id, facts={"stopped once": True})
+            api.stop_study(None, out)
+
+    monkeypatch.setattr(worker.Store, "log_steps", log_steps)
+    code, _, error = trimtab("study", "repeat", base / "base.yaml", "--seeds", 3, "--cohort", 1, "--out", out)
+    assert code != 0
+    assert "was stopped on request" in str(error)
+    states = {r["id"]: r["status"] for r in json.loads(trimtab("runs", "--out", out, "--json")[1])}
+    assert sorted(states.values()) == ["STOPPED", "WAITING", "WAITING"]
+    code, text, error = trimtab("study", "resume", "--out", out)
+    assert code == 0, error
+    assert "over 3 seeds" in text
+
+
+def test_where_the_store_is(base, server_url):
+    out = base / "server"
+    assert f"sqlite:///{out}" in trimtab("store", "--out", out)[1]
+    assert "psycopg" in trimtab("store", server_url, "--out", out)[1]
+    assert trimtab("study", "repeat", base / "base.yaml", "--seeds", 2, "--out", out)[0] == 0
+    assert not (out / "trimtab.db").exists()
+    assert len(json.loads(trimtab("runs", "--out", out, "--json")[1])) == 2
+    assert "has a store with runs in it" in str(trimtab("store", server_url, "--out", base / "more")[2])

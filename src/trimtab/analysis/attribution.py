@@ -20,6 +20,8 @@ DRAWS = 2000
 FREEDOM = 8  # runs left for the noise, below which couplings are not looked for: with 5, a setting won in 12 % of studies of pure noise
 ALIASED = 0.95  # of |correlation|, from which two settings cannot be told apart
 
+TANGLED = 1.5  # variance inflation from which shares of unbalanced runs are not given
+
 
 @dataclass(frozen=True)
 class Share:
@@ -55,6 +57,8 @@ def attribute(ways: Sequence[Mapping[str, Any]], values: Sequence[float]) -> Att
             aliased=tuple(together),
             why="some settings always moved together: their shares cannot be told apart",
         )
+    if tangled := _tangled(names, x):
+        return Attribution(runs=len(ways), why=tangled)
     terms = _terms(names, x)
     if terms is None:
         return Attribution(
@@ -87,9 +91,45 @@ def aliases(names: Sequence[str], x: np.ndarray) -> list[str]:
     """Pairs of settings that always moved together."""
     return [
         f"{a} and {b} always moved together: a run with one of them changed back would tell them apart"
+        for a, b in _together(names, x)
+    ]
+
+
+def _together(names: Sequence[str], x: np.ndarray) -> list[tuple[str, str]]:
+    return [
+        (a, b)
         for (i, a), (j, b) in combinations(enumerate(names), 2)
         if abs(float(np.corrcoef(x[:, i], x[:, j])[0, 1])) > ALIASED
     ]
+
+
+def _tangled(names: Sequence[str], x: np.ndarray) -> str | None:
+    """Settings that the others half determine (variance inflation), as in a search that went where it was good: shares would lie."""
+    if len(names) < 2 or len(x) <= len(names):
+        return None
+    correlation = np.corrcoef(x, rowvar=False)
+    if np.linalg.cond(correlation) > 1e8:
+        return "some settings follow from the others: their shares cannot be told apart"
+    inflated = [n for n, v in zip(names, np.diag(np.linalg.inv(correlation)), strict=True) if v > TANGLED]
+    if not inflated:
+        return None
+    return f"{', '.join(inflated)} did not move independently of the other settings, so shares would mislead; a factorial study tells"
+
+
+def breaking(ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each pair that always moved together the run that would tell them apart: {"pair", "settings", "sentence"}.
+
+    The settings of the run where the first is lowest, with the first at its highest: one of the two corners that were never tried.
+    """
+    names, x = coded(ways)
+    found = []
+    for a, b in _together(names, x):
+        i = names.index(a)
+        low, high = ways[int(x[:, i].argmin())], ways[int(x[:, i].argmax())]
+        settings = {**low, a: high[a]}
+        told = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items())
+        found.append({"pair": [a, b], "settings": settings, "sentence": f"To tell {a} from {b}, run: {told}"})
+    return found
 
 
 def _terms(names: Sequence[str], x: np.ndarray) -> tuple[list[tuple[str, ...]], np.ndarray] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +16,8 @@ _STYLE = {"better": "green", "worse": "red", "cannot tell yet": "yellow"}
 def result(found: Mapping[str, Any]) -> None:
     if found["kind"] == "search":
         return searched(found)
+    if found["kind"] == "path":
+        return walked(found)
     console = Console(highlight=False)
     console.print(f"[bold]{found['study']}[/]: {found['question']}\n")
     table = Table(box=None, pad_edge=False)
@@ -56,6 +58,33 @@ def searched(found: Mapping[str, Any], most: int = 12) -> None:
     console.print(f"\n{found['sentence']}", soft_wrap=True, markup=False)
 
 
+def walked(found: Mapping[str, Any]) -> None:
+    """The steps from one run to the other, in the order that lowers the loss soonest."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{found['study']}[/]: {found['question']}\n")
+    table = Table(box=None, pad_edge=False)
+    for name in ("change", "validation loss", "step, 95 %", "run"):
+        table.add_column(name, justify="right" if name[0] in "vs" else "left")
+    table.add_row("(the first)", f"{found['steps'][0]['from']:.3f}", "", found["runs"][0])
+    for r in found["steps"]:
+        s = r["step"]
+        span = f"{s['value']:+.3f} \\[{s['low']:+.3f}, {s['high']:+.3f}]" if s else f"{r['loss'] - r['from']:+.3f}"
+        to = f"{r['to']:g}" if isinstance(r["to"], float) else str(r["to"])
+        table.add_row(f"{r['setting']} {visible(to)}", f"{r['loss']:.3f}", span, r["run"])
+    console.print(table)
+    console.print(f"\n{found['sentence']}", soft_wrap=True, markup=False)
+
+
+def listed(rows: Sequence[Mapping[str, Any]]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("study", "state", "runs", "answer"):
+        table.add_column(name, justify="right" if name == "runs" else "left", overflow="fold")
+    for r in rows:
+        table.add_row(r["study"], str(r["status"]), f"{r['finished']}/{r['runs']}", visible(r["sentence"]))
+    console.print(table)
+
+
 def _cells(r: Mapping[str, Any]) -> tuple[str, ...]:
     a = r["against"]
     span = (
@@ -85,10 +114,12 @@ def attributed(found: Mapping[str, Any]) -> None:
         table.add_row(row["number"], *(_heat(_share(row, n)) for n in shown))
     if shown:
         console.print(table)
-    for row in found["rows"]:
-        console.print(row["sentence"], soft_wrap=True, markup=False)
+    for text in dict.fromkeys(row["why"] or row["sentence"] for row in found["rows"]):
+        console.print(text, soft_wrap=True, markup=False)
     for text in dict.fromkeys(t for row in found["rows"] for t in row["aliased"]):
         console.print(f"! {text}", style="yellow", soft_wrap=True, markup=False)
+    for run in found["next"]:
+        console.print(f"→ {run['sentence']}", soft_wrap=True, markup=False)
 
 
 def _share(row: Mapping[str, Any], name: str) -> float:

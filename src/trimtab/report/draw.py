@@ -162,13 +162,13 @@ def _axes(scale: _Scale, y_title: str, x_title: str, x_of: Any) -> str:
     return "".join(parts)
 
 
-def _spread(ys: Sequence[float], gap: float = 14.0) -> list[float]:
+def _spread(ys: Sequence[float], gap: float = 14.0, bottom: float = HEIGHT - BOTTOM) -> list[float]:
     """Label heights moved apart so that none covers another."""
     order = sorted(range(len(ys)), key=lambda i: ys[i])
     placed = list(ys)
     for a, b in pairwise(order):
         placed[b] = max(placed[b], placed[a] + gap)
-    over = placed[order[-1]] - (HEIGHT - BOTTOM) if order else 0
+    over = placed[order[-1]] - bottom if order else 0
     return [y - over for y in placed] if over > 0 else placed
 
 

@@ -1,4 +1,4 @@
-"""A designed study -> one HTML file that needs no network, and the same as JSON. Takes gathered data; writes atomically."""
+"""A study -> one HTML file that needs no network, its data as JSON, and each picture as SVG and PNG. Takes gathered data; writes atomically."""
 
 from __future__ import annotations
 
@@ -7,22 +7,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trimtab.report import study_pictures
+from trimtab.report import standalone, study_pictures
 from trimtab.report.page import environment
 
+TITLES = {
+    "front": "Loss against drift", "parallel-coordinates": "Every run through its settings", "curves": "Over the run",
+    "heat-map": "Which setting moved which number", "against-the-baseline": "Against the baseline", "steps": "The steps",
+}  # fmt: skip
 
-def write_study(found: Mapping[str, Any], attributed: Mapping[str, Any] | None, folder: Path) -> Path:
-    """folder/report.html and report.json; `attributed` where there were runs enough."""
-    rows = attributed["rows"] if attributed else []
-    page = environment().get_template("study.html").render(
-        s=found, rows=rows, forest=study_pictures.forest(found["cells"]), heat=study_pictures.heat_map(rows), states=study_pictures.STATE,
-    )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        ("report.json", json.dumps({**found, "attribution": rows}, indent=1, ensure_ascii=False)),
-        ("report.html", page),
-    ):
-        scratch = folder / f".{name}.tmp"
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(folder / name)
+
+def write_study(found: Mapping[str, Any], evidence: Mapping[str, Any], folder: Path) -> Path:
+    """folder/report.html, report.json and pictures/NAME.svg, .png; `evidence` as tune/evidence.py gives it."""
+    drawn = study_pictures.pictures(found, evidence)
+    titles = {k: TITLES.get(k, f"By {k.removeprefix('scan-')}") for k in drawn}
+    ranked = sorted(found.get("trials", ()), key=lambda t: (t["loss"] is None, t["loss"] or 0.0))
+    page = (
+        environment()
+        .get_template("study.html")
+        .render(s=found, e=evidence, pictures=drawn, titles=titles, ranked=ranked, states=study_pictures.STATE)
+    )
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    for name, picture in drawn.items():
+        _put(folder / "pictures" / f"{name}.svg", standalone.svg(picture).encode())
+        _put(folder / "pictures" / f"{name}.png", standalone.png(picture))
+    _put(folder / "report.json", json.dumps({**found, **evidence}, indent=1, ensure_ascii=False).encode())
+    _put(folder / "report.html", page.encode())
     return folder / "report.html"
+
+
+def _put(path: Path, content: bytes) -> None:
+    scratch = path.with_name(f".{path.name}.tmp")
+    scratch.write_bytes(content)
+    scratch.replace(path)

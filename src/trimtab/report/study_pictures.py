@@ -1,4 +1,4 @@
-"""A designed study's pictures as SVG text: cells against the baseline, and what share of each number a setting has. Pure functions."""
+"""Which pictures a study has, by name; and cells against the baseline, and what share of each number a setting has. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,60 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from trimtab.report import plots
 from trimtab.report.draw import _svg
 
 STATE = {"better": "PASS", "worse": "FAIL", "cannot tell yet": "UNDECIDED"}
+
+
+def pictures(found: Mapping[str, Any], evidence: Mapping[str, Any]) -> dict[str, str]:
+    """SVG by name, in the order of the page; only those that have something to show."""
+    made = {"curves": plots.seed_bands(evidence["curves"]), "heat-map": heat_map(evidence["attribution"])}
+    if found["kind"] == "search":
+        best, front = found["best"] and found["best"]["run"], found["front"]
+        rows = [{**t, "kept": t["run"] == best, "front": t["run"] in front} for t in found["trials"]]
+        drift = found["asked"]["budget"]["limits"].get("kl_generic") or {}
+        made = {"front": plots.front(rows, drift.get("max")), "parallel-coordinates": plots.parallel(rows), **made}
+    elif found["kind"] == "path":
+        made = {"steps": steps(found["steps"]), **made}
+    else:
+        settings = dict.fromkeys(k for c in found["cells"] for k in c["changed"])
+        one = {k: [c for c in found["cells"] if not c["changed"] or list(c["changed"]) == [k]] for k in settings}
+        scans = {
+            f"scan-{k}": plots.scan_curve([found["cells"][0], *(c for c in v if c is not found["cells"][0])], k)
+            for k, v in one.items()
+        }
+        ways = [{"params": c["changed"], "loss": c["mean"], "kept": False} for c in found["cells"] if c["changed"]]
+        many = plots.parallel(ways) if found["kind"] == "factorial" else ""
+        made = {**scans, "against-the-baseline": forest(found["cells"]), "parallel-coordinates": many, **made}
+    return {k: v for k, v in made.items() if v}
+
+
+def steps(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A path's steps one below the other, each from where the last one ended; green lowers the loss, red raises it."""
+    width, left, right, step, top = 860, 260, 110, 30, 12
+    low, high = (f([v for r in rows for v in (r["from"], r["loss"])]) for f in (min, max))
+
+    def x(value: float) -> float:
+        return left + (value - low) / (high - low or 1.0) * (width - left - right)
+
+    parts = []
+    for i, r in enumerate(rows):
+        told = r["step"] and (r["step"]["low"] > 0 or r["step"]["high"] < 0)
+        y, state = top + step * i + 10, "UNDECIDED" if not told else "PASS" if r["loss"] < r["from"] else "FAIL"
+        to = f"{r['to']:g}" if isinstance(r["to"], float) else str(r["to"])
+        parts.append(
+            f'<text class="name" x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(r["setting"])} {escape(to)}</text>'
+        )
+        parts.append(f'<line class="span {state}" x1="{x(r["from"]):.1f}" x2="{x(r["loss"]):.1f}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<circle class="value {state}" cx="{x(r["loss"]):.1f}" cy="{y}" r="4"/>')
+        parts.append(
+            f'<text class="state {state}" x="{width - right + 14}" y="{y + 4}">{r["loss"] - r["from"]:+.3f}</text>'
+        )
+    height = top + step * len(rows) + 26
+    for value in (low, high):
+        parts.append(f'<text class="tick" x="{x(value):.1f}" y="{height - 6}" text-anchor="middle">{value:.3f}</text>')
+    return _svg(width, height, "".join(parts), "Steps from one run to the other, validation loss in nats/token")
 
 
 def forest(cells: Sequence[Mapping[str, Any]]) -> str:

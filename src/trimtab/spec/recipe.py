@@ -38,7 +38,7 @@ class Recipe(BaseModel):
     max_grad_norm: float = Field(1.0, ge=0, description="0 switches clipping off")
 
     r: int = Field(16, ge=1, le=1024)
-    lora_alpha: float = Field(32, gt=0)
+    lora_alpha: float = Field(32.0, gt=0)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
 

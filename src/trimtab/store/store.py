@@ -90,8 +90,10 @@ class Store:
     # studies
 
     def open_study(self, study: str, asked: dict[str, Any]) -> StudyRow:
-        """The study of this id, made if it is not there."""
+        """The study of this id, made if it is not there; one that was stopped is open again."""
         with self._write() as c:
+            again = (t.studies.c.id == study) & (t.studies.c.status == Status.STOPPED)
+            c.execute(update(t.studies).where(again).values(status=Status.RUNNING))
             if c.execute(select(t.studies.c.id).where(t.studies.c.id == study)).first() is None:
                 row = {
                     "id": study,

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Sequence
 
 from trimtab.analysis.card import drift_of, left_budget
+from trimtab.errors import Stopped
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe, can_share_base
-from trimtab.spec.status import Cause
+from trimtab.spec.status import Cause, Status
 from trimtab.store import RunRow, Store
 from trimtab.tune.choice import Outcome
 
@@ -52,3 +53,11 @@ def cohorts(rows: Sequence[RunRow], most: int = TOGETHER) -> dict[str, list[Reci
         else:
             new.append([row.recipe])
     return found | {hashlib.sha256(" ".join(r.run_id for r in g).encode()).hexdigest()[:10]: g for g in new}
+
+
+def heed(store: Store, study: str | None) -> None:
+    """Raises Stopped where somebody asked the study to stop: whoever decides must not go on with half of its runs."""
+    if study and store.study(study).status == Status.STOPPED:
+        raise Stopped(
+            f"{study} was stopped on request; what was trained is kept. Go on with: trimtab study resume {study}"
+        )

@@ -13,7 +13,8 @@ from typing import Any
 
 from trimtab.analysis import effects
 from trimtab.errors import PlanError
-from trimtab.plan.design import Cell, Design
+from trimtab.plan.design import EFFECTIVE, Cell, Design
+from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.spec.workload import Workload
 from trimtab.store import Store
@@ -99,9 +100,10 @@ class Inquiry:
             {s: o.items for s, o in zip(seeds, row, strict=True) if o.status == Status.COMPLETE} for row in outcomes
         ]
         against = effects.contrasts(whole[0], whole[1:]) if len(cells) > 1 else []
+        names = dict.fromkeys(k for c in cells for k in c.changed if k != "without")
         rows = [
             {
-                "cell": cell.name, "changed": dict(cell.changed), "runs": [o.recipe.run_id for o in row],
+                "cell": cell.name, "changed": dict(cell.changed), "at": {k: _at(cell.recipe, k) for k in names}, "runs": [o.recipe.run_id for o in row],
                 "status": [o.status for o in row], "losses": [o.loss if math.isfinite(o.loss) else None for o in row],
                 "mean": _mean([o.loss for o in row if o.status == Status.COMPLETE]), "kl": _mean([o.kl for o in row if o.kl is not None]),
                 "breach": [o.breach for o in row if o.breach], "against": _row(contrast),
@@ -117,6 +119,10 @@ class Inquiry:
             "kind": self.design.kind, "question": self.design.question, "held": list(self.design.held), "seeds": list(seeds), "cells": rows,
             "stability": spread, "sentence": sentence(self.design, rows, spread), "refused": self.store.study(self.study).facts["refused"],
         }  # fmt: skip
+
+
+def _at(recipe: Recipe, setting: str) -> Any:
+    return recipe.effective_batch if setting == EFFECTIVE else getattr(recipe, setting)
 
 
 def _mean(values: Sequence[float]) -> float | None:

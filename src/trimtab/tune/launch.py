@@ -7,6 +7,7 @@ finds workers that still live and waits for them.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -102,7 +103,7 @@ def _ray(address: str | None) -> Any:
             ray.init(
                 address=address,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 include_dashboard=False if address is None else None,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:

@@ -6,7 +6,8 @@ Everything that is not training is asked of the lab in this process.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trimtab.plan.facts import Facts
@@ -16,7 +17,7 @@ from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.store import RunRow, Store
 from trimtab.store.queue import Job
-from trimtab.tune.booking import TOGETHER, cohorts, is_due, outcome
+from trimtab.tune.booking import TOGETHER, cohorts, heed, is_due, outcome
 from trimtab.tune.choice import Outcome
 from trimtab.tune.lab import Lab
 from trimtab.tune.launch import Launcher
@@ -26,10 +27,11 @@ from trimtab.tune.race import Race
 class Launched:
     def __init__(
         self, lab: Lab, store: Store, study: str, launcher: Launcher, budget: Budget, asked: dict[str, Any], watcher: Any, together: int = TOGETHER,
+        workers: int = 1,
     ):  # fmt: skip
         """`asked`: model, data, mode, method, bf16, threads and save_every, as train_job.py reads them."""
         self.lab, self.store, self.study, self.launcher, self.watcher = lab, store, study, launcher, watcher
-        self.budget, self.together = budget, together
+        self.budget, self.together, self.workers = budget, together, workers
         self.asked = {**asked, "budget": budget.model_dump(mode="json"), "where": os.getcwd()}
 
     def train(self, recipes: Sequence[Recipe], race: Race | None = None, reopen: bool = False) -> list[Outcome]:
@@ -37,14 +39,25 @@ class Launched:
         due = [r for r in rows if is_due(self.store, r, self.budget, reopen)]
         for row in due:
             self.store.go_on(row.id)
-        jobs = [self._add(name, [r.run_id for r in g], due, race) for name, g in cohorts(due, self.together).items()]
-        if jobs:
-            following = Following(self.store, self.watcher, [r for j in jobs for r in j.runs], race)
-            self.launcher.launch(self.store, self.study, [j.id for j in jobs], following.tick)
-            following.tick()
-            self.watcher.done()
-            self._book_failures(jobs)
+        most = min(self.together, -(-len(due) // self.workers)) or 1  # something for every worker
+        failed = self._launch(cohorts(due, most), due, race)
+        if again := [replace(self.store.run(r), cohort=None) for j in failed if len(j.runs) > 1 for r in j.runs]:
+            # one run's error is no reason to lose those that it was trained with
+            failed = [j for j in failed if len(j.runs) == 1] + self._launch(cohorts(again, 1), due, race)
+        self._book_failures(failed)
+        heed(self.store, self.study)
         return [outcome(self.store, self.store.run(r.run_id), self.budget) for r in recipes]
+
+    def _launch(self, groups: Mapping[str, Sequence[Recipe]], due: Sequence[RunRow], race: Race | None) -> list[Job]:
+        """Gives the jobs that failed."""
+        jobs = [self._add(name, [r.run_id for r in g], due, race) for name, g in groups.items()]
+        if not jobs:
+            return []
+        following = Following(self.store, self.watcher, [r for j in jobs for r in j.runs], race)
+        self.launcher.launch(self.store, self.study, [j.id for j in jobs], following.tick)
+        following.tick()
+        self.watcher.done()
+        return [j for j in (self.store.queue.job(j.id) for j in jobs) if j.status == Status.FAILED]
 
     def _add(self, cohort: str, runs: list[str], due: Sequence[RunRow], race: Race | None) -> Job:
         against = list(race.beside(due, runs).against) if race else None
@@ -53,15 +66,14 @@ class Launched:
         return self.store.queue.add(self.study, cohort, runs, {**self.asked, "against": against})
 
     def _book_failures(self, jobs: Sequence[Job]) -> None:
-        for job in (self.store.queue.job(j.id) for j in jobs):
+        for job in jobs:
             for run in map(self.store.run, job.runs):
-                if job.status == Status.FAILED and not run.status.is_finished():
+                if not run.status.is_finished():
                     self.store.update_run(
                         run.id, status=Status.FAILED, reason=job.reason, result={"cause": Cause.ERROR}
                     )
                     self.store.log_event("failed", job.reason or "", study=self.study, run=run.id)
-            if job.status == Status.FAILED:
-                self.watcher.note(f"{', '.join(job.runs)} failed: {job.reason}")
+            self.watcher.note(f"{', '.join(job.runs)} failed: {job.reason}")
 
     # asked of the lab that is here
 

@@ -43,7 +43,9 @@ def lab(worker: Worker, on: str | None, workers: int | None, largest: Recipe) ->
         if on == "local"
         else OnRay(_address(on), _resources(devices, threads, need))
     )
-    return Launched(worker, worker.store, worker.study, launcher, worker.budget, asked, worker.watcher, worker.together)
+    return Launched(
+        worker, worker.store, worker.study, launcher, worker.budget, asked, worker.watcher, worker.together, count
+    )
 
 
 def _bytes(worker: Worker, recipe: Recipe) -> int | None:

@@ -30,9 +30,9 @@ class _Silent:
 def train(store: Store, job: Job) -> None:
     worker = _worker(store, job)
     due = [r for r in map(store.run, job.runs) if is_due(store, r, worker.budget, reopen=True)]
-    recipes = [
-        worker.material.named_in(r.recipe) for r in due
-    ]  # this machine may hold other files under the same names
+    recipes = [r.recipe for r in due]
+    for recipe in recipes:
+        worker.material.named_in(recipe)  # raises where this machine holds other files under the same names
     race = Race(tuple(job.asked["against"])) if job.asked["against"] is not None else None
     if recipes:
         worker.train_cohort(job.cohort, recipes, race)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from trimtab.behaviour.interview import Level
 from trimtab.data.duplicates import near_duplicates
 from trimtab.data.prepare import Tokenised, percentile, tokenise_dataset
 from trimtab.data.tokens import tokenise
-from trimtab.errors import ModelError, RunError
+from trimtab.errors import ModelError, RunError, TrimtabError
 from trimtab.forecasting.source import locate
 from trimtab.forecasting.verbs import asker
 from trimtab.plan.catalogue import Card
@@ -39,7 +39,7 @@ from trimtab.spec.probe import Probe
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
-from trimtab.tune.booking import TOGETHER, cohorts, is_due, outcome
+from trimtab.tune.booking import TOGETHER, cohorts, heed, is_due, outcome
 from trimtab.tune.choice import Outcome
 from trimtab.tune.examiner import Examiner
 from trimtab.tune.expectation import Expectation
@@ -145,20 +145,28 @@ class Worker:
         due = [r for r in rows if is_due(self.store, r, self.budget, reopen)]
         for row in due:
             self.store.go_on(row.id)
-        groups = cohorts(due, self.together)
-        for name, group in groups.items():
-            if self.study and self.store.study(self.study).status == Status.STOPPED:
-                break
-            try:
-                self.train_cohort(name, group, race and race.beside(due, [r.run_id for r in group]))
-            except (ModelError, RunError) as error:
-                if len(groups) == 1:
-                    raise
-                self._give_up(group, str(error))
+        failed: dict[str, TrimtabError] = {}
+        for name, group in cohorts(due, self.together).items():
+            failed |= self._train_or_say(name, group, race and race.beside(due, [r.run_id for r in group]))
+        heed(self.store, self.study)
+        if failed and len(failed) == len(due):
+            raise next(iter(failed.values()))
         return [outcome(self.store, self.store.run(r.run_id), self.budget) for r in recipes]
 
+    def _train_or_say(self, name: str, group: Sequence[Recipe], race: Race | None) -> dict[str, TrimtabError]:
+        """One run's error is no reason to lose the others: a cohort that fails is trained one by one. The errors by run."""
+        heed(self.store, self.study)
+        try:
+            self.train_cohort(name, group, race)
+            return {}
+        except (ModelError, RunError) as error:
+            if len(group) == 1:
+                self._give_up(group, str(error))
+                return {group[0].run_id: error}
+        ones = cohorts([replace(self.store.run(r.run_id), cohort=None) for r in group], 1)
+        return {k: v for name, one in ones.items() for k, v in self._train_or_say(name, one, race).items()}
+
     def _give_up(self, recipes: Sequence[Recipe], why: str) -> None:
-        """One cohort's error is no reason to lose the others."""
         for r in recipes:
             self.store.update_run(r.run_id, status=Status.FAILED, reason=why, result={"cause": Cause.ERROR})
             self.store.log_event("failed", why, study=self.study, run=r.run_id)
