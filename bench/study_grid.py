@@ -15,6 +15,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+from trimtab import api
 from trimtab.api import Quiet
 from trimtab.data.read import read
 from trimtab.folder import opened
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     folder = data(args.out)
+    planned = {r["setting"]: r["value"] for r in api.plan("bundled:smollm2", str(folder))["settings"]}
     with opened(args.out) as store:
         from trimtab.run import machine, material
         from trimtab.tune.worker import Worker
@@ -68,16 +70,17 @@ def main() -> None:
                 made = worker.material.named_in(recipe(folder, way, seed))
                 began = time.monotonic()
                 worker.train([made])
-                wall = time.monotonic() - began
+                if "wall" not in store.run(made.run_id).result:  # a run that was there already took its time then
+                    store.update_run(made.run_id, result={"wall": time.monotonic() - began})
                 row = store.run(made.run_id)
                 rungs = [
                     {"share": e["share"], "loss": e["loss"], "items": [round(v, 5) for v in e["items"]], "kl": sum(e["pulse"]["kl_generic"]) / len(e["pulse"]["kl_generic"])}
                     for e in store.evaluations(made.run_id)
                 ]  # fmt: skip
-                kept.append({"way": way, "seed": seed, "tokens": row.result["tokens"], "seconds": row.result["seconds"], "wall": wall, "rungs": rungs})  # fmt: skip
-                print(f"{len(kept)} {way} seed {seed}: {rungs[-1]['loss']:.4f}, {wall:.1f} s", flush=True)
+                kept.append({"way": way, "seed": seed, "tokens": row.result["tokens"], "seconds": row.result["seconds"], "wall": row.result["wall"], "rungs": rungs})  # fmt: skip
+                print(f"{len(kept)} {way} seed {seed}: {rungs[-1]['loss']:.4f}, {row.result['wall']:.1f} s", flush=True)
         HERE.joinpath("study_grid.json").write_text(
-            json.dumps({"date": str(date.today()), "machine": here.as_dict(), "levels": LEVELS, "loading": loading, "runs": kept}) + "\n"
+            json.dumps({"date": str(date.today()), "machine": here.as_dict(), "levels": LEVELS, "loading": loading, "plan": {k: planned[k] for k in LEVELS}, "runs": kept}) + "\n"
         )  # fmt: skip
 
 

@@ -47,14 +47,26 @@ def tune(
     out: str | Path = DEFAULT_OUT,
     own: Mapping[str, Any] | Sequence[str] | None = None,
     mode: str = "fast",
+    also: Sequence[str] = (),
+    on: str | None = None,
+    workers: int | None = None,
     watcher: Any = None,
 ) -> dict[str, Any]:
-    """The main job. Gives the recommendation with "report" (a path) added; started again, it continues or looks it up."""
+    """The main job. Gives the recommendation with "report" (a path) added; started again, it continues or looks it up.
+
+    `also`: "rank", "decay", tried after the epochs; `on`, `workers`: where runs are trained, as in `study`.
+    """
     from trimtab import tuning
 
-    return tuning.tune(
-        model, data, budget, seconds, out, own_settings(model, data, own or {}), mode, watcher or Quiet()
-    )
+    settings = own_settings(model, data, own or {})
+    return tuning.tune(model, data, budget, seconds, out, settings, mode, also, on, workers, watcher or Quiet())
+
+
+def explain(model: str, data: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
+    """Every decision of the newest study of this model and data, with its evidence; trains nothing."""
+    from trimtab import tuning
+
+    return tuning.explain(model, data, out)
 
 
 def train(
@@ -203,7 +215,7 @@ def resume_study(study: str | None = None, *, watcher: Any = None, **how: Any) -
     asked = found.asked
     return tune(
         asked["model"], asked["data"], budget=Budget.model_validate(asked["budget"]), seconds=asked["seconds"], out=options.out, own=asked["own"],
-        mode=asked["mode"], watcher=watcher,
+        mode=asked["mode"], also=asked.get("also", ()), on=options.on, workers=options.workers, watcher=watcher,
     )  # fmt: skip
 
 

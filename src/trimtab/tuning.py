@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.errors import TrimtabError
+from trimtab.errors import SpecError, StoreError, TrimtabError
 from trimtab.folder import opened
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
@@ -24,11 +24,14 @@ DEFAULT_OUT = Path("trimtab-out")
 
 
 def tune(
-    model: str, data: str, budget: str | Path | Budget | None, seconds: float | None, out: str | Path, own: Mapping[str, Any], mode: str, watcher: Any
+    model: str, data: str, budget: str | Path | Budget | None, seconds: float | None, out: str | Path, own: Mapping[str, Any], mode: str,
+    also: Sequence[str], on: str | None, workers: int | None, watcher: Any,
 ) -> dict[str, Any]:  # fmt: skip
+    _check_also(also, own)
     limits = budget if isinstance(budget, Budget) else load_budget(budget)
     with opened(out) as store:
         from trimtab.run import machine, material
+        from trimtab.tune import places
         from trimtab.tune.coach import Coach
         from trimtab.tune.worker import Worker
 
@@ -41,6 +44,7 @@ def tune(
             "seconds": seconds,
             "own": own,
             "mode": mode,
+            **({"also": list(also)} if also else {}),
         }
         study = "tune-" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
         known = {s.id: s.asked for s in store.studies()}
@@ -48,12 +52,14 @@ def tune(
         base = {"method": own.get("method", "lora"), "bf16": own.get("bf16")}
         worker = Worker(store, what, found, watcher, limits, study, mode, **base)  # type: ignore[arg-type]
         _need_space(Path(out), worker.architecture["parameters"])
-        command = _command(model, data, budget, seconds, out, own, mode)
+        command = _command(model, data, budget, seconds, out, own, mode, also)
         store.open_study(
             study, {**asked, "machine": found.as_dict(), "versions": machine.versions(), "command": command}
         )
         _know_the_data(store, study, model, what.dataset.examples["train"], worker.watcher.note)
-        coach = Coach(worker, store, study, seconds, own, worker.watcher.note)
+        largest = Recipe(model=model, data=data, **own)
+        lab = places.lab(worker, on, workers, largest)
+        coach = Coach(lab, store, study, seconds, own, worker.watcher.note, also=also)
         result = coach.run()
         return {**result, "study": study, "report": str(_hand_over(store, study, result))}
 
@@ -86,6 +92,32 @@ def train(
         if found.breach and row.status == Status.COMPLETE:  # trained to its end before, without this budget
             watcher.note(f"{row.id} is outside the budget {limits.name if limits else ''}: {found.breach}")
         return row
+
+
+def _check_also(also: Sequence[str], own: Mapping[str, Any]) -> None:
+    from trimtab.tune.moves import ALSO
+
+    problems = [f'got "{a}"; allowed are {", ".join(ALSO)}' for a in also if a not in ALSO]
+    known = [a for a in also if a in ALSO]
+    problems += [f"{a}: {ALSO[a][0]} is your own setting, which is not searched" for a in known if ALSO[a][0] in own]
+    problems += ["rank: full fine-tuning has none"] if "rank" in known and own.get("method") == "full" else []
+    if problems:
+        raise SpecError("--also", problems)
+
+
+def explain(model: str, data: str, out: str | Path) -> dict[str, Any]:
+    """The decisions of the newest study of this model and data, each with its evidence; nothing is trained."""
+    from trimtab.report.gather import study_report
+
+    with opened(out, create=False) as store:
+        mine = [
+            s.id
+            for s in store.studies()
+            if "kind" not in s.asked and (s.asked["model"], s.asked["data"]) == (model, data)
+        ]
+        if not mine:
+            raise StoreError(f"{out} holds no study of {model} on {data}; without --explain one is made")
+        return study_report(store, mine[-1])
 
 
 def _know_the_data(store: Store, study: str, model: str, examples: Sequence[Any], say: Callable[[str], None]) -> None:
@@ -153,6 +185,7 @@ def _command(
     out: str | Path,
     own: Mapping[str, Any],
     mode: str,
+    also: Sequence[str],
 ) -> str:
     """What to type to get this study; quoted for a shell."""
     parts = ["trimtab", "tune", model, data]
@@ -160,6 +193,7 @@ def _command(
     parts += ["--time", duration_text(seconds)] if seconds else []
     parts += ["--out", str(out)] if Path(out) != DEFAULT_OUT else []
     parts += ["--certify"] if mode == "certify" else []
+    parts += ["--also", ",".join(also)] if also else []
     return shlex.join(parts + [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in own.items()])
 
 

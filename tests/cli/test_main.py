@@ -73,6 +73,10 @@ def test_tune_ends_with_a_report_and_is_looked_up_the_second_time(trimtab, small
     assert json.loads(again)["report"] == page
     code, text, _ = trimtab("report", study.name[:8], "--out", tmp_path / "o")
     assert text.strip() == page
+    code, text, _ = trimtab(*args[:3], "--explain", "--out", tmp_path / "o")
+    assert code == 0
+    assert "Where to start" in text
+    assert "Confirm with 3 seeds." in text
     assert trimtab("train", study / "recipe.yaml", "--out", tmp_path / "o")[0] == 0
 
 
@@ -88,6 +92,11 @@ BAD = {
         ("tune", "bundled:tiny", "{small}", "--out", "/proc/nothing"),
         "cannot be made a folder",
     ),
+    "unknown --also": (("tune", "bundled:tiny", "{small}", "--also", "decoy"), "allowed are rank, decay"),
+    "--also of one's own": (("tune", "bundled:tiny", "{small}", "r=4", "--also", "rank"), "r is your own setting"),
+    "nothing to explain": (("tune", "bundled:tiny", "{small}", "--explain", "--out", "{store}"), "holds no study of"),
+    "no workers": (("tune", "bundled:tiny", "{small}", "--workers", "0"), "--workers: got 0; at least 1"),
+    "a store that is no store": (("store", "nonsense", "--out", "{new}"), "is no address of a database"),
     "empty time": (("tune", "bundled:tiny", "{small}", "--time", ""), "give a duration"),
     "non-UTF-8": (("tune", "bundled:tiny", "{latin}"), "not UTF-8"),
     "negative rate": (("tune", "bundled:tiny", "{small}", "learning_rate=-1"), "learning_rate: got -1"),
@@ -121,7 +130,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(trimtab, case, tmp_path, smal
 
     monkeypatch.chdir(tmp_path)
     names = {k: tmp_path / v for k, v in {"empty": "e.jsonl", "columns": "c.csv", "latin": "l.jsonl", "budget": "b.yaml",
-                                          "recipe_typo": "r.yaml", "recipe_good": "g.yaml", "store": "store", "gguf": "no.gguf"}.items()}  # fmt: skip
+                                          "recipe_typo": "r.yaml", "recipe_good": "g.yaml", "store": "store", "gguf": "no.gguf", "new": "new"}.items()}  # fmt: skip
     names["empty"].write_text("")
     names["columns"].write_text("title,body\na,b\n")
     names["latin"].write_bytes('{"prompt": "é"}'.encode("latin-1"))

@@ -16,12 +16,12 @@ class Clock:
         return self.now
 
 
-def study(folder, seconds=None, own=(), **lab):
+def study(folder, seconds=None, own=(), also=(), **lab):
     store = Store(folder)
     store.open_study("s", {})
     said, clock = [], Clock()
     fake = FakeLab(store, "s", clock=clock, **lab)
-    return Coach(fake, store, "s", seconds, dict(own), said.append, clock), store, fake, said
+    return Coach(fake, store, "s", seconds, dict(own), said.append, clock, also), store, fake, said
 
 
 def places(store):
@@ -198,3 +198,21 @@ def test_the_risks_of_the_start_are_said_before_anything_is_trained(tmp_path):
     risks = [i for i, text in enumerate(said) if text.startswith("A risk of this start")]
     start = next(i for i, text in enumerate(said) if text.startswith("Start: "))
     assert risks == list(range(start + 1, start + 1 + len(named)))
+
+
+def test_rank_and_decay_are_tried_on_request_after_the_epochs(tmp_path):
+    coach, store, _, said = study(tmp_path, also=("rank", "decay"))
+    result = coach.run()
+    assert places(store) == ["plan", "learning_rate", "batch", "epochs", "rank", "decay", "seeds", "recommendation"]
+    tried = {r.recipe.r: r.recipe.lora_alpha / r.recipe.r for r in store.runs()}
+    assert len(tried) == 3
+    assert len(set(tried.values())) == 1  # the update keeps its scale
+    assert len({r.recipe.weight_decay for r in store.runs()}) == 3
+    assert result["confirmed"]
+
+
+def test_without_time_for_them_it_says_so(tmp_path):
+    own = {"learning_rate": 1e-3, "num_train_epochs": 1.0, "per_device_train_batch_size": 4}
+    coach, *_, said = study(tmp_path, seconds=90, own=own, also=("rank", "decay"))
+    coach.run()
+    assert any("weight_decay 0.01 and 0.1 were not tried" in s for s in said)

@@ -54,7 +54,10 @@ class Killer:
 
 def start(data, out, on):
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(data), str(out), on], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, str(SCRIPT), str(data), str(out), on],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -110,7 +113,7 @@ def test_a_tuner_and_a_worker_are_killed(undisturbed, small_file, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_thirty_deaths_of_tuners_workers_and_connections(undisturbed, small_file, tmp_path, server, request):
+def test_thirty_deaths_of_tuners_workers_and_connections(undisturbed, small_file, tmp_path, server):
     """On a file and on a server in turn, until 30 deaths."""
     deaths, seed = {"tuner": 0, "worker": 0, "connection": 0}, 0
     while sum(deaths.values()) < 30:
@@ -120,7 +123,7 @@ def test_thirty_deaths_of_tuners_workers_and_connections(undisturbed, small_file
             with create_engine(server, isolation_level="AUTOCOMMIT").connect() as c:
                 c.execute(text(f"CREATE DATABASE {name}"))
             keep_at(out, make_url(server).set(database=name).render_as_string(hide_password=False))
-        killer = Killer(seed, ["tuner", "worker", *(["connection"] if on_server else [])])
+        killer = Killer(seed, ["tuner", "worker", *(["connection"] * 3 if on_server else [])])
         until_done(small_file, out, "local", killer, 6)
         assert table(out) == undisturbed
         deaths = {k: v + killer.done.get(k, 0) for k, v in deaths.items()}

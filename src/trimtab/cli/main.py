@@ -16,7 +16,7 @@ from trimtab.cli.behaviour import budget_app, card, dose, review
 from trimtab.cli.behaviour import voices as voices_command
 from trimtab.cli.forecast import forecast
 from trimtab.cli.plan import data, plan, precedents
-from trimtab.cli.study import attribute, store, study_app
+from trimtab.cli.study import On, Workers, attribute, store, study_app
 from trimtab.errors import TrimtabError
 from trimtab.spec.status import Status
 
@@ -59,10 +59,14 @@ def tune(
     time: Annotated[
         str | None, typer.Option(help="How long it may take, e.g. 30m or 2h; what does not fit is skipped and said.")
     ] = None,
+    also: Annotated[str, typer.Option(help="Try after the epochs: rank, decay, or both with a comma.")] = "",
+    explain: Annotated[bool, typer.Option("--explain", help="Print the decisions of the study that is there, with their evidence.")] = False,
+    on: On = None,
+    workers: Workers = None,
     out: Out = DEFAULT_OUT,
     certify: Certify = False,
     as_json: Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Plan, scan rates, batch and epochs, confirm with seeds, measure behaviour against a budget, recommend.
 
     Started again with the same arguments it continues where it was.
@@ -70,6 +74,8 @@ def tune(
     from trimtab import api
     from trimtab.cli.live import Live
 
+    if explain:
+        return _explained(api.explain(model, data, out), as_json)
     seconds = api.duration(time) if time is not None else None
     with Live(quiet=as_json) as live:
         result = api.tune(
@@ -80,6 +86,9 @@ def tune(
             out=out,
             own=settings or [],
             mode="certify" if certify else "fast",
+            also=[a for a in also.split(",") if a],
+            on=on,
+            workers=workers,
             watcher=live,
         )
     if as_json:
@@ -88,6 +97,14 @@ def tune(
         from trimtab.cli import tables
 
         tables.recommendation(result)
+
+
+def _explained(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        return _print_json({k: found[k] for k in ("study", "status", "plan", "steps", "recommendation")})
+    from trimtab.cli import tables
+
+    tables.explained(found)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from trimtab.cli.plain import visible
 from trimtab.spec.status import Status
 from trimtab.store import RunRow
 
@@ -34,6 +35,30 @@ def recommendation(result: Mapping[str, Any]) -> None:
         console.print(f"Handed over: the median seed by validation loss (seed {seed}), {result['handed_over']:.1%}")
     console.print(f"Verdict against the budget: [{_STYLE[verdict]} bold]{verdict}[/]")
     console.print(f"Report: {result['report']}", markup=False)
+
+
+def explained(found: Mapping[str, Any]) -> None:
+    """Decision by decision: the question, the sentence, and what it was decided on."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{found['study']}[/] ({found['status']})")
+    for step in found["steps"]:
+        console.print(f"\n[bold]{step['title']}[/]")
+        console.print(step["sentence"], soft_wrap=True, markup=False)
+        if step["table"]:
+            console.print(_evidence(step))
+
+
+def _evidence(step: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in (step["setting"], "validation loss", "against the kept one, 95 %", "drift", "end"):
+        table.add_column(name, justify="left" if name in (step["setting"], "end") else "right")
+    for row in step["table"]:
+        gap = f"{row['gap']:+.3f} \\[{row['low']:+.3f}, {row['high']:+.3f}]" if row["gap"] is not None else ""
+        gap += f" at {row['share']:.0%}" if gap and row["share"] is not None else ""
+        kept = f"[bold]{row[step['setting']]} ✓[/]" if row["kept"] else str(row[step["setting"]])
+        end = f"{row['status']}: {visible(row['note'])}" if row["note"] else str(row["status"])
+        table.add_row(kept, f"{row['loss']:.3f}", gap, _short(row["kl"]), end)
+    return table
 
 
 def runs(rows: Sequence[RunRow]) -> None:

@@ -15,7 +15,7 @@ from trimtab.store import RunRow, Store
 
 POINTS = 1000
 WHAT_PLACES = {
-    "plan": "Where to start", "learning_rate": "Learning rate", "batch": "Effective batch", "epochs": "Epochs",
+    "plan": "Where to start", "learning_rate": "Learning rate", "batch": "Effective batch", "epochs": "Epochs", "rank": "Rank", "decay": "Weight decay",
     "seeds": "Seeds", "recommendation": "Recommendation",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The coach: plan -> learning rate -> batch -> epochs -> seeds -> card -> recommendation. Decides, and never trains.
+"""The coach: plan -> learning rate -> batch -> epochs -> (rank, decay) -> seeds -> card -> recommendation. Decides, and never trains.
 
 Takes a Lab (who trains), a Store and what was asked; every decision is stored once with its evidence and said in one
 sentence. Started again, it finds its decisions and runs in the store and goes on where it was. No torch here.
@@ -23,7 +23,7 @@ from trimtab.store import Store
 from trimtab.tune.budgeting import Pace, affordable_epochs, in_words
 from trimtab.tune.choice import Outcome, choose
 from trimtab.tune.lab import Lab
-from trimtab.tune.moves import FACTOR, edge, round_rate, scan, short, why_further, with_batch, with_epochs
+from trimtab.tune.moves import ALSO, FACTOR, edge, round_rate, scan, short, why_further, with_batch, with_epochs
 from trimtab.tune.race import Race
 from trimtab.tune.summary import summary, verdict_sentence
 
@@ -42,9 +42,11 @@ class Coach:
         own: Mapping[str, Any],
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        also: Sequence[str] = (),
     ):
+        """`also`: what to try besides rate, batch and epochs, of moves.ALSO."""
         self.lab, self.store, self.study, self.own, self.say, self.clock = lab, store, study, dict(own), say, clock
-        self.limit = seconds
+        self.limit, self.also = seconds, also
         self._before = store.study(study).seconds
         self._began = clock()
 
@@ -59,6 +61,7 @@ class Coach:
             recipe = self._batches(recipe)
         if not {"num_train_epochs", "max_steps"} & self.own.keys():
             recipe = self._epochs(recipe)
+        recipe = self._others(recipe)
         return self._recommend(self._confirm(recipe))
 
     # the steps
@@ -156,15 +159,30 @@ class Coach:
 
     def _batches(self, best: Recipe) -> Recipe:
         """Half and double the effective batch; the rate follows with the square root."""
-        if done := self._decided("batch"):
-            return done
         sizes = [b for b in (best.effective_batch // 2, best.effective_batch * 2) if b >= 1]
         candidates = [with_batch(best, b, self.own) for b in sizes]
+        return self._tried(
+            "batch", "effective batch", f"effective batch {' and '.join(map(str, sizes))}", candidates, best
+        )
+
+    def _others(self, best: Recipe) -> Recipe:
+        """What a person asked for besides: rank, decay."""
+        for place in self.also:
+            setting, around = ALSO[place]
+            candidates = around(best)
+            values = " and ".join(f"{getattr(c, setting):g}" for c in candidates)
+            best = self._tried(place, setting, f"{setting} {values}", candidates, best)
+        return best
+
+    def _tried(self, place: str, setting: str, what: str, candidates: Sequence[Recipe], best: Recipe) -> Recipe:
+        """These against the best so far, raced, where there is time."""
+        if done := self._decided(place):
+            return done
         if not self._fits(candidates, self._confirm_cost(best)):
-            return self._skip_to("batch", f"effective batch {' and '.join(map(str, sizes))} were not tried", best)
+            return self._skip_to(place, f"{what} were not tried", best)
         reference = self.lab.train([best], reopen=True)  # another study may have stopped it
-        choice = choose(reference + self._race(candidates, reference), "effective batch")
-        return self._decide("batch", choice.sentence, choice.winner.recipe, choice.evidence)
+        choice = choose(reference + self._race(candidates, reference), setting)
+        return self._decide(place, choice.sentence, choice.winner.recipe, choice.evidence)
 
     def _epochs(self, best: Recipe) -> Recipe:
         """Twice the length with patience; or, where the best evaluation came early, just that length."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from trimtab.spec.recipe import Recipe
 from trimtab.tune.choice import Outcome
@@ -54,6 +54,24 @@ def with_epochs(recipe: Recipe, epochs: float, examples: int, own: Container[str
     while other.steps(examples) < LEAST_STEPS and other.effective_batch > 8:
         other = with_batch(other, other.effective_batch // 2, own)
     return other
+
+
+def ranks(recipe: Recipe) -> list[Recipe]:
+    """Half and double; lora_alpha with it, so that the update's scale stays."""
+    found = [r for r in (recipe.r // 2, recipe.r * 2) if 1 <= r <= 1024]
+    return [recipe.but(r=r, lora_alpha=recipe.lora_alpha * r / recipe.r) for r in found]
+
+
+def decays(recipe: Recipe) -> list[Recipe]:
+    """None, a little and much; what it has already is not tried again."""
+    return [recipe.but(weight_decay=d) for d in (0.0, 0.01, 0.1) if d != recipe.weight_decay]
+
+
+# What is tried on request: the setting, and the recipes around one.
+ALSO: dict[str, tuple[str, Callable[[Recipe], list[Recipe]]]] = {
+    "rank": ("r", ranks),
+    "decay": ("weight_decay", decays),
+}
 
 
 def round_rate(value: float) -> float:

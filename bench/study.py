@@ -1,0 +1,291 @@
+"""What it costs to find the best of 27 recipes: strategies replayed on the measured grid, with what each would have trained.
+
+    python bench/study_grid.py                  # first: the grid itself
+    python bench/study.py [--draws 200] [--trainer]
+
+A strategy has arrived when the best run that it has seen to its end is within 1 % or 0.002 nats of the grid's best (mean over seeds); then
+come the confirming seeds. Costs are tokens × seconds a token + evaluations + loading, all from the grid's own records; `--trainer` first
+times whole transformers.Trainer/PEFT processes on three of the recipes, each beside ours. results/study.md, study.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from trimtab.analysis.stats import average
+from trimtab.tune.race import clearly_worse
+
+HERE = Path(__file__).parent / "results"
+Way = tuple[float, int, float]  # learning_rate, effective_batch, num_train_epochs
+CONFIRM = 2  # further seeds of the chosen recipe
+
+
+class Grid:
+    def __init__(self, kept: dict[str, Any]):
+        self.runs = {(_way(r["way"]), r["seed"]): r for r in kept["runs"]}
+        self.seeds = sorted({s for _, s in self.runs})
+        self.ways = sorted({w for w, _ in self.runs})
+        self.levels = [sorted({w[i] for w in self.ways}) for i in range(3)]
+        self.per_token = statistics.median(r["seconds"] / r["tokens"] for r in kept["runs"])
+        self.per_evaluation = statistics.median((r["wall"] - r["seconds"]) / len(r["rungs"]) for r in kept["runs"])
+        self.loading = kept["loading"]
+        mean = {w: statistics.fmean(self.loss(w, s) for s in self.seeds) for w in self.ways}
+        best = min(mean.values())
+        self.good = {w for w, v in mean.items() if v <= best + max(0.01 * best, 0.002)}
+        self.mean = mean
+        self.planned = tuple(min(v, key=lambda x: abs(math.log(x / kept["plan"][k]))) for k, v in zip(("learning_rate", "effective_batch", "num_train_epochs"), self.levels, strict=True))  # fmt: skip
+
+    def loss(self, way: Way, seed: int) -> float:
+        return min(r["loss"] for r in self.runs[way, seed]["rungs"])
+
+    def items(self, way: Way, seed: int, share: float) -> list[float]:
+        """Of three steps, two shares may be the same step: the later one is kept."""
+        return next(r["items"] for r in self.runs[way, seed]["rungs"] if r["share"] >= share)
+
+    def shares(self) -> list[float]:
+        return sorted({r["share"] for run in self.runs.values() for r in run["rungs"]})
+
+    def tokens(self, way: Way, share: float) -> float:
+        return self.runs[way, self.seeds[0]]["tokens"] * share
+
+
+@dataclass
+class Bill:
+    """What was trained until the strategy arrived. `seen`: best loss among runs that came to their end."""
+
+    grid: Grid
+    seed: int
+    tokens: float = 0.0
+    evaluations: int = 0
+    starts: int = 1
+    runs: int = 0
+    seen: dict[Way, float] = field(default_factory=dict)
+
+    def train(self, way: Way, first: float, last: float) -> None:
+        """From share `first` to `last`; what was paid is not paid again."""
+        self.tokens += self.grid.tokens(way, last - first)
+        self.evaluations += sum(first < s <= last for s in self.grid.shares())
+        self.runs += first == 0
+        if last == 1.0:
+            self.seen[way] = self.grid.loss(way, self.seed)
+
+    @property
+    def arrived(self) -> bool:
+        return bool(self.seen) and min(self.seen, key=lambda w: self.seen[w]) in self.grid.good
+
+    def confirmed(self) -> Bill:
+        chosen = min(self.seen, key=lambda w: self.seen[w])
+        for _ in range(CONFIRM):
+            self.tokens += self.grid.tokens(chosen, 1.0)
+            self.evaluations += len(self.grid.shares())
+            self.runs += 1
+        return self
+
+    def seconds(self, per_token: float, start: float) -> float:
+        return self.tokens * per_token + self.evaluations * self.grid.per_evaluation + self.starts * start
+
+
+Strategy = Callable[[Grid, int, random.Random], Iterator[Bill]]
+
+
+def whole_grid(g: Grid, seed: int, rng: random.Random) -> Iterator[Bill]:
+    """Every recipe in random order; it knows the best only at the end."""
+    bill = Bill(g, seed)
+    for way in rng.sample(g.ways, len(g.ways)):
+        bill.train(way, 0.0, 1.0)
+    yield bill
+
+
+def at_random(g: Grid, seed: int, rng: random.Random) -> Iterator[Bill]:
+    bill = Bill(g, seed)
+    for way in rng.sample(g.ways, len(g.ways)):
+        bill.train(way, 0.0, 1.0)
+        yield bill
+
+
+def one_by_one(g: Grid, seed: int, _rng: random.Random) -> Iterator[Bill]:
+    """The order of the articles: rate, then batch, then epochs, each over all its values, from the middle; whole runs."""
+    bill, here = Bill(g, seed), tuple(v[1] for v in g.levels)
+    for axis in range(3):
+        for way in _line(g, here, axis):
+            if way not in bill.seen:
+                bill.train(way, 0.0, 1.0)
+        here = min(_line(g, here, axis), key=lambda w: bill.seen[w])
+    yield bill
+
+
+def trimtab_from(start: str) -> Strategy:
+    def strategy(g: Grid, seed: int, _rng: random.Random) -> Iterator[Bill]:
+        """trimtab's: the same order, raced over one base and stopped when clearly worse on the paired items."""
+        bill, here = Bill(g, seed), g.planned if start == "plan" else tuple(v[1] for v in g.levels)
+        for axis in range(3):
+            line = _line(g, here, axis)
+            _race(bill, [w for w in line if w not in bill.seen], [w for w in line if w in bill.seen])
+            here = min((w for w in line if w in bill.seen), key=lambda w: bill.seen[w])
+            yield bill
+
+    return strategy
+
+
+def race_of_all(g: Grid, seed: int, _rng: random.Random) -> Iterator[Bill]:
+    """All 27 from the start; at every rung those clearly worse stop."""
+    bill = Bill(g, seed)
+    _race(bill, g.ways, [])
+    yield bill
+
+
+def optuna_with(pruner: str, start: bool = False) -> Strategy:
+    def strategy(g: Grid, seed: int, rng: random.Random) -> Iterator[Bill]:
+        """Optuna's TPE with its own pruner on the same rungs, trial after trial in one process."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        made = {"median": optuna.pruners.MedianPruner(n_startup_trials=4), "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=4), "asha": optuna.pruners.SuccessiveHalvingPruner()}[pruner]  # fmt: skip
+        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=rng.randrange(2**31)), pruner=made)
+        if start:
+            study.enqueue_trial(dict(zip(("rate", "batch", "epochs"), g.planned, strict=True)))
+        bill, known = Bill(g, seed), set()
+        for _ in range(200):
+            trial = study.ask()
+            way = (trial.suggest_categorical("rate", g.levels[0]), trial.suggest_categorical("batch", g.levels[1]), trial.suggest_categorical("epochs", g.levels[2]))  # fmt: skip
+            if way in known and way in bill.seen:  # looked up: generous to it
+                study.tell(trial, bill.seen[way])
+                continue
+            known.add(way)
+            _tried(study, trial, bill, way)
+            yield bill
+
+    return strategy
+
+
+def _tried(study: Any, trial: Any, bill: Bill, way: Way) -> None:
+    import optuna
+
+    before = 0.0
+    for i, share in enumerate(bill.grid.shares(), 1):
+        bill.train(way, before, share)
+        before = share
+        trial.report(average(bill.grid.items(way, bill.seed, share)), i)
+        if share < 1 and trial.should_prune():
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return
+    study.tell(trial, bill.seen[way])
+
+
+def _race(bill: Bill, running: list[Way], finished: list[Way]) -> None:
+    g, alive, before = bill.grid, list(running), 0.0
+    for share in g.shares():
+        for way in alive:
+            bill.train(way, before, share)
+        now = {str(w): g.items(w, bill.seed, share) for w in alive}
+        lost = clearly_worse(share, now, {str(w): g.items(w, bill.seed, share) for w in finished}) if now else {}
+        alive, before = [w for w in alive if str(w) not in lost], share
+
+
+def _line(g: Grid, here: Any, axis: int) -> list[Way]:
+    return [tuple(v if i == axis else here[i] for i in range(3)) for v in g.levels[axis]]  # type: ignore[misc]
+
+
+def _way(way: dict[str, float]) -> Way:
+    return way["learning_rate"], int(way["effective_batch"]), way["num_train_epochs"]
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "trimtab: from its plan; rate, batch, epochs, raced": trimtab_from("plan"),
+    "trimtab: the same from the middle": trimtab_from("middle"),
+    "trimtab: race of all 27": race_of_all,
+    "one by one, whole runs (the articles' order)": one_by_one,
+    "random, whole runs": at_random,
+    "Optuna TPE + MedianPruner": optuna_with("median"),
+    "Optuna TPE + Hyperband": optuna_with("hyperband"),
+    "Optuna TPE + successive halving": optuna_with("asha"),
+    "Optuna TPE + Hyperband, from trimtab's plan": optuna_with("hyperband", start=True),
+    "whole grid": whole_grid,
+}
+
+
+def replay(g: Grid, strategy: Strategy, draws: int) -> dict[str, Any]:
+    """Medians over draws and seeds; `found`: how often it arrived at all."""
+    bills, misses = [], 0
+    for draw in range(draws):
+        rng, seed = random.Random(draw), g.seeds[draw % len(g.seeds)]
+        bill = next((b for b in strategy(g, seed, rng) if b.arrived), None)
+        if bill is None:
+            misses += 1
+            *_, bill = strategy(g, seed, random.Random(draw))
+        bills.append(bill.confirmed())
+    seconds = sorted(b.seconds(g.per_token, g.loading) for b in bills)
+    tokens = [b.tokens for b in bills]
+    return {
+        "found": 1 - misses / draws, "tokens": statistics.median(tokens), "seconds": statistics.median(seconds),
+        "low": seconds[round(0.05 * (draws - 1))], "high": seconds[round(0.95 * (draws - 1))], "runs": statistics.median(b.runs for b in bills),
+    }  # fmt: skip
+
+
+def trainer_costs(out: Path) -> dict[str, float]:
+    """Whole processes, imports and loading included: transformers.Trainer with PEFT, and ours, in turn on three of the recipes."""
+    rows = []
+    for way in ((1e-3, 8, 0.5), (1e-3, 8, 1.0), (1e-3, 8, 2.0)):
+        for side in ("trainer", "trimtab"):
+            began = time.monotonic()
+            subprocess.run([sys.executable, str(Path(__file__).parent / "study_side.py"), side, str(out), *map(str, way)], check=True, capture_output=True)  # fmt: skip
+            rows.append({"side": side, "epochs": way[2], "wall": time.monotonic() - began})
+            print(rows[-1], flush=True)
+    return {"rows": rows}  # type: ignore[dict-item]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--trainer", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("bench-out/study"))
+    args = parser.parse_args()
+    file = HERE / "study.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    timed = trainer_costs(args.out) if args.trainer else known.get("trainer")
+    kept = json.loads((HERE / "study_grid.json").read_text())
+    g = Grid(kept)
+    found = {name: replay(g, s, args.draws) for name, s in STRATEGIES.items()}
+    file.write_text(
+        json.dumps({"date": str(date.today()), "draws": args.draws, "trainer": timed, "found": found}, indent=1) + "\n"
+    )
+    (HERE / "study.md").write_text(page(g, kept, found, timed, args.draws))
+    print(page(g, kept, found, timed, args.draws))
+
+
+def page(g: Grid, kept: dict[str, Any], found: dict[str, Any], timed: Any, draws: int) -> str:
+    ours = found["trimtab: from its plan; rate, batch, epochs, raced"]["seconds"]
+    lines = [
+        "# Finding the best of 27 recipes", "",
+        f"SmolLM2-135M-Instruct, 96 home commands, 40 held out, {len(g.seeds)} seeds of each recipe, measured {kept['date']}; {draws} replays; `bench/study.py`.", "",
+        f"Best: rate {min(g.mean, key=lambda w: g.mean[w])[0]:g}, batch {min(g.mean, key=lambda w: g.mean[w])[1]}, {min(g.mean, key=lambda w: g.mean[w])[2]:g} epochs; {len(g.good)} of 27 within 1 % or 0.002 nats of it. "
+        f"The plan for this model and data (rate {kept['plan']['learning_rate']:g}, batch {kept['plan']['effective_batch']:g}, {kept['plan']['num_train_epochs']:g} epochs) lies nearest to rate {g.planned[0]:g}, batch {g.planned[1]}, {g.planned[2]:g} epochs. "
+        f"{g.per_token * 1000:.2f} ms a token, {g.per_evaluation:.1f} s an evaluation with its pulse, {g.loading:.0f} s loading, all by the grid's own records.", "",
+        "Until the best run seen is a good one, and two more seeds of it:", "",
+        "| strategy | arrives | runs begun | tokens | seconds (5–95 %) | times trimtab's |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name, f in found.items():
+        lines.append(f"| {name} | {f['found']:.0%} | {f['runs']:g} | {f['tokens']:,.0f} | {f['seconds']:.0f} ({f['low']:.0f}–{f['high']:.0f}) | {f['seconds'] / ours:.2f} |")  # fmt: skip
+    if timed:
+        each = {s: {r["epochs"]: r["wall"] for r in timed["rows"] if r["side"] == s} for s in ("trainer", "trimtab")}
+        whole = 9 * sum(each["trainer"].values())
+        lines += ["", "Whole processes side by side (imports, loading, training, evaluation), seconds:", "", "| epochs | transformers.Trainer + PEFT | trimtab |", "|---|---|---|"]  # fmt: skip
+        lines += [f"| {e:g} | {each['trainer'][e]:.0f} | {each['trimtab'][e]:.0f} |" for e in sorted(each["trainer"])]
+        lines += ["", f"27 such Trainer processes one after another: about {whole:.0f} s (nine times the three above), and two confirming ones; {whole / ours:.1f} times trimtab's {ours:.0f} s."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
