@@ -201,7 +201,7 @@ def test_the_risks_of_the_start_are_said_before_anything_is_trained(tmp_path):
 
 
 def test_rank_and_decay_are_tried_on_request_after_the_epochs(tmp_path):
-    coach, store, _, said = study(tmp_path, also=("rank", "decay"))
+    coach, store, _, _ = study(tmp_path, also=("rank", "decay"))
     result = coach.run()
     assert places(store) == ["plan", "learning_rate", "batch", "epochs", "rank", "decay", "seeds", "recommendation"]
     tried = {r.recipe.r: r.recipe.lora_alpha / r.recipe.r for r in store.runs()}

@@ -99,14 +99,16 @@ class Cohort:
         limits: Limits = Limits(),
         clock: Callable[[], float] = time.monotonic,
         listen_every: int = 0,
+        trunk: bool = True,
     ):
-        """`listen_every` N: every Nth update is also taken example by example, to tell their voices apart; 0: never."""
+        """`trunk`: runs that differ only in length share the steps that are the same. `listen_every` N: every Nth update is also taken example by example, to tell their voices apart; 0: never."""
         if any(not can_share_base(recipes[0], r) for r in recipes[1:]):
             raise RunError(
                 "these recipes cannot share one frozen base (they differ in model, data, max_length, bf16 or "
                 "eval_steps, or fine-tune all weights); run them as cohorts of one"
             )
         self.base, self.data, self.mode, self.clock, self.listen_every = base, data, mode, clock, listen_every
+        self.trunk = trunk
         self.shrunk: Callable[[Member, str], None] = lambda _member, _text: None  # told of a smaller micro-batch
         self.members = [self._member(r, limits) for r in recipes]
         self.shares = recipes[0].evaluations()

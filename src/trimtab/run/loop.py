@@ -13,6 +13,7 @@ from trimtab.run.checkpoint import Checkpoints, export
 from trimtab.run.cohort import Cohort, Judged
 from trimtab.run.guards import Stop
 from trimtab.run.member import Member
+from trimtab.run.trunk import Trunk
 from trimtab.spec.status import Status
 
 
@@ -30,16 +31,18 @@ def train(cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: flo
     checkpoints = Checkpoints(folder, name)
     checkpoints.restore(cohort)
     hooks.restored(cohort)
-    saved = cohort.clock()
+    saved, trunk = cohort.clock(), Trunk(cohort.members, cohort.shares, cohort.trunk)
     for place, share in enumerate(cohort.shares):
-        while members := [m for m in cohort.running if m.progress.step < m.steps_at(share)]:
+        while members := _due(cohort, share, trunk, hooks):
             began = cohort.clock()
             losses = cohort.forward_backward(members)
             spent, total = cohort.clock() - began, sum(tokens for _, tokens in losses)
             for member, (loss, tokens) in zip(members, losses, strict=True):
                 member.progress.seconds += spent * tokens / total
                 if member.accumulate(loss, tokens):
-                    hooks.stepped(member, {**member.update(), "seconds": member.progress.seconds})
+                    numbers = {**member.update(), "seconds": member.progress.seconds}
+                    hooks.stepped(member, numbers)
+                    trunk.passed(member, numbers)
             if cohort.clock() - saved > save_every:
                 checkpoints.save(cohort)
                 saved = cohort.clock()
@@ -51,6 +54,14 @@ def train(cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: flo
     for member in cohort.members:
         if member.progress.status == Status.COMPLETE:
             checkpoints.drop_state(member)
+
+
+def _due(cohort: Cohort, share: float, trunk: Trunk, hooks: Hooks) -> list[Member]:
+    """Members with steps of their own to take before the next evaluation; what others did for them is taken over."""
+    for member in cohort.running:
+        for numbers in trunk.catch_up(member, share):
+            hooks.stepped(member, numbers)
+    return [m for m in cohort.running if m.progress.step < m.steps_at(share) and not trunk.waits(m, share)]
 
 
 def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path, hooks: Hooks) -> None:

@@ -14,14 +14,18 @@ from torch import nn
 
 from trimtab.spec.recipe import Recipe
 
+DECAY = 0.2  # of all steps, at the end of warmup_stable_decay: linear to zero (MiniCPM, Hu et al. 2024: 10 to 20 %)
+
 
 def learning_rate(recipe: Recipe, step: int, total: int) -> float:
-    """Rate of step `step` (0-based) of `total`: linear warm-up, then the schedule down to zero."""
+    """Rate of step `step` (0-based) of `total`: linear warm-up, then the schedule down to zero (constant stays)."""
     warm = recipe.warmup_steps
     warmup = int(warm) if warm >= 1 else math.ceil(warm * total)
     if step < warmup:
         return recipe.learning_rate * (step + 1) / warmup
     done = (step - warmup) / max(1, total - warmup)
+    if recipe.lr_scheduler_type == "warmup_stable_decay":
+        return recipe.learning_rate * min(1.0, (total - step) / max(1, round(DECAY * total)))
     shape = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
     return recipe.learning_rate * shape[recipe.lr_scheduler_type]
 

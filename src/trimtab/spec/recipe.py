@@ -23,7 +23,7 @@ class Recipe(BaseModel):
     method: Literal["lora", "full"] = "lora"
 
     learning_rate: float = Field(2e-4, gt=0, le=1)
-    lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = "cosine"
     warmup_steps: float = Field(0.05, ge=0, description="steps, or a share of all steps when below 1")
     num_train_epochs: float = Field(1.0, gt=0, le=1000)
     max_steps: int = Field(-1, ge=-1, description="-1: by num_train_epochs")
