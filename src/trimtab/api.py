@@ -185,7 +185,7 @@ def study(
 
 def search(
     recipe: str | Path | Recipe, *, space: str | Path | None = None, sampler: str = "tpe", trials: int = 20, seconds: float | None = None,
-    watcher: Any = None, **how: Any,
+    screen: bool = False, watcher: Any = None, **how: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """A search over a space (a YAML file, or the plan's ranges) by "tpe", "gp", "cmaes", "nsga2", "random" or "grid"; `how` as in `study`.
 
@@ -193,7 +193,7 @@ def search(
     """
     from trimtab import studying
 
-    return studying.search(recipe, space, sampler, trials, seconds, _how(how), watcher or Quiet())
+    return studying.search(recipe, space, sampler, trials, seconds, screen, _how(how), watcher or Quiet())
 
 
 def study_path(first: str, second: str, *, watcher: Any = None, **how: Any) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def resume_study(study: str | None = None, *, watcher: Any = None, **how: Any) -
 
     options = _how(how)
     with opened(options.out, create=False) as store:
-        found = studying.pick(store.studies(), study)
+        found = store.find_study(study)
     if "kind" in found.asked:
         return studying.resume(found, options, watcher or Quiet())
     asked = found.asked
@@ -233,7 +233,7 @@ def extend_study(
 
     options = _how(how)
     with opened(options.out, create=False) as store:
-        found = studying.pick([s for s in store.studies() if "kind" in s.asked], study)
+        found = store.find_study(study, designed=True)
     return studying.extend(found, vary, seeds, trials, options, watcher or Quiet())
 
 
@@ -246,30 +246,30 @@ def stop_study(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[
 
 def study_result(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
     """What a designed study found; the newest where none is named."""
-    from trimtab import studying
+    from trimtab import looking
 
-    return studying.show(study, out)
+    return looking.show(study, out)
 
 
 def studies(out: str | Path = DEFAULT_OUT) -> list[dict[str, Any]]:
     """Every study of a folder with its state and answer."""
-    from trimtab import studying
+    from trimtab import looking
 
-    return studying.every(out)
+    return looking.every(out)
 
 
 def attribute(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
     """Which setting of a study moved which number: shares with intervals, couplings and the seed, signed effects."""
-    from trimtab import studying
+    from trimtab import looking
 
-    return studying.attribute(study, out)
+    return looking.attribute(study, out)
 
 
 def export_study(study: str | None, path: str | Path, out: str | Path = DEFAULT_OUT) -> int:
     """A study's runs as a table, a row each, by the file's ending: .csv, .parquet or .json. Gives the number of rows."""
-    from trimtab import studying
+    from trimtab import looking
 
-    return studying.export(study, path, out)
+    return looking.export(study, path, out)
 
 
 def keep_store(url: str | None, out: str | Path = DEFAULT_OUT) -> str:
@@ -344,7 +344,7 @@ def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> dict[str,
 
 def report(study: str | None = None, out: str | Path = DEFAULT_OUT) -> tuple[Path, dict[str, Any]]:
     """(page, data) of a study, of `trimtab tune` or designed; the newest when none is named."""
-    from trimtab import studying
+    from trimtab import looking
     from trimtab.report.gather import study_report
     from trimtab.report.page import write_report
 
@@ -356,7 +356,7 @@ def report(study: str | None = None, out: str | Path = DEFAULT_OUT) -> tuple[Pat
         found = store.study(hits[-1] if hits else str(study))
         if "kind" not in found.asked:
             return write_report(store, found.id, Path(out) / found.id), study_report(store, found.id)
-    return studying.report(found.id, out)
+    return looking.report(found.id, out)
 
 
 def own_settings(model: str, data: str, own: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The study verbs as a program calls them: scan, ablate, batch, factorial, repeat, search; resume, extend, stop, show. Plain values in and out."""
+"""The study verbs as a program calls them: scan, ablate, batch, factorial, repeat, search, path; resume, extend, stop. Plain values in and out."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class How:
     on: str | None = None
     workers: int | None = None
     cohort: int | None = None  # runs trained together, at most
+    trunk: bool = True  # runs that differ only in length share their first steps
 
     def limits(self) -> Budget | None:
         return self.budget if isinstance(self.budget, Budget) or self.budget is None else load_budget(self.budget)
@@ -47,6 +48,7 @@ class How:
         """As options, for the command that gives this study again."""
         named = {"--budget": self.budget if not isinstance(self.budget, Budget) else self.budget.name, "--on": self.on, "--workers": self.workers, "--cohort": self.cohort}  # fmt: skip
         found = [x for k, v in named.items() if v is not None for x in (k, str(v))]
+        found += [] if self.trunk else ["--no-trunk"]
         return found + (["--yes"] if self.yes else []) + (["--out", str(self.out)] if self.out != DEFAULT_OUT else [])
 
 
@@ -99,32 +101,17 @@ def _carry_out(made: Design, how: How, command: str, watcher: Any) -> dict[str, 
 
 
 def search(
-    recipe: str | Path | Recipe,
-    space: str | Path | None,
-    sampler: str,
-    trials: int,
-    seconds: float | None,
-    how: How,
-    watcher: Any,
-) -> dict[str, Any]:
+    recipe: str | Path | Recipe, space: str | Path | None, sampler: str, trials: int, seconds: float | None, screen: bool, how: How, watcher: Any
+) -> dict[str, Any]:  # fmt: skip
     """A search by one of Optuna's samplers, or its continuation; without a space file over the plan's ranges."""
     from trimtab.plan.space import read_space
 
     _check_search(sampler, trials)
     base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     given = read_space(space, base) if space else None
-    typed = [
-        "trimtab",
-        "study",
-        "search",
-        _file_of(recipe),
-        *(["--space", str(space)] if space else []),
-        "--sampler",
-        sampler,
-    ]
-    return _search(
-        base, given, sampler, trials, seconds, how, shlex.join([*typed, "--trials", str(trials), *how.typed()]), watcher
-    )
+    typed = ["trimtab", "study", "search", _file_of(recipe), *(["--space", str(space)] if space else [])]
+    typed += ["--sampler", sampler, "--trials", str(trials), *(["--screen"] if screen else []), *how.typed()]
+    return _search(base, given, sampler, trials, seconds, screen, how, shlex.join(typed), watcher)
 
 
 def _check_search(sampler: str, trials: int) -> None:
@@ -137,8 +124,8 @@ def _check_search(sampler: str, trials: int) -> None:
 
 
 def _search(
-    base: Recipe, space: Any, sampler: Any, trials: int, seconds: float | None, how: How, command: str, watcher: Any
-) -> dict[str, Any]:
+    base: Recipe, space: Any, sampler: Any, trials: int, seconds: float | None, screen: bool, how: How, command: str, watcher: Any
+) -> dict[str, Any]:  # fmt: skip
     limits = how.limits() or load_budget(None)
     with opened(how.out) as store:
         from trimtab.plan.plan import make_plan
@@ -155,8 +142,21 @@ def _search(
             "space": [vars(d) | {"values": list(d.values)} for d in space], "sampler": sampler, "budget": limits.model_dump(mode="json"),
         }  # fmt: skip
         name = _open(store, worker, asked, {"command": command})
-        store.update_study(name, facts={"trials": trials, "limit": seconds})
-        made = Search(_lab(worker, how, base), store, name, base, space, sampler, trials, seconds, limits, watcher.note)
+        store.update_study(name, facts={"trials": trials, "limit": seconds, "screen": screen})
+        made = Search(
+            _lab(worker, how, base),
+            store,
+            name,
+            base,
+            space,
+            sampler,
+            trials,
+            seconds,
+            limits,
+            watcher.note,
+            screen=screen,
+            bf16=worker.machine.bf16 if base.bf16 is None else base.bf16,
+        )
         return {**made.run(), "study": name}
 
 
@@ -170,7 +170,16 @@ def _worker(store: Store, base: Recipe, limits: Budget | None, how: How, watcher
     what, here = material.gather(base.model, base.data, watcher.note), machine.look()
     bf16 = here.bf16 if base.bf16 is None else base.bf16
     return Worker(
-        store, what, here, watcher, limits, None, method=base.method, bf16=bf16, together=how.cohort or TOGETHER
+        store,
+        what,
+        here,
+        watcher,
+        limits,
+        None,
+        method=base.method,
+        bf16=bf16,
+        most=how.cohort or TOGETHER,
+        trunk=how.trunk,
     )
 
 
@@ -284,7 +293,17 @@ def _search_again(found: StudyRow, trials: int, seconds: float | None, how: How,
 
     space = tuple(Dimension(**{**d, "values": tuple(d["values"])}) for d in found.asked["space"])
     base = Recipe.model_validate(found.asked["base"])
-    return _search(base, space, found.asked["sampler"], trials, seconds, how, found.asked["command"], watcher)
+    return _search(
+        base,
+        space,
+        found.asked["sampler"],
+        trials,
+        seconds,
+        bool(found.facts.get("screen")),
+        how,
+        found.asked["command"],
+        watcher,
+    )
 
 
 def _design(found: StudyRow) -> Design:
@@ -303,7 +322,7 @@ def _budget(found: StudyRow) -> Budget | None:
 def stop(study: str | None, out: str | Path) -> dict[str, Any]:
     """Asks whoever trains it to stop; nothing that was saved is lost. {"study", "stopping"}: the runs that were under way."""
     with opened(out, create=False) as store:
-        found = pick(store.studies(), study)
+        found = store.find_study(study)
         if found.status == Status.COMPLETE:
             raise StoreError(f"{found.id} is complete; there is nothing to stop")
         store.update_study(found.id, status=Status.STOPPED)
@@ -312,76 +331,6 @@ def stop(study: str | None, out: str | Path) -> dict[str, Any]:
         for run in open_runs:
             store.ask_stop(run, STOPPED)
         return {"study": found.id, "stopping": open_runs}
-
-
-# looking
-
-
-def show(study: str | None, out: str | Path) -> dict[str, Any]:
-    """What a study found; the newest where none is named."""
-    with opened(out, create=False) as store:
-        found = pick([s for s in store.studies() if "kind" in s.asked], study)
-        result = found.facts.get("result")
-        if result is None:
-            done = [r for r in store.runs(found.id) if r.status.is_finished()]
-            whole = f" of {len(found.asked['cells']) * len(found.asked['seeds'])}" if "cells" in found.asked else ""
-            raise StoreError(
-                f"{found.id} is not finished: {len(done)}{whole} runs; go on with: trimtab study resume {found.id}"
-                f" (or the command that began it: {found.asked['command']})"
-            )
-        return {**result, "study": found.id, "asked": found.asked}
-
-
-def every(out: str | Path) -> list[dict[str, Any]]:
-    """All studies of a folder: {"study", "status", "runs", "finished", "sentence"}."""
-    with opened(out, create=False) as store:
-        rows = []
-        for s in store.studies():
-            runs = store.runs(s.id)
-            said = (s.facts.get("result") or {}).get("sentence") or next(
-                (d["sentence"] for d in store.decisions(s.id)[::-1]), ""
-            )
-            rows.append(
-                {"study": s.id, "status": s.status, "runs": len(runs), "finished": sum(r.status.is_finished() for r in runs), "sentence": said}
-            )  # fmt: skip
-        return rows
-
-
-def report(study: str, out: str | Path) -> tuple[Path, dict[str, Any]]:
-    """The page of a study and its data."""
-    from trimtab.report.study import write_study
-    from trimtab.tune.evidence import of_study
-
-    found = show(study, out)
-    with opened(out, create=False) as store:
-        evidence = of_study(store, found)
-    return write_study(found, evidence, Path(out) / study), {**found, **evidence}
-
-
-def attribute(study: str | None, out: str | Path) -> dict[str, Any]:
-    """Settings × numbers of a study's complete runs: {"settings", "rows": [{"number", "shares", "sentence"}], "next"}."""
-    from trimtab.tune.evidence import attributed
-
-    with opened(out, create=False) as store:
-        return attributed(store, pick([s for s in store.studies() if "kind" in s.asked], study))
-
-
-def export(study: str | None, path: str | Path, out: str | Path) -> int:
-    """A study's runs as a table, by the file's ending."""
-    from trimtab.report.export import write
-
-    with opened(out, create=False) as store:
-        return write(store, pick(store.studies(), study).id, Path(path))
-
-
-def pick(every: Sequence[StudyRow], name: str | None) -> StudyRow:
-    hits = [s for s in every if name is None or s.id == name] or [s for s in every if name and s.id.startswith(name)]
-    if not hits or (name and len(hits) > 1):
-        known = ", ".join(s.id for s in every) or "none"
-        raise StoreError(
-            f"{'no study' if not hits else 'several studies are called'} {name or ''} here (there are: {known})"
-        )
-    return hits[-1]
 
 
 def _file_of(recipe: str | Path | Recipe) -> str:

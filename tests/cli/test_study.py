@@ -273,3 +273,50 @@ def test_where_the_store_is(base, server_url):
     assert not (out / "trimtab.db").exists()
     assert len(json.loads(trimtab("runs", "--out", out, "--json")[1])) == 2
     assert "has a store with runs in it" in str(trimtab("store", server_url, "--out", base / "more")[2])
+
+
+def test_a_screened_search_trains_half_of_what_it_looks_at(base):
+    (base / "space3.yaml").write_text("learning_rate: {low: 1e-5, high: 3e-2, log: true}\n", encoding="utf-8")
+    call = (
+        "study",
+        "search",
+        base / "base.yaml",
+        "--space",
+        base / "space3.yaml",
+        "--trials",
+        8,
+        "--screen",
+        "--out",
+        base / "screen",
+        "--json",
+    )
+    code, text, error = trimtab(*call)
+    assert code == 0, error
+    found = json.loads(text)
+    assert (found["screened"], len(found["trials"])) == (4, 4)
+    assert 1e-3 in {t["params"]["learning_rate"] for t in found["trials"]}  # the recipe as it is always stays
+    assert len(json.loads(trimtab("runs", "--out", base / "screen", "--json")[1])) == 4
+
+
+def test_runs_of_other_lengths_share_a_trunk_unless_told(base, monkeypatch):
+    from trimtab.run.cohort import Cohort
+
+    (base / "long.yaml").write_text(
+        RECIPE.replace("max_steps: 12", "max_steps: 8") + "lr_scheduler_type: constant\nwarmup_steps: 2\n",
+        encoding="utf-8",
+    )
+    passes, once = [], Cohort.forward_backward
+    monkeypatch.setattr(
+        Cohort, "forward_backward", lambda self, members: (passes.extend(members), once(self, members))[1]
+    )
+    counts = []
+    for i, options in enumerate(((), ("--no-trunk",))):
+        passes.clear()
+        code, _, error = trimtab(
+            "study", "scan", base / "long.yaml", "max_steps=16", "--seeds", 1, *options, "--out", base / f"trunk{i}"
+        )
+        assert code == 0, error
+        counts.append(len(passes))
+    assert counts[0] == counts[1] - 8
+    losses = [[e["loss"] for c in json.loads(trimtab("study", "show", "--out", base / f"trunk{i}", "--json")[1])["cells"] for e in [{"loss": c["losses"][0]}]] for i in (0, 1)]  # fmt: skip
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -42,6 +42,7 @@ def lab(out, data, watcher=None, workers=2):
         "bf16": False,
         "threads": 1,
         "save_every": 0.0,
+        "trunk": True,
     }
     launcher = Local([{}] * workers)
     return store, worker, Launched(worker, store, "s", launcher, Budget(), asked, watcher or Quiet(), workers=workers)

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
+from trimtab.store import Store
 from trimtab.tune.budgeting import Pace, affordable_epochs
 from trimtab.tune.choice import Outcome, choose
-from trimtab.tune.race import clearly_worse
+from trimtab.tune.race import Race, clearly_worse
 
 BASE = Recipe(model="m", data="d")
 NOISE = [random.Random(3).gauss(0, 0.2) for _ in range(40)]
@@ -35,6 +36,26 @@ def test_early_on_only_a_wide_gap_counts():
 def test_finished_rivals_count_and_nobody_is_stopped_at_the_end():
     assert set(clearly_worse(0.5, {"a": items(2.0)}, {"old": items(1.0, 1)})) == {"a"}
     assert clearly_worse(1.0, {"a": items(1.0), "b": items(3.0)}, {}) == {}
+
+
+def test_with_two_aims_only_a_rival_that_drifted_no_further_may_stop_a_run(tmp_path):
+    store = Store(tmp_path)
+    for run, level, kl in (("good but far", 1.0, 0.5), ("worse but near", 2.0, 0.01), ("worse in both", 2.0, 0.9)):
+        store.log_evaluation(run=run, step=1, share=0.5, loss=level, items=items(level), pulse={"kl_generic": [kl]})
+    running = {r: items(level) for r, level in (("good but far", 1.0), ("worse but near", 2.0), ("worse in both", 2.0))}
+    assert set(Race(both=True).losers(store, 0.5, running)) == {"worse in both"}
+    assert set(Race().losers(store, 0.5, running)) == {"worse but near", "worse in both"}
+
+
+def test_a_rival_that_left_its_budget_stops_nobody(tmp_path):
+    store = Store(tmp_path)
+    for seed, cause in ((1, Cause.BUDGET), (2, None)):
+        row = store.add_run(BASE.but(seed=seed))
+        store.update_run(row.id, result={"cause": cause})
+        store.log_evaluation(run=row.id, step=1, share=0.5, loss=1.0, items=items(1.0), pulse={})
+    first, second = (BASE.but(seed=s).run_id for s in (1, 2))
+    assert Race((first,)).losers(store, 0.5, {"x": items(2.0)}) == {}
+    assert set(Race((second,)).losers(store, 0.5, {"x": items(2.0)})) == {"x"}
 
 
 @given(

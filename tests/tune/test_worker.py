@@ -188,6 +188,6 @@ def test_a_cohort_that_fails_does_not_take_the_others_along(worker, recipe):
 
 
 def test_cohorts_are_not_larger_than_asked(worker, recipe):
-    w = worker(together=2)
+    w = worker(most=2)
     w.train([recipe.but(seed=s) for s in (1, 2, 3)])
     assert len({r.cohort for r in w.store.runs()}) == 2

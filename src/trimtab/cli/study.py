@@ -35,16 +35,20 @@ Cohort = Annotated[
     int | None,
     typer.Option(help="Runs trained together over one base, at most; 1: one after another.", show_default="8"),
 ]
+Trunk = Annotated[
+    bool,
+    typer.Option("--trunk/--no-trunk", help="Runs that differ only in length share the first steps that are the same."),
+]
 HERE = Path("trimtab-out")
 
 
 @study_app.command()
 def scan(
     recipe: Base, vary: Vary, seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
+    trunk: Trunk = True, cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Values of one setting, one at a time: `trimtab study scan base.yaml learning_rate=1e-4,3e-4,1e-3`."""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out}
+    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "trunk": trunk}
     _do(lambda api, live: api.study("scan", recipe, vary, seeds=seeds, watcher=live, **how), as_json)
 
 
@@ -84,10 +88,10 @@ def batch(
 @study_app.command()
 def factorial(
     recipe: Base, vary: Vary, seeds: Seeds = 1, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
+    trunk: Trunk = True, cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Every combination of several settings' values: how much each matters."""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out}
+    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "trunk": trunk}
     _do(lambda api, live: api.study("factorial", recipe, vary, seeds=seeds, watcher=live, **how), as_json)
 
 
@@ -108,6 +112,7 @@ def search(
     sampler: Annotated[str, typer.Option(help="tpe, gp, cmaes, nsga2 (loss and drift), random or grid.")] = "tpe",
     trials: Annotated[int, typer.Option(help="At most this many; more of them continue a search.")] = 20,
     time: Annotated[str | None, typer.Option(help="How long it may take, e.g. 30m.")] = None,
+    screen: Annotated[bool, typer.Option("--screen", help="A quick look at twice as many trials first, on their upper layers; the worse half is dropped.")] = False,
     budget: BudgetOption = None, on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
 ) -> None:  # fmt: skip
     """A space searched by one of Optuna's samplers; losers are stopped early, what leaves the budget is no candidate."""
@@ -119,6 +124,7 @@ def search(
             sampler=sampler,
             trials=trials,
             seconds=api.duration(time) if time else None,
+            screen=screen,
             watcher=live,
             **how,
         ),

@@ -26,6 +26,7 @@ from trimtab.run.batches import Padded, pad
 from trimtab.run.guards import Limits
 from trimtab.run.member import Member
 from trimtab.run.memory import in_batches, is_out_of_memory, release
+from trimtab.run.prefix import Prefix
 from trimtab.run.recompute import recomputing
 from trimtab.spec.recipe import Recipe, can_share_base
 
@@ -46,16 +47,17 @@ class Base:
         self._width = 0
         model.get_output_embeddings().register_forward_pre_hook(self._select)  # type: ignore[operator]
 
-    def logits(self, batch: Padded, slices: Sequence[Slice]) -> torch.Tensor:
+    def logits(self, batch: Padded, slices: Sequence[Slice], **more: Any) -> torch.Tensor:
         """[labels, vocabulary] float32, only where the next token is learned: the head is the widest layer of a small model."""
-        return self.forward(batch, slices).logits.float()
+        return self.forward(batch, slices, **more).logits.float()
 
     def forward(self, batch: Padded, slices: Sequence[Slice], **more: Any) -> Any:
-        """The model's output, logits at `batch.places` alone; `more` goes to the model (a cache, positions)."""
+        """The model's output, logits at `batch.places` alone; `more` goes to the model (a cache, positions, inputs_embeds for the ids)."""
+        ids = {} if "inputs_embeds" in more else {"input_ids": batch.ids}
         self._selected, self._width = batch.places, batch.ids.shape[1]
         try:
             with self.router.route(slices), self.accelerator.autocast(), self.attention():
-                return self.model(input_ids=batch.ids, attention_mask=batch.mask, **more)
+                return self.model(**ids, attention_mask=batch.mask, **more)
         finally:
             self._selected = None
 
@@ -100,15 +102,16 @@ class Cohort:
         clock: Callable[[], float] = time.monotonic,
         listen_every: int = 0,
         trunk: bool = True,
+        prefix: Prefix | None = None,
     ):
-        """`trunk`: runs that differ only in length share the steps that are the same. `listen_every` N: every Nth update is also taken example by example, to tell their voices apart; 0: never."""
+        """`prefix`: train the layers above it alone, on its kept states. `trunk`: runs that differ only in length share the steps that are the same. `listen_every` N: every Nth update is also taken example by example, to tell their voices apart; 0: never."""
         if any(not can_share_base(recipes[0], r) for r in recipes[1:]):
             raise RunError(
                 "these recipes cannot share one frozen base (they differ in model, data, max_length, bf16 or "
                 "eval_steps, or fine-tune all weights); run them as cohorts of one"
             )
         self.base, self.data, self.mode, self.clock, self.listen_every = base, data, mode, clock, listen_every
-        self.trunk = trunk
+        self.trunk, self.prefix = trunk, prefix
         self.shrunk: Callable[[Member, str], None] = lambda _member, _text: None  # told of a smaller micro-batch
         self.members = [self._member(r, limits) for r in recipes]
         self.shares = recipes[0].evaluations()
@@ -122,6 +125,8 @@ class Cohort:
             parameters = list({id(p): p for p in model.parameters()}.values())
             return Member(recipe, train, parameters, None, limits, self.clock)
         targets = find_targets(model, recipe.target_modules)
+        if self.prefix:
+            targets = {n: m for n, m in targets.items() if self.prefix.is_upper(n)}
         attach(model, targets, self.base.router)
         adapter = Adapter(targets, recipe.r, recipe.lora_alpha, recipe.lora_dropout, recipe.seed, str(self.base.device))
         return Member(recipe, train, adapter.parameters(), adapter, limits, self.clock)
@@ -223,7 +228,9 @@ class Cohort:
     def _pass(self, work: Sequence[Work]) -> list[Passed]:
         length = max(len(t.ids) for _, rows, _ in work for t in rows)
         batches = [self.base.pad(rows, length) for _, rows, _ in work]
-        logits = self.base.logits(joined(batches), [_slice(m, rows) for m, rows, _ in work])
+        logits = self._logits(
+            joined(batches), [_slice(m, rows) for m, rows, _ in work], [r for _, rows, _ in work for r in rows]
+        )
         parts = logits.split([len(b.targets) for b in batches])
         nats = [F.cross_entropy(part, b.targets, reduction="none") for part, b in zip(parts, batches, strict=True)]
         losses = [n.sum() / labels for n, (_, _, labels) in zip(nats, work, strict=True)]
@@ -233,6 +240,13 @@ class Cohort:
             (loss.detach(), n, part.detach().split(b.labels))
             for loss, n, part, b in zip(losses, tokens, nats, batches, strict=True)
         ]
+
+    def _logits(self, batch: Padded, slices: Sequence[Slice], rows: Sequence[Tokens]) -> torch.Tensor:
+        if self.prefix is None:
+            return self.base.logits(batch, slices)
+        hidden = self.prefix.hidden(rows, batch.ids.shape[1])
+        with self.prefix.upper():
+            return self.base.logits(batch, slices, inputs_embeds=hidden)
 
     @torch.no_grad()
     def judge(self, members: Sequence[Member], rows: Sequence[Tokens], batch_size: int = 16) -> list[Judged]:
@@ -252,7 +266,7 @@ class Cohort:
         self, rows: Sequence[Tokens], adapter: Adapter | None, chunk: Sequence[int]
     ) -> list[tuple[float, float, float]]:
         batch = self.base.pad([rows[i] for i in chunk])
-        logits = self.base.logits(batch, [Slice(adapter, batch.rows, batch.ids.shape[1])])
+        logits = self._logits(batch, [Slice(adapter, batch.rows, batch.ids.shape[1])], [rows[i] for i in chunk])
         nats = F.cross_entropy(logits, batch.targets, reduction="none")
         best, choice = logits.max(-1)
         # ln p of the first choice = ln p of the truth + how far its logit lies above

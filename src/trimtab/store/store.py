@@ -112,6 +112,16 @@ class Store:
     def studies(self) -> list[StudyRow]:
         return [_study(r) for r in self._rows(select(t.studies).order_by(t.studies.c.created))]
 
+    def find_study(self, name: str | None = None, designed: bool = False) -> StudyRow:
+        """By id or by a beginning of it that only one has; the newest where none is named. `designed`: not those of `tune`."""
+        every = [s for s in self.studies() if not designed or "kind" in s.asked]
+        hits = [s for s in every if name in (None, s.id)] or [s for s in every if name and s.id.startswith(name)]
+        if not hits or (name and len(hits) > 1):
+            known = ", ".join(s.id for s in every) or "none"
+            what = "no study" if not hits else "several studies are called"
+            raise StoreError(f"{what} {name or ''} here (there are: {known})")
+        return hits[-1]
+
     def update_study(
         self,
         study: str,

@@ -43,16 +43,23 @@ def is_due(store: Store, row: RunRow, budget: Budget, reopen: bool) -> bool:
 def cohorts(rows: Sequence[RunRow], most: int = TOGETHER) -> dict[str, list[Recipe]]:
     """By name: runs that go on under the cohort they began in; of the new ones, compatible LoRA runs together, at most `most`."""
     found: dict[str, list[Recipe]] = {}
-    new: list[list[Recipe]] = []
     for row in rows:
-        home = next((g for g in new if len(g) < most and can_share_base(g[0], row.recipe)), None)
         if row.cohort:
             found.setdefault(row.cohort, []).append(row.recipe)
-        elif home:
-            home.append(row.recipe)
-        else:
-            new.append([row.recipe])
+    new = together([r.recipe for r in rows if not r.cohort], most)
     return found | {hashlib.sha256(" ".join(r.run_id for r in g).encode()).hexdigest()[:10]: g for g in new}
+
+
+def together(recipes: Sequence[Recipe], most: int = TOGETHER) -> list[list[Recipe]]:
+    """Groups that can share one base in one pass."""
+    found: list[list[Recipe]] = []
+    for recipe in recipes:
+        home = next((g for g in found if len(g) < most and can_share_base(g[0], recipe)), None)
+        if home:
+            home.append(recipe)
+        else:
+            found.append([recipe])
+    return found
 
 
 def heed(store: Store, study: str | None) -> None:

@@ -31,6 +31,9 @@ class Lab(Protocol):
     def train(self, recipes: Sequence[Recipe], race: Race | None = None, reopen: bool = False) -> list[Outcome]:
         """Train (or continue, or just look up) these runs; compatible ones as a cohort. `race`: losers are stopped; `reopen`: those stopped go on."""
 
+    def screen(self, recipes: Sequence[Recipe]) -> list[float]:
+        """A quick look at each: held-out loss a little way into training the upper layers alone. For dropping the worse half only."""
+
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         """Task numbers per item on the test split, for each trained run."""
 

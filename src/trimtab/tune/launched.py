@@ -63,7 +63,9 @@ class Launched:
         against = list(race.beside(due, runs).against) if race else None
         for run in runs:
             self.store.update_run(run, cohort=cohort)
-        return self.store.queue.add(self.study, cohort, runs, {**self.asked, "against": against})
+        return self.store.queue.add(
+            self.study, cohort, runs, {**self.asked, "against": against, "both": bool(race and race.both)}
+        )
 
     def _book_failures(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -91,6 +93,9 @@ class Launched:
 
     def seconds_per_token(self, recipe: Recipe) -> float:
         return self.lab.seconds_per_token(recipe)
+
+    def screen(self, recipes: Sequence[Recipe]) -> list[float]:
+        return self.lab.screen(recipes)
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         return self.lab.measure_task(recipes)

@@ -35,7 +35,7 @@ def lab(worker: Worker, on: str | None, workers: int | None, largest: Recipe) ->
     threads = max(1, worker.machine.threads // count) if on == "local" else worker.machine.threads
     asked = {
         "model": worker.model, "data": worker.material.data, "mode": worker.mode, "method": largest.method, "bf16": largest.bf16,
-        "threads": threads, "save_every": worker.save_every,
+        "threads": threads, "save_every": worker.save_every, "trunk": worker.trunk,
     }  # fmt: skip
     assert worker.study, "only a study is launched"
     launcher: Launcher = (
@@ -44,7 +44,7 @@ def lab(worker: Worker, on: str | None, workers: int | None, largest: Recipe) ->
         else OnRay(_address(on), _resources(devices, threads, need))
     )
     return Launched(
-        worker, worker.store, worker.study, launcher, worker.budget, asked, worker.watcher, worker.together, count
+        worker, worker.store, worker.study, launcher, worker.budget, asked, worker.watcher, worker.most, count
     )
 
 

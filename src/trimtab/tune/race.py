@@ -18,10 +18,14 @@ Items = Sequence[float]
 
 @dataclass(frozen=True)
 class Race:
-    """`against`: runs, finished or in another cohort, whose rungs the running ones are held against; `tick` is called at every rung."""
+    """`against`: runs, finished or in another cohort, whose rungs the running ones are held against; `tick` is called at every rung.
+
+    `both`: loss and drift count, so that only a rival that has drifted no further may stop a run.
+    """
 
     against: tuple[str, ...] = ()
     tick: Callable[[], None] = lambda: None
+    both: bool = False
 
     def beside(self, rows: Sequence[RunRow], cohort: Sequence[str]) -> Race:
         """These runs are rivals of each other; those of the one cohort meet in memory, with whoever is outside the budget left out."""
@@ -31,11 +35,18 @@ class Race:
     def losers(self, store: Store, share: float, running: Mapping[str, Items]) -> dict[str, str]:
         """A rival that left its budget or broke may stop nobody."""
         self.tick()
-        rivals: dict[str, Items] = {}
-        for run in self.against:
-            if run not in running and store.run(run).result.get("cause") not in (Cause.BUDGET, Cause.GUARD):
-                rivals.update((run, e["items"]) for e in store.evaluations(run) if e["share"] == share)
-        return clearly_worse(share, running, rivals)
+        rungs = {run: e for run in (*running, *self.against) for e in store.evaluations(run) if e["share"] == share}
+        broken = {r for r in self.against if store.run(r).result.get("cause") in (Cause.BUDGET, Cause.GUARD)}
+        rivals = {r: e["items"] for r, e in rungs.items() if r not in running and r not in broken}
+        if not self.both:
+            return clearly_worse(share, running, rivals)
+        drift = {r: stats.average(e["pulse"].get("kl_generic") or [0.0]) for r, e in rungs.items()}
+        everyone = {**rivals, **running}
+        found: dict[str, str] = {}
+        for run, items in running.items():
+            no_further = {r: v for r, v in everyone.items() if r != run and drift[r] <= drift[run]}
+            found |= clearly_worse(share, {run: items}, no_further)
+        return found
 
 
 def clearly_worse(share: float, running: Mapping[str, Items], rivals: Mapping[str, Items]) -> dict[str, str]:

@@ -6,12 +6,14 @@ that was cut short trains the trials that were asked for and not told. No torch 
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from trimtab.analysis.card import drift_of
 from trimtab.analysis.forms import Raw
 from trimtab.analysis.numbers import CARD
 from trimtab.plan.design import with_settings
@@ -19,22 +21,26 @@ from trimtab.plan.space import Dimension
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
-from trimtab.store import Store
+from trimtab.spec.workload import Workload
+from trimtab.store import RunRow, Store
 from trimtab.tune.budgeting import in_words
 from trimtab.tune.choice import Outcome
 from trimtab.tune.lab import Lab
 from trimtab.tune.race import Race
+from trimtab.tune.screened import worse_half
 
 SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "random", "grid")
 Sampler = Literal["tpe", "gp", "cmaes", "nsga2", "random", "grid"]
 COHORT = 4  # trials asked for at once
+WRECKED = 1e6  # what a sampler is told of a look that ended in no number
 
 
 class Search:
     def __init__(
         self, lab: Lab, store: Store, study: str, base: Recipe, space: Sequence[Dimension], sampler: Sampler, trials: int,
-        seconds: float | None, budget: Budget, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic,
+        seconds: float | None, budget: Budget, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, screen: bool = False, bf16: bool = False,
     ):  # fmt: skip
+        """`screen`: look at twice as many trials quickly, and drop the worse half before training."""
         self.lab, self.store, self.study, self.base, self.space = lab, store, study, base, tuple(space)
         self.sampler, self.trials, self.limit, self.budget, self.say, self.clock = (
             sampler,
@@ -47,22 +53,44 @@ class Search:
         self._began, self._before = clock(), store.study(study).seconds
         if sampler == "grid":
             self.trials = min(trials, math.prod(len(_grid(d)) for d in space))
+        self.screen, self.bf16 = screen, bf16
         self.both = sampler == "nsga2"  # loss and drift, neither for the other
 
     def run(self) -> dict[str, Any]:
         """{"trials", "best", "front", "sentence"}, as stored with the study."""
         study = self._opened()
         while (left := self.trials - len(_told(study))) > 0 and self._time_left():
-            asked = self._open_trials(study) or [study.ask(self._distributions()) for _ in range(min(COHORT, left))]
+            count = min(2 * COHORT if self.screen else COHORT, left)
+            asked = self._open_trials(study) or [study.ask(self._distributions()) for _ in range(count)]
+            asked = self._screened(study, asked) if self.screen else asked
+            asked = self._fitting(study, asked)
             recipes = [self._recipe(t.params) for t in asked]
             outcomes = {o.recipe.run_id: o for o in self.lab.train(recipes, self._race(study))}
             for trial, recipe in zip(asked, recipes, strict=True):
                 self._tell(study, trial, outcomes[recipe.run_id])
             self.store.update_study(self.study, seconds=self._seconds())
+        self._reopen(study)
         result = self._result(study)
         self.say(result["sentence"])
         self.store.update_study(self.study, status=Status.COMPLETE, seconds=self._seconds(), facts={"result": result})
         return result
+
+    def _screened(self, study: Any, asked: list[Any]) -> list[Any]:
+        """Those that a quick look leaves; the sampler is told what the others looked like. The recipe as it is always stays, and what an
+        earlier process has looked at is not looked at again."""
+        new = [t for t in asked if "screened" not in t.user_attrs]
+        recipes = [self._recipe(t.params) for t in new]
+        found = self.lab.screen(recipes) if new else []
+        dropped = {r.run_id for r in worse_half(recipes, found)} - {self.base.run_id}
+        for trial, recipe, loss in zip(new, recipes, found, strict=True):
+            out, known = recipe.run_id in dropped, study.trials[trial.number]
+            study._storage.set_trial_user_attr(known._trial_id, "screened", out)
+            if out:
+                study._storage.set_trial_intermediate_value(known._trial_id, 0, min(loss, WRECKED))
+                study.tell(trial.number, state=_state("PRUNED"))
+        if new:
+            self.say(f"A quick look at {len(new)} trials dropped {len(dropped)}")
+        return [t for t in asked if self._recipe(t.params).run_id not in dropped]
 
     def _seconds(self) -> float:
         return self._before + self.clock() - self._began
@@ -90,10 +118,18 @@ class Search:
             storage=f"sqlite:///{folder / 'optuna.db'}", study_name=self.study, load_if_exists=True,
             directions=["minimize"] * (2 if self.both else 1), sampler=self._sampler(optuna),
         )  # fmt: skip
-        start = {d.name: getattr(self.base, d.name) for d in self.space}
-        if not study.trials and all(_inside(d, start[d.name]) for d in self.space):
-            study.enqueue_trial(start)  # the recipe as it is comes first
+        if not study.trials:
+            for point in self._first():
+                study.enqueue_trial(point)
         return study
+
+    def _first(self) -> list[dict[str, Any]]:
+        """What is tried before the sampler is asked: the recipe as it is, or the whole grid."""
+        if self.sampler == "grid":
+            values = itertools.product(*(_grid(d) for d in self.space))
+            return [dict(zip((d.name for d in self.space), v, strict=True)) for v in values]
+        start = {d.name: getattr(self.base, d.name) for d in self.space}
+        return [start] if all(_inside(d, start[d.name]) for d in self.space) else []
 
     def _sampler(self, optuna: Any) -> Any:
         s, seed = optuna.samplers, self.base.seed
@@ -106,7 +142,9 @@ class Search:
             "cmaes": lambda: s.CmaEsSampler(seed=seed),
             "nsga2": lambda: s.NSGAIISampler(seed=seed, population_size=2 * COHORT, **constraints),
             "random": lambda: s.RandomSampler(seed=seed),
-            "grid": lambda: s.GridSampler({d.name: _grid(d) for d in self.space}, seed=seed),
+            "grid": lambda: s.RandomSampler(
+                seed=seed
+            ),  # its points are enqueued: Optuna's GridSampler cannot be asked and told
         }[self.sampler]()
 
     def _distributions(self) -> dict[str, Any]:
@@ -145,40 +183,62 @@ class Search:
             self.base, {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in params.items()}
         )
 
-    def _race(self, study: Any) -> Race | None:
-        """Against the finished trials at the same share; with two objectives nobody is stopped for the loss alone."""
+    def _race(self, study: Any) -> Race:
+        """Against the finished trials at the same share; with two aims only by who is better in both."""
         ended = [t.user_attrs for t in _told(study)]
-        return None if self.both else Race(tuple(a["run"] for a in ended if a.get("cause") is None and "run" in a))
+        against = tuple(a["run"] for a in ended if a.get("cause") is None and "run" in a)
+        return Race(against, both=self.both)
+
+    def _reopen(self, study: Any) -> None:
+        """Where no trial came to its end inside the budget, those that lost a race go on, the best first, until one does."""
+        while not self._able(rows := self._rows(study)):
+            beaten = [r for r in rows if r["cause"] == Cause.RACE and r["inside"]]
+            if not beaten:
+                return
+            best = min(beaten, key=lambda r: r["loss"])["run"]
+            self.say(f"No trial ended inside the budget: {best} goes on where it was stopped")
+            self.lab.train([self.store.run(best).recipe], reopen=True)
+
+    def _able(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [r for r in rows if r["status"] == Status.COMPLETE and r["inside"] and r["loss"] is not None]
+
+    def _fitting(self, study: Any, asked: list[Any]) -> list[Any]:
+        """A trial that does not fit by the forecast is told so and never started."""
+        ask = self.lab.ask()
+        fitting = []
+        for trial in asked:
+            recipe = self._recipe(trial.params)
+            answer = ask(Workload.of_recipe(recipe, self.bf16)) if ask else None
+            if answer is None or answer.fits:
+                fitting.append(trial)
+                continue
+            self.say(
+                f"Not run: {recipe.run_id} needs {answer.used / 2**30:.1f} GiB by the forecast, more than there is"
+            )
+            study.tell(trial.number, state=_state("FAIL"))
+        return fitting
+
+    def _rows(self, study: Any) -> list[dict[str, Any]]:
+        return [self._row(t, self.store.run(t.user_attrs["run"])) for t in _told(study) if "run" in t.user_attrs]
+
+    def _row(self, trial: Any, run: RunRow) -> dict[str, Any]:
+        evaluations = self.store.evaluations(run.id)
+        best = min(evaluations, key=lambda e: e["loss"], default=None)
+        over = constraints_of(evaluations[-1]["pulse"], self.budget) if evaluations else [1.0]
+        cause = run.result.get("cause")
+        return {
+            "run": run.id, "params": trial.params, "loss": best and best["loss"], "kl": best and drift_of(best["pulse"]), "status": run.status,
+            "inside": max(over) <= 0 and cause != Cause.BUDGET, "cause": cause, "reason": run.reason,
+        }  # fmt: skip
 
     def _result(self, study: Any) -> dict[str, Any]:
-        rows = []
-        for t in _told(study):
-            if "run" not in t.user_attrs:
-                continue
-            run = self.store.run(t.user_attrs["run"])
-            best = min(self.store.evaluations(run.id), key=lambda e: e["loss"], default=None)
-            kl = (
-                best and sum(best["pulse"]["kl_generic"]) / len(best["pulse"]["kl_generic"])
-                if best and best["pulse"].get("kl_generic")
-                else None
-            )
-            inside = max(t.user_attrs["constraints"]) <= 0 and run.result.get("cause") != Cause.BUDGET
-            rows.append(
-                {
-                    "run": run.id,
-                    "params": t.params,
-                    "loss": best and best["loss"],
-                    "kl": kl,
-                    "status": run.status,
-                    "inside": inside,
-                    "reason": run.reason,
-                }
-            )
-        able = [r for r in rows if r["status"] == Status.COMPLETE and r["inside"] and r["loss"] is not None]
+        rows = self._rows(study)
+        able = self._able(rows)
         best_row = min(able, key=lambda r: r["loss"]) if able else None
         return {
             "kind": "search", "question": f"Which {', '.join(d.name for d in self.space)}?", "sampler": self.sampler, "trials": rows,
-            "best": best_row, "front": [r["run"] for r in _front(able)], "sentence": _sentence(rows, best_row),
+            "screened": sum(bool(t.user_attrs.get("screened")) for t in _told(study)), "best": best_row, "front": [r["run"] for r in _front(able)],
+            "sentence": _sentence(rows, best_row),
         }  # fmt: skip
 
 

@@ -33,7 +33,8 @@ def train(store: Store, job: Job) -> None:
     recipes = [r.recipe for r in due]
     for recipe in recipes:
         worker.material.named_in(recipe)  # raises where this machine holds other files under the same names
-    race = Race(tuple(job.asked["against"])) if job.asked["against"] is not None else None
+    against = job.asked["against"]
+    race = Race(tuple(against), both=job.asked["both"]) if against is not None else None
     if recipes:
         worker.train_cohort(job.cohort, recipes, race)
 
@@ -43,7 +44,7 @@ _kept: list[tuple[tuple[Any, ...], Worker]] = []
 
 def _worker(store: Store, job: Job) -> Worker:
     a = job.asked
-    key = (str(store.folder), job.study, str({k: v for k, v in a.items() if k != "against"}))
+    key = (str(store.folder), job.study, str({k: v for k, v in a.items() if k not in ("against", "both")}))
     if not _kept or _kept[0][0] != key:
         _kept.clear()
         os.chdir(a["where"])  # names of models and data may be relative
@@ -53,7 +54,7 @@ def _worker(store: Store, job: Job) -> Worker:
                 key,
                 Worker(
                     store, what, machine.look(a["threads"]), _Silent(), Budget.model_validate(a["budget"]), job.study, a["mode"],
-                    method=a["method"], bf16=a["bf16"], save_every=a["save_every"],
+                    method=a["method"], bf16=a["bf16"], save_every=a["save_every"], trunk=a["trunk"],
                 ),
             )
         )  # fmt: skip

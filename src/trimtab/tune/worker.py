@@ -39,11 +39,12 @@ from trimtab.spec.probe import Probe
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
-from trimtab.tune.booking import TOGETHER, cohorts, heed, is_due, outcome
+from trimtab.tune.booking import TOGETHER, cohorts, heed, is_due, outcome, together
 from trimtab.tune.choice import Outcome
 from trimtab.tune.examiner import Examiner
 from trimtab.tune.expectation import Expectation
 from trimtab.tune.race import Race
+from trimtab.tune.screen import losses
 from trimtab.tune.shelf import Shelf
 
 STOP_EVERY = 2.0  # seconds between two looks for a request to stop
@@ -74,7 +75,8 @@ class Worker:
         bf16: bool | None = None,
         own: Sequence[Probe] = (),
         listen_every: int = 0,
-        together: int = TOGETHER,
+        most: int = TOGETHER,
+        trunk: bool = True,
     ):
         """`method` and `bf16` say how the untouched base is measured: as the runs will train it; `own` are a person's probes."""
         self.store, self.material, self.machine, self.watcher = store, material, machine, watcher
@@ -86,7 +88,7 @@ class Worker:
         self.shelf = Shelf(self.model, machine, watcher.note, method, bf16)
         self.tokenizer = self.shelf.tokenizer
         self._tokenised: dict[int, Tokenised] = {}
-        self._own, self.listen_every, self.together = own, listen_every, together
+        self._own, self.listen_every, self.most, self.trunk = own, listen_every, most, trunk
 
     @cached_property
     def examiner(self) -> Examiner:
@@ -146,7 +148,7 @@ class Worker:
         for row in due:
             self.store.go_on(row.id)
         failed: dict[str, TrimtabError] = {}
-        for name, group in cohorts(due, self.together).items():
+        for name, group in cohorts(due, self.most).items():
             failed |= self._train_or_say(name, group, race and race.beside(due, [r.run_id for r in group]))
         heed(self.store, self.study)
         if failed and len(failed) == len(due):
@@ -172,6 +174,14 @@ class Worker:
             self.store.log_event("failed", why, study=self.study, run=r.run_id)
         self.watcher.note(f"{', '.join(r.run_id for r in recipes)} failed: {why}")
 
+    def screen(self, recipes: Sequence[Recipe]) -> list[float]:
+        """By cohorts of what can train together. Full fine-tuning has no frozen layers: nothing is known of it (0 for each)."""
+        found: dict[str, float] = {}
+        for group in together([r for r in recipes if r.method != "full"], self.most):
+            looked = losses(self.shelf.base(group[0]), group, self._tokens(group[0].max_length))
+            found |= {r.run_id: v for r, v in zip(group, looked, strict=True)}
+        return [found.get(r.run_id, 0.0) for r in recipes]
+
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         return self.examiner.measure_task(recipes)
 
@@ -183,7 +193,7 @@ class Worker:
     def train_cohort(self, name: str, recipes: Sequence[Recipe], race: Race | None) -> None:
         data, base = self._tokens(recipes[0].max_length), self.shelf.base(recipes[0])
         self.examiner.ref(recipes[0])  # before full fine-tuning moves the base
-        cohort = Cohort(base, recipes, data, self.mode, self.limits, listen_every=self.listen_every)
+        cohort = Cohort(base, recipes, data, self.mode, self.limits, listen_every=self.listen_every, trunk=self.trunk)
         for m in cohort.members:
             self.store.forget_measurements(m.id)  # of an earlier, shorter stretch of the run
             self.store.update_run(

@@ -1,0 +1,66 @@
+"""What studies found, as a program asks for it: show, list, report, attribute, export. Reads the store, trains nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trimtab.errors import StoreError
+from trimtab.folder import opened
+
+
+def show(study: str | None, out: str | Path) -> dict[str, Any]:
+    """What a study found; the newest where none is named."""
+    with opened(out, create=False) as store:
+        found = store.find_study(study, designed=True)
+        result = found.facts.get("result")
+        if result is None:
+            done = [r for r in store.runs(found.id) if r.status.is_finished()]
+            whole = f" of {len(found.asked['cells']) * len(found.asked['seeds'])}" if "cells" in found.asked else ""
+            raise StoreError(
+                f"{found.id} is not finished: {len(done)}{whole} runs; go on with: trimtab study resume {found.id}"
+                f" (or the command that began it: {found.asked['command']})"
+            )
+        return {**result, "study": found.id, "asked": found.asked}
+
+
+def every(out: str | Path) -> list[dict[str, Any]]:
+    """All studies of a folder: {"study", "status", "runs", "finished", "sentence"}."""
+    with opened(out, create=False) as store:
+        rows = []
+        for s in store.studies():
+            runs = store.runs(s.id)
+            said = (s.facts.get("result") or {}).get("sentence") or next(
+                (d["sentence"] for d in store.decisions(s.id)[::-1]), ""
+            )
+            rows.append(
+                {"study": s.id, "status": s.status, "runs": len(runs), "finished": sum(r.status.is_finished() for r in runs), "sentence": said}
+            )  # fmt: skip
+        return rows
+
+
+def report(study: str, out: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The page of a study and its data."""
+    from trimtab.report.study import write_study
+    from trimtab.tune.evidence import of_study
+
+    found = show(study, out)
+    with opened(out, create=False) as store:
+        evidence = of_study(store, found)
+    return write_study(found, evidence, Path(out) / study), {**found, **evidence}
+
+
+def attribute(study: str | None, out: str | Path) -> dict[str, Any]:
+    """Settings × numbers of a study's complete runs: {"settings", "rows": [{"number", "shares", "sentence"}], "next"}."""
+    from trimtab.tune.evidence import attributed
+
+    with opened(out, create=False) as store:
+        return attributed(store, store.find_study(study, designed=True))
+
+
+def export(study: str | None, path: str | Path, out: str | Path) -> int:
+    """A study's runs as a table, by the file's ending."""
+    from trimtab.report.export import write
+
+    with opened(out, create=False) as store:
+        return write(store, store.find_study(study).id, Path(path))

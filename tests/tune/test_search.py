@@ -1,0 +1,79 @@
+"""The search against a lab without a model: what does not fit is not started, and somebody always comes to the end if anybody can."""
+
+import pytest
+
+from tests.tune.fake_lab import FakeLab
+from trimtab.plan.space import Dimension
+from trimtab.spec.budget import Budget
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Status
+from trimtab.store import Store
+from trimtab.tune.search import Search
+
+BASE = Recipe(model="m", data="d", learning_rate=1e-3)
+SPACE = (Dimension("learning_rate", low=1e-5, high=1e-1, log=True),)
+
+
+def search(folder, sampler="random", trials=8, lab=FakeLab, said=None, **how):
+    pytest.importorskip("optuna")
+    store = Store(folder)
+    store.open_study("s", {})
+    options = {k: how.pop(k) for k in ("screen",) if k in how}
+    made = lab(store, "s", **how)
+    return Search(made, store, "s", BASE, SPACE, sampler, trials, None, Budget(), (said if said is not None else []).append, **options), store, made  # fmt: skip
+
+
+class Small(FakeLab):
+    """A machine on which rates above 0.01 do not fit: a stand-in for whatever takes memory."""
+
+    def ask(self):
+        class Answer:
+            used = 2**40
+
+            def __init__(self, fits):
+                self.fits = fits
+
+        return lambda workload: Answer(workload.per_device_train_batch_size < 8)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid", "cmaes", "nsga2"])
+def test_it_finds_a_rate_near_the_best(tmp_path, sampler):
+    made, _, _ = search(tmp_path, sampler, trials=12)
+    found = made.run()
+    assert 1e-4 < found["best"]["params"]["learning_rate"] < 1e-2
+    assert found["best"]["run"] in found["front"]
+
+
+def test_losers_go_on_where_nobody_else_ends_inside(tmp_path):
+    """The best rate breaks down at the end; the one that had lost to it is better than nothing."""
+    said = []
+    made, store, _ = search(tmp_path, "grid", said=said, best_rate=1e-3, breach_above=5e-4)
+    made.space = (Dimension("learning_rate", values=(1e-4, 1e-3)),)
+    made.trials = 2
+    found = made.run()
+    assert found["best"]["params"]["learning_rate"] == 1e-4
+    assert any("goes on where it was stopped" in s for s in said)
+    assert store.run(found["best"]["run"]).status == Status.COMPLETE
+
+
+def test_a_screen_is_asked_once_and_drops_half(tmp_path):
+    class Screening(FakeLab):
+        def screen(self, recipes):
+            self.looked = [*getattr(self, "looked", []), *(r.run_id for r in recipes)]
+            return [self.loss(r) for r in recipes]
+
+    made, store, lab = search(tmp_path, trials=8, lab=Screening, screen=True)
+    found = made.run()
+    assert len(lab.looked) == len(set(lab.looked)) == 8
+    assert found["screened"] == 4
+    assert len(store.runs()) == 4
+
+
+def test_what_does_not_fit_is_never_started(tmp_path):
+    said = []
+    made, store, _ = search(tmp_path, "grid", trials=4, lab=Small, said=said)
+    made.space = (Dimension("per_device_train_batch_size", values=(2, 4, 8)),)
+    made.base = BASE.but(per_device_train_batch_size=2)
+    made.run()
+    assert {r.recipe.per_device_train_batch_size for r in store.runs()} == {2, 4}
+    assert any("by the forecast, more than there is" in s for s in said)
