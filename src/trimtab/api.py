@@ -279,6 +279,15 @@ def keep_store(url: str | None, out: str | Path = DEFAULT_OUT) -> str:
     return move_store(Path(out), url)
 
 
+def work(study: str | None = None, out: str | Path = DEFAULT_OUT) -> int:
+    """Trains what waits in a study's queue until nothing does; gives the number of cohorts. For a second machine or card."""
+    from trimtab.tune import serve
+
+    with opened(out, create=False) as store:
+        found = store.find_study(study)
+    return serve.serve(out, found.id)
+
+
 def _how(options: Mapping[str, Any]) -> Any:
     from trimtab.studying import How
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from trimtab.errors import SpecError, StoreError
 from trimtab.folder import opened
 from trimtab.spec.budget import Budget
+from trimtab.spec.status import LEVELS
 from trimtab.spec.yaml_file import load_budget
 
 if TYPE_CHECKING:
     from trimtab.store import RunRow, Store
     from trimtab.tune.examiner import Examiner
 
-LEVELS, LANGUAGES = ("pulse", "short", "card", "audit"), ("en", "zh")
+LANGUAGES = ("en", "zh")
 
 
 def card(

@@ -16,7 +16,7 @@ from trimtab.plan import design as designs
 from trimtab.plan.design import Cell, Design
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Status
+from trimtab.spec.status import LEVELS, Status
 from trimtab.spec.yaml_file import load_budget, load_recipe
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class How:
     on: str | None = None
     workers: int | None = None
     cohort: int | None = None  # runs trained together, at most
+    card: str | None = None  # the level at which every complete run is measured
     trunk: bool = True  # runs that differ only in length share their first steps
 
     def limits(self) -> Budget | None:
@@ -48,6 +49,7 @@ class How:
         """As options, for the command that gives this study again."""
         named = {"--budget": self.budget if not isinstance(self.budget, Budget) else self.budget.name, "--on": self.on, "--workers": self.workers, "--cohort": self.cohort}  # fmt: skip
         found = [x for k, v in named.items() if v is not None for x in (k, str(v))]
+        found += ["--card", self.card] if self.card else []
         found += [] if self.trunk else ["--no-trunk"]
         return found + (["--yes"] if self.yes else []) + (["--out", str(self.out)] if self.out != DEFAULT_OUT else [])
 
@@ -81,6 +83,8 @@ def study(
 def _carry_out(made: Design, how: How, command: str, watcher: Any) -> dict[str, Any]:
     if (runs := len(made.recipes())) > designs.RUNS and not how.yes:
         raise SpecError("the study", [f"is {runs:,} runs; confirm with --yes, or give fewer values or seeds"])
+    if how.card not in (None, *LEVELS):
+        raise SpecError("--card", [f'got "{how.card}"; allowed are {", ".join(LEVELS)}'])
     limits, base = how.limits(), made.baseline.recipe
     with opened(how.out) as store:
         from trimtab.tune.inquiry import Inquiry
@@ -92,12 +96,12 @@ def _carry_out(made: Design, how: How, command: str, watcher: Any) -> dict[str, 
             "cells": [c.recipe.model_dump(mode="json") for c in made.cells], "seeds": list(made.seeds), "budget": limits and limits.model_dump(mode="json"),
         }  # fmt: skip
         told = {"question": made.question, "held": list(made.held), "changed": [dict(c.changed) for c in made.cells]}
-        name = _open(store, worker, asked, {**told, "command": command})
+        name = _open(store, worker, asked, {**told, "card": how.card, "command": command})
         lab = _lab(
             worker, how, max((c.recipe for c in made.cells), key=lambda r: r.per_device_train_batch_size * r.max_length)
         )
         bf16 = worker.machine.bf16 if base.bf16 is None else base.bf16
-        return {**Inquiry(lab, store, name, made, bf16, watcher.note).run(), "study": name}
+        return {**Inquiry(lab, store, name, made, bf16, watcher.note, cards=how.card).run(), "study": name}
 
 
 def search(
@@ -226,7 +230,7 @@ def path(first: str, second: str, how: How, watcher: Any) -> dict[str, Any]:
 
 def resume(found: StudyRow, how: How, watcher: Any) -> dict[str, Any]:
     """Go on with a study that was stopped or cut short, as it was asked for."""
-    how = replace(how, budget=_budget(found), yes=True)
+    how = replace(how, budget=_budget(found), yes=True, card=found.asked.get("card"))
     if found.asked["kind"] == "path":
         first, second = found.asked["runs"]
         return path(first, second, how, watcher)
@@ -246,7 +250,7 @@ def extend(
     problems = _wrong_extension(kind, vary, seeds, trials)
     if problems:
         raise SpecError(f"trimtab study extend {found.id}", problems)
-    how = replace(how, budget=_budget(found))
+    how = replace(how, budget=_budget(found), card=found.asked.get("card"))
     if kind == "search":
         assert trials
         return _search_again(found, trials, None, how, watcher)

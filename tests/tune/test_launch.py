@@ -136,3 +136,10 @@ def test_ray_that_is_missing_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SpecError, match=r"trimtab\[ray\]"):
         launch._ray(None)
+
+
+def test_another_machine_may_help_until_nothing_waits(store, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(HERE)
+    add(store, "a", "bad", "b")
+    assert serve.serve(tmp_path, "s", ENTRY) == 3
+    assert counts(store, "ended") == ["a", "b"]

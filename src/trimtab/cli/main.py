@@ -16,7 +16,7 @@ from trimtab.cli.behaviour import budget_app, card, dose, review
 from trimtab.cli.behaviour import voices as voices_command
 from trimtab.cli.forecast import forecast
 from trimtab.cli.plan import data, plan, precedents
-from trimtab.cli.study import On, Workers, attribute, store, study_app
+from trimtab.cli.study import On, Workers, attribute, store, study_app, work
 from trimtab.errors import TrimtabError
 from trimtab.spec.status import Status
 
@@ -37,6 +37,7 @@ app.add_typer(budget_app, name="budget")
 app.add_typer(study_app, name="study")
 app.command()(attribute)
 app.command()(store)
+app.command()(work)
 
 Out = Annotated[Path, typer.Option(help="Folder of the store, the weights and the reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]

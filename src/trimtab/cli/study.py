@@ -35,6 +35,13 @@ Cohort = Annotated[
     int | None,
     typer.Option(help="Runs trained together over one base, at most; 1: one after another.", show_default="8"),
 ]
+Card = Annotated[
+    str | None,
+    typer.Option(
+        help="Measure a card of every run: pulse, short, card or audit; attribution then knows its numbers.",
+        show_default=False,
+    ),
+]
 Trunk = Annotated[
     bool,
     typer.Option("--trunk/--no-trunk", help="Runs that differ only in length share the first steps that are the same."),
@@ -45,10 +52,19 @@ HERE = Path("trimtab-out")
 @study_app.command()
 def scan(
     recipe: Base, vary: Vary, seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    trunk: Trunk = True, cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
+    trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = HERE, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Values of one setting, one at a time: `trimtab study scan base.yaml learning_rate=1e-4,3e-4,1e-3`."""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "trunk": trunk}
+    how = {
+        "budget": budget,
+        "yes": yes,
+        "on": on,
+        "workers": workers,
+        "cohort": cohort,
+        "out": out,
+        "trunk": trunk,
+        "card": card,
+    }
     _do(lambda api, live: api.study("scan", recipe, vary, seeds=seeds, watcher=live, **how), as_json)
 
 
@@ -57,10 +73,10 @@ def ablate(
     recipe: Base,
     without: Annotated[str, typer.Option(help="weight_decay, warmup, dropout, scheduler, clipping, early_stopping; several with commas.")] = "",
     seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None, cohort: Cohort = None,
-    out: Out = HERE, as_json: Json = False,
+    card: Card = None, out: Out = HERE, as_json: Json = False,
 ) -> None:  # fmt: skip
     """The recipe against itself without one part of it, for each part."""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out}
+    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "card": card}
     _do(
         lambda api, live: api.study("ablate", recipe, [without] if without else [], seeds=seeds, watcher=live, **how),
         as_json,
@@ -73,10 +89,10 @@ def batch(
     sizes: Annotated[str, typer.Argument(help="Effective batches, as in 8,16,32.", show_default=False)],
     scale_lr: Annotated[str, typer.Option(help="How the rate follows: sqrt, linear or none.")] = "sqrt",
     seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None, cohort: Cohort = None,
-    out: Out = HERE, as_json: Json = False,
+    card: Card = None, out: Out = HERE, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Effective batches against each other."""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out}
+    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "card": card}
     _do(
         lambda api, live: api.study(
             "batch", recipe, sizes.split(","), seeds=seeds, scale_lr=scale_lr, watcher=live, **how
@@ -88,20 +104,29 @@ def batch(
 @study_app.command()
 def factorial(
     recipe: Base, vary: Vary, seeds: Seeds = 1, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    trunk: Trunk = True, cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
+    trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = HERE, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Every combination of several settings' values: how much each matters."""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "trunk": trunk}
+    how = {
+        "budget": budget,
+        "yes": yes,
+        "on": on,
+        "workers": workers,
+        "cohort": cohort,
+        "out": out,
+        "trunk": trunk,
+        "card": card,
+    }
     _do(lambda api, live: api.study("factorial", recipe, vary, seeds=seeds, watcher=live, **how), as_json)
 
 
 @study_app.command()
 def repeat(
     recipe: Base, seeds: Seeds = 5, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
+    cohort: Cohort = None, card: Card = None, out: Out = HERE, as_json: Json = False,
 ) -> None:  # fmt: skip
     """The same recipe with several seeds: is it stable?"""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out}
+    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "card": card}
     _do(lambda api, live: api.study("repeat", recipe, seeds=seeds, watcher=live, **how), as_json)
 
 
@@ -226,6 +251,13 @@ def attribute(study: Name = None, out: Out = HERE, as_json: Json = False) -> Non
     from trimtab.cli.studies import attributed
 
     attributed(found)
+
+
+def work(study: Name = None, out: Out = HERE) -> None:
+    """Help with a study from another machine or card: trains the cohorts that wait in its queue until none is left."""
+    from trimtab import api
+
+    typer.echo(f"{api.work(study, out)} cohorts trained")
 
 
 def store(

@@ -100,7 +100,7 @@ def seed_bands(curves: Sequence[Row], most: int = 8) -> str:
         )
     ends = _spread([y(c["points"][-1]["mean"]) for c in shown], bottom=HEIGHT - BOTTOM)
     for i, (curve, end) in enumerate(zip(shown, ends, strict=True)):
-        parts.append(f'<text class="label c{i % 6}" x="{x(curve["points"][-1]["share"]) + 8:.1f}" y="{end + 4:.1f}">{escape(curve["name"][:30])}</text>')  # fmt: skip
+        parts.append(f'<text class="label c{i % 6}" x="{x(curve["points"][-1]["share"]) + 8:.1f}" y="{end + 4:.1f}">{escape(_cut(curve["name"]))}</text>')  # fmt: skip
     return _svg(WIDTH, HEIGHT, "".join(parts), "Validation loss over the run, by recipe")
 
 
@@ -207,13 +207,17 @@ def _frame(x: Axis, y: Axis, x_title: str, y_title: str) -> str:
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{t:.4g}</text>')
     for t in x.ticks():
         parts.append(
-            f'<text class="tick" x="{x(t):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{t:.4g}</text>'
+            f'<text class="tick" x="{x(t):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{f"{t:.0%}" if x_title.startswith("share") else f"{t:.4g}"}</text>'
         )
     parts.append(
         f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_title)}</text>'
     )
     parts.append(f'<text class="tick" x="{LEFT - 56}" y="{TOP - 8}">{escape(y_title)}</text>')
     return "".join(parts)
+
+
+def _cut(name: str, most: int = 29) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _text(value: Any) -> str:

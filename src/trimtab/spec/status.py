@@ -34,3 +34,6 @@ class Verdict(StrEnum):
     PASS = "PASS"
     FAIL = "FAIL"
     UNDECIDED = "UNDECIDED"
+
+
+LEVELS = ("pulse", "short", "card", "audit")  # of a behaviour card, each more thorough than the one before

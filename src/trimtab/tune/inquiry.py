@@ -26,8 +26,10 @@ from trimtab.tune.lab import Lab
 class Inquiry:
     def __init__(
         self, lab: Lab, store: Store, study: str, design: Design, bf16: bool, say: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, cards: str | None = None,
     ):  # fmt: skip
+        """`cards`: the level at which every complete run gets a behaviour card."""
+        self.cards = cards
         self.lab, self.store, self.study, self.design, self.bf16, self.say, self.clock = (
             lab,
             store,
@@ -45,11 +47,21 @@ class Inquiry:
         self._say_cost(cells)
         recipes = [self.design.of(c, s) for c in cells for s in self.design.seeds]
         found = {o.recipe.run_id: o for o in self.lab.train(recipes, reopen=True)}
+        if self.cards:
+            self._measure([o.recipe for o in found.values() if o.status == Status.COMPLETE])
         result = self._result(cells, [[found[self.design.of(c, s).run_id] for s in self.design.seeds] for c in cells])
         self.say(result["sentence"])
         seconds = before + self.clock() - began
         self.store.update_study(self.study, status=Status.COMPLETE, seconds=seconds, facts={"result": result})
         return result
+
+    def _measure(self, recipes: Sequence[Recipe]) -> None:
+        """So that attribution knows every number of the card; what was measured already is looked up."""
+        for i, recipe in enumerate(recipes, 1):
+            began = self.clock()
+            self.lab.card(recipe, self.cards)
+            if (took := self.clock() - began) > 2:
+                self.say(f"Card {i} of {len(recipes)} ({self.cards}), {recipe.run_id}: {in_words(took)}")
 
     def _feasible(self) -> list[Cell]:
         """Cells whose runs do not fit are refused before anything is launched."""

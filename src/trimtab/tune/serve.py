@@ -29,10 +29,13 @@ SILENT = 60.0  # without one, after which a worker on another machine counts as 
 Entry = Callable[[Store, Job], None]
 
 
-def serve(out: str | Path, study: str, entry: str = TRAIN) -> None:
-    store, owner = Store(out), me()
+def serve(out: str | Path, study: str, entry: str = TRAIN) -> int:
+    """Gives the number of jobs that were worked at."""
+    store, owner, done = Store(out), me(), 0
     while job := store.queue.claim(owner, study):
         work(store, job, owner, entry)
+        done += 1
+    return done
 
 
 def serve_one(out: str | Path, job: str, entry: str = TRAIN) -> None:

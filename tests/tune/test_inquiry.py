@@ -1,0 +1,75 @@
+"""A designed study against a lab without a model."""
+
+import pytest
+
+from tests.tune.fake_lab import FakeLab
+from trimtab.errors import PlanError
+from trimtab.plan import design
+from trimtab.spec.recipe import Recipe
+from trimtab.store import Store
+from trimtab.tune.evidence import attributed, curves, numbers_of
+from trimtab.tune.inquiry import Inquiry
+
+BASE = Recipe(model="m", data="d", learning_rate=1e-3)
+
+
+class Carding(FakeLab):
+    """Its cards say one thing: how far the rate is from the best."""
+
+    def card(self, recipe, level="card"):
+        row = {"number": "assertiveness", "value": recipe.learning_rate * 100}
+        self.store.save_card(recipe.run_id, {}, {"rows": [row, {"number": "brier", "value": None}]})
+        self.levels = [*getattr(self, "levels", []), level]
+        return {"rows": [row]}
+
+
+def inquiry(folder, made, lab=FakeLab, **how):
+    store = Store(folder)
+    store.open_study("s", {})
+    fake = lab(store, "s")
+    return Inquiry(fake, store, "s", made, False, lambda _: None, **how), store, fake
+
+
+def test_cards_of_every_run_are_attributed_too(tmp_path):
+    made = design.factorial(BASE, {"learning_rate": [3e-4, 3e-3], "r": [4, 16]}, 2)
+    asked, store, lab = inquiry(tmp_path, made, Carding, cards="short")
+    asked.run()
+    assert lab.levels == ["short"] * len(made.recipes())
+    rows = {r["number"]: r for r in attributed(store, store.study("s"))["rows"]}
+    assert "brier" not in rows  # what could not be measured is no zero
+    shares = {" × ".join(s["names"]): s["value"] for s in rows["assertiveness"]["shares"]}
+    assert shares["learning_rate"] > 0.8
+    run = store.runs("s")[0]
+    assert numbers_of(store, run)["assertiveness"] == pytest.approx(run.recipe.learning_rate * 100)
+
+
+def test_settings_that_always_moved_together_come_with_the_run_that_tells_them_apart(tmp_path):
+    made = design.batch(BASE, [4, 32], "sqrt", 2)
+    asked, store, _ = inquiry(tmp_path, made)
+    asked.run()
+    found = attributed(store, store.study("s"))
+    (run,) = found["next"]
+    assert set(run["pair"]) == {"learning_rate", "effective_batch"}
+    tried = {(r.recipe.learning_rate, r.recipe.effective_batch) for r in store.runs("s")}
+    assert (run["settings"]["learning_rate"], run["settings"]["effective_batch"]) not in tried
+
+
+def test_curves_join_the_seeds_of_a_recipe(tmp_path):
+    asked, store, _ = inquiry(tmp_path, design.scan(BASE, {"learning_rate": [1e-2]}, 3))
+    asked.run()
+    found = curves(store, store.study("s"))
+    assert len(found) == 2
+    for curve in found:
+        assert [p["seeds"] for p in curve["points"]] == [3, 3]
+        assert all(p["low"] <= p["mean"] <= p["high"] for p in curve["points"])
+
+
+def test_nothing_that_fits(tmp_path):
+    class Full(FakeLab):
+        def ask(self):
+            return lambda _workload: type("Answer", (), {"fits": False, "used": 2**40})
+
+    asked, store, _ = inquiry(tmp_path, design.repeat(BASE, 2), Full)
+    with pytest.raises(PlanError, match="nothing of this study fits"):
+        asked.run()
+    assert store.runs("s") == []
