@@ -103,6 +103,7 @@ def sureness(subject: Subject, task: Task, said: Sequence[Answer]) -> list[float
     return [math.exp(-next(found)) if r.labels else 0.0 for r in rows]
 
 
+PULSE = 12  # prompts of a pulse's drift: half of a card's
 # Measured on the bundled model with two cores, in the units of _work: what is read and not generated, both models together.
 READ = {"short": 14_000, "card": 63_000}
 
@@ -151,7 +152,7 @@ def measure(
         took[name] = time.monotonic() - began
 
     if one_vocabulary := not unlike(base, tuned):
-        add("drift", lambda: full_drift(base, tuned, ref))
+        add("drift", lambda: full_drift(base, tuned, ref, most=PULSE if sheet.level == "pulse" else None))
     samples: list[dict[str, Any]] = []
     if sheet.level != "pulse":
         add("generic", lambda: _generic(tuned, ref, sheet, samples))
@@ -303,7 +304,7 @@ def floor(base: Subject, ref: Reference, sheet: Sheet, keep: Path | None = None)
 
     No change below these numbers means anything. Only what needs no generation; the noise is 2e-4 of each matrix's norm.
     """
-    brief = replace(sheet, level="pulse", own=())
+    brief = replace(sheet, level="short", own=())
     content = (ref.prompts, brief, NOISE)
     return remembered(keep, "floor", identity(base) if keep else "", content, lambda: _floor(base, ref, brief, keep))
 

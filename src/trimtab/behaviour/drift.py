@@ -75,12 +75,14 @@ def pulse(subject: Subject, ref: Reference) -> dict[str, list[float]]:
     return {"kl_generic": [float(k.mean()) for k in per_token], "kl_first_token": [float(k[0]) for k in per_token]}
 
 
-def full_drift(base: Subject, tuned: Subject, ref: Reference, batch_size: int = 8) -> dict[str, list[float]]:
+def full_drift(
+    base: Subject, tuned: Subject, ref: Reference, batch_size: int = 8, most: int | None = None
+) -> dict[str, list[float]]:
     """KL by prompt (mean, first token, tokens 1-5, the rest), its p99 over all tokens, equal first choices, and forgetting.
 
-    `batch_size` of the tuned side: another one shows what batching alone does to the numbers.
+    `batch_size` of the tuned side: another one shows what batching alone does to the numbers; `most` prompts, all where None.
     """
-    per_token, same = _streamed(base, tuned, ref.kl_rows, batch_size)
+    per_token, same = _streamed(base, tuned, ref.kl_rows[:most], batch_size)
     return {
         "kl_generic": [float(k.mean()) for k in per_token],
         "kl_first_token": [float(k[0]) for k in per_token],
@@ -88,8 +90,8 @@ def full_drift(base: Subject, tuned: Subject, ref: Reference, batch_size: int = 
         "kl_rest": [float(k[OPENING:].mean()) for k in per_token if len(k) > OPENING],
         "kl_p99": [float(torch.quantile(torch.cat(per_token), 0.99))],
         "same_choice": same,
-        "nll_base": list(ref.text_nll),
-        "nll_tuned": nll(tuned, ref.text_rows, batch_size),
+        "nll_base": list(ref.text_nll[:most]),
+        "nll_tuned": nll(tuned, ref.text_rows[:most], batch_size),
     }
 
 

@@ -27,6 +27,7 @@ from trimtab.spec.probe import Probe
 # pulse: generates nothing. short: and answers the neutral prompts. card: and is asked everything. audit: more of it, and again.
 Level = Literal["pulse", "short", "card", "audit"]
 BRIEF = ("pulse", "short")
+FACTS, REQUESTS = {"pulse": 30, "short": 60}, {"pulse": 12, "short": 24}  # at most; all of them otherwise
 OPEN_TOKENS, REQUEST_TOKENS = 24, 32
 SAMPLES = 5  # of an open question, in an audit
 
@@ -41,7 +42,7 @@ class Sheet:
 
     @property
     def facts(self) -> tuple[probes.Fact, ...]:
-        return probes.facts(self.language)[: 60 if self.level in BRIEF else None] if self.language else ()
+        return probes.facts(self.language)[: FACTS.get(self.level)] if self.language else ()
 
     @property
     def rephrased(self) -> tuple[probes.Fact, ...]:
@@ -57,9 +58,7 @@ class Sheet:
     @property
     def leaning(self) -> tuple[str, ...]:
         """The requests whose refusal margin is taken."""
-        return (
-            probes.requests("refusable", self.language)[: 24 if self.level in BRIEF else None] if self.language else ()
-        )
+        return probes.requests("refusable", self.language)[: REQUESTS.get(self.level)] if self.language else ()
 
     @property
     def forms(self) -> Probe | None:
