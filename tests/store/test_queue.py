@@ -62,3 +62,10 @@ def test_what_waits_can_be_cancelled(queue):
 def test_the_queue_is_there_after_a_restart(tmp_path):
     Store(tmp_path).queue.add("s", "c", ["r"], {})
     assert Store(tmp_path).queue.claim("a").runs == ["r"]
+
+
+def test_a_job_that_was_let_go_is_no_death(queue):
+    queue.add("s", "c", ["r"], {})
+    for _ in range(2 * ATTEMPTS):
+        queue.release(queue.claim("a", "s"))
+    assert queue.claim("a", "s").attempts == 1

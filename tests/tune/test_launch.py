@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.errors import SpecError
+from trimtab.errors import RunError, SpecError
 from trimtab.spec.status import Status
 from trimtab.store import Store
 from trimtab.tune import launch, serve
@@ -105,6 +105,13 @@ def test_interrupted_it_stops_its_workers_and_the_jobs_can_go_on(launcher, store
     (tmp_path / "go").touch()
     launcher.launch(store, "s", jobs, lambda: None)
     assert counts(store, "ended") == ["waits"]
+
+
+def test_workers_that_cannot_even_begin_are_said(store, monkeypatch):
+    monkeypatch.setattr(launch, "POLL", 0.05)
+    monkeypatch.setattr(launch.sys, "executable", "/bin/false")
+    with pytest.raises(RunError, match="end before they take a job"):
+        Local([{}], ENTRY).launch(store, "s", add(store, "a"), lambda: None)
 
 
 def test_a_worker_whose_job_another_has_ends_at_once(store, tmp_path, monkeypatch):

@@ -88,6 +88,11 @@ class Queue:
         self._change(job.id, job.owner, {"status": state, "owner": None, "reason": reason})
         return self.job(job.id)
 
+    def release(self, job: Job) -> None:
+        """Waits again, and nobody died at it: its worker was told to stop."""
+        values = {"status": Status.WAITING, "owner": None, "attempts": max(0, job.attempts - 1)}
+        self._change(job.id, job.owner, values)
+
     def cancel(self, study: str, why: str) -> None:
         """What waits does not start any more."""
         with self._write() as c:

@@ -23,6 +23,8 @@ from trimtab.store.queue import ATTEMPTS, Job
 from trimtab.tune import serve
 
 POLL = 0.5  # seconds
+FUTILE = 3  # starts of each worker without a job being taken, after which something is wrong with all of them
+LOG = "workers.log"
 Tick = Callable[[], None]
 
 
@@ -39,6 +41,7 @@ class Local:
 
     def launch(self, store: Store, study: str, jobs: Sequence[str], tick: Tick) -> None:
         workers: list[subprocess.Popen[bytes] | None] = [None] * len(self.places)
+        futile = 0  # workers that were started since one last took a job
         try:
             while open_jobs := _still_open(store, jobs):
                 for i, worker in enumerate(workers):
@@ -47,15 +50,22 @@ class Local:
                 _give_back_orphans(store, open_jobs)
                 waiting = sum(j.status == Status.WAITING for j in open_jobs)
                 busy = sum(w is not None for w in workers) - sum(j.status == Status.RUNNING for j in open_jobs)
+                futile = 0 if len(open_jobs) > waiting else futile
                 for i in [i for i, w in enumerate(workers) if w is None][: max(0, waiting - max(0, busy))]:
                     workers[i] = self._start(store, study, self.places[i])
+                    futile += 1
+                if futile > FUTILE * len(workers):
+                    raise RunError(f"worker processes end before they take a job: {_last_words(store)}")
                 tick()
                 time.sleep(POLL)
         finally:
             _end(workers)
+            for job in _still_open(store, jobs):
+                if job.status == Status.RUNNING and not serve.lives(job):
+                    store.queue.release(job)
 
     def _start(self, store: Store, study: str, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        log = Path(store.folder) / "workers.log"
+        log = Path(store.folder) / LOG
         with log.open("ab") as said:
             return subprocess.Popen(
                 [sys.executable, "-m", "trimtab.tune.serve", str(store.folder), study, self.entry],
@@ -119,6 +129,12 @@ def _failure(ray: Any, ref: Any) -> str | None:
     except Exception as error:
         return f"{type(error).__name__} of Ray: its worker or node died"
     return None
+
+
+def _last_words(store: Store) -> str:
+    path = Path(store.folder) / LOG
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
+    return f"{lines[-1] if lines else 'they say nothing'} ({path})"
 
 
 def _still_open(store: Store, jobs: Sequence[str]) -> list[Job]:
