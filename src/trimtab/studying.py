@@ -42,6 +42,18 @@ class How:
     card: str | None = None  # the level at which every complete run is measured
     trunk: bool = True  # runs that differ only in length share their first steps
 
+    def __post_init__(self) -> None:
+        """SpecError with all that is wrong, before anything is opened."""
+        problems = (
+            [f"--workers: got {self.workers}; at least 1"] if self.workers is not None and self.workers < 1 else []
+        )
+        if self.cohort is not None and self.cohort < 1:
+            problems.append(f"--cohort: got {self.cohort}; at least 1, which trains runs one after another")
+        if self.card not in (None, *LEVELS):
+            problems.append(f'--card: got "{self.card}"; allowed are {", ".join(LEVELS)}')
+        if problems:
+            raise SpecError("trimtab study", problems)
+
     def limits(self) -> Budget | None:
         return self.budget if isinstance(self.budget, Budget) or self.budget is None else load_budget(self.budget)
 
@@ -83,8 +95,6 @@ def study(
 def _carry_out(made: Design, how: How, command: str, watcher: Any) -> dict[str, Any]:
     if (runs := len(made.recipes())) > designs.RUNS and not how.yes:
         raise SpecError("the study", [f"is {runs:,} runs; confirm with --yes, or give fewer values or seeds"])
-    if how.card not in (None, *LEVELS):
-        raise SpecError("--card", [f'got "{how.card}"; allowed are {", ".join(LEVELS)}'])
     limits, base = how.limits(), made.baseline.recipe
     with opened(how.out) as store:
         from trimtab.tune.inquiry import Inquiry
@@ -169,8 +179,6 @@ def _worker(store: Store, base: Recipe, limits: Budget | None, how: How, watcher
     from trimtab.tune.booking import TOGETHER
     from trimtab.tune.worker import Worker
 
-    if how.cohort is not None and how.cohort < 1:
-        raise SpecError("--cohort", [f"got {how.cohort}; at least 1, which trains runs one after another"])
     what, here = material.gather(base.model, base.data, watcher.note), machine.look()
     bf16 = here.bf16 if base.bf16 is None else base.bf16
     return Worker(

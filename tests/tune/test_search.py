@@ -3,6 +3,7 @@
 import pytest
 
 from tests.tune.fake_lab import FakeLab
+from trimtab.errors import SpecError
 from trimtab.plan.space import Dimension
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
@@ -33,7 +34,12 @@ class Small(FakeLab):
             def __init__(self, fits):
                 self.fits = fits
 
-        return lambda workload: Answer(workload.per_device_train_batch_size < 8)
+        def ask(workload):
+            if workload.per_device_train_batch_size == 16:
+                raise SpecError("the workload", ["16 is what this model cannot do at all"])
+            return Answer(workload.per_device_train_batch_size < 8)
+
+        return ask
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid", "cmaes", "nsga2"])
@@ -72,8 +78,9 @@ def test_a_screen_is_asked_once_and_drops_half(tmp_path):
 def test_what_does_not_fit_is_never_started(tmp_path):
     said = []
     made, store, _ = search(tmp_path, "grid", trials=4, lab=Small, said=said)
-    made.space = (Dimension("per_device_train_batch_size", values=(2, 4, 8)),)
-    made.base = BASE.but(per_device_train_batch_size=2)
+    made.space = (Dimension("per_device_train_batch_size", values=(2, 4, 8, 16)),)
+    made.base, made.trials = BASE.but(per_device_train_batch_size=2), 4
     made.run()
     assert {r.recipe.per_device_train_batch_size for r in store.runs()} == {2, 4}
     assert any("by the forecast, more than there is" in s for s in said)
+    assert any("cannot be run: the workload: 16 is what" in s for s in said)

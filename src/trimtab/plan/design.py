@@ -23,6 +23,11 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "weight_decay": {"weight_decay": 0.0}, "warmup": {"warmup_steps": 0.0}, "dropout": {"lora_dropout": 0.0},
     "scheduler": {"lr_scheduler_type": "constant"}, "clipping": {"max_grad_norm": 0.0}, "early_stopping": {"early_stopping_patience": 0},
 }  # fmt: skip
+# What no study varies, and what to do instead.
+FIXED = {
+    "seed": "is not varied as a setting; give --seeds", "model": "is held in a study; make one for each model",
+    "data": "is held in a study; make one for each data set", "fingerprint": "is no setting",
+}  # fmt: skip
 RUNS = 64  # of a study, above which it has to be confirmed
 
 
@@ -155,6 +160,8 @@ def read_levels(base: Recipe, given: Iterable[str], fewest: int = 1) -> dict[str
 
 def wrong(base: Recipe, way: Mapping[str, Any]) -> list[str]:
     """What is wrong with these settings over the recipe, in sentences."""
+    if fixed := [k for k in way if k in FIXED]:
+        return [f"{k} {FIXED[k]}" for k in fixed]
     if EFFECTIVE in way:
         size = way[EFFECTIVE]
         return (

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trimtab.analysis import effects
-from trimtab.errors import PlanError
+from trimtab.errors import InputError, PlanError
 from trimtab.plan.design import EFFECTIVE, Cell, Design
+from trimtab.plan.fitting import Ask
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.spec.workload import Workload
@@ -67,17 +68,12 @@ class Inquiry:
         """Cells whose runs do not fit are refused before anything is launched."""
         ask, refused, fitting = self.lab.ask(), [], []
         for cell in self.design.cells:
-            answer = ask(Workload.of_recipe(cell.recipe, self.bf16)) if ask else None
-            if answer is None or answer.fits:
+            why = unfit(ask, Workload.of_recipe(cell.recipe, self.bf16))
+            if why is None:
                 fitting.append(cell)
             else:
-                refused.append(
-                    {
-                        "cell": cell.name,
-                        "why": f"needs {answer.used / 2**30:.1f} GiB by the forecast, more than there is",
-                    }
-                )
-                self.say(f"Not run: {cell.name} {refused[-1]['why']}")
+                refused.append({"cell": cell.name, "why": why})
+                self.say(f"Not run: {cell.name} {why}")
         self.store.update_study(self.study, facts={"refused": refused})
         if not fitting:
             raise PlanError(
@@ -131,6 +127,17 @@ class Inquiry:
             "kind": self.design.kind, "question": self.design.question, "held": list(self.design.held), "seeds": list(seeds), "cells": rows,
             "stability": spread, "sentence": sentence(self.design, rows, spread), "refused": self.store.study(self.study).facts["refused"],
         }  # fmt: skip
+
+
+def unfit(ask: Ask | None, workload: Workload) -> str | None:
+    """Why a workload is not started; None where it fits, or nobody can say."""
+    try:
+        answer = ask(workload) if ask else None
+    except InputError as error:
+        return f"cannot be run: {error}"
+    if answer is None or answer.fits:
+        return None
+    return f"needs {answer.used / 2**30:.1f} GiB by the forecast, more than there is"
 
 
 def _at(recipe: Recipe, setting: str) -> Any:

@@ -25,6 +25,7 @@ from trimtab.spec.workload import Workload
 from trimtab.store import RunRow, Store
 from trimtab.tune.budgeting import in_words
 from trimtab.tune.choice import Outcome
+from trimtab.tune.inquiry import unfit
 from trimtab.tune.lab import Lab
 from trimtab.tune.race import Race
 from trimtab.tune.screened import worse_half
@@ -83,10 +84,11 @@ class Search:
         found = self.lab.screen(recipes) if new else []
         dropped = {r.run_id for r in worse_half(recipes, found)} - {self.base.run_id}
         for trial, recipe, loss in zip(new, recipes, found, strict=True):
-            out, known = recipe.run_id in dropped, study.trials[trial.number]
-            study._storage.set_trial_user_attr(known._trial_id, "screened", out)
+            out, live = recipe.run_id in dropped, _live(study, trial.number)
+            live.set_user_attr("screened", out)
             if out:
-                study._storage.set_trial_intermediate_value(known._trial_id, 0, min(loss, WRECKED))
+                if not self.both:
+                    live.report(min(loss, WRECKED), 0)
                 study.tell(trial.number, state=_state("PRUNED"))
         if new:
             self.say(f"A quick look at {len(new)} trials dropped {len(dropped)}")
@@ -133,14 +135,11 @@ class Search:
 
     def _sampler(self, optuna: Any) -> Any:
         s, seed = optuna.samplers, self.base.seed
-        constraints: dict[str, Any] = {"constraints_func": lambda t: t.user_attrs.get("constraints", [0.0])}
         return {
-            "tpe": lambda: s.TPESampler(
-                seed=seed, n_startup_trials=2 * len(self.space), multivariate=True, **constraints
-            ),
-            "gp": lambda: s.GPSampler(seed=seed, n_startup_trials=2 * len(self.space), **constraints),
+            "tpe": lambda: s.TPESampler(seed=seed, n_startup_trials=2 * len(self.space), multivariate=True),
+            "gp": lambda: s.GPSampler(seed=seed, n_startup_trials=2 * len(self.space)),
             "cmaes": lambda: s.CmaEsSampler(seed=seed),
-            "nsga2": lambda: s.NSGAIISampler(seed=seed, population_size=2 * COHORT, **constraints),
+            "nsga2": lambda: s.NSGAIISampler(seed=seed, population_size=2 * COHORT),
             "random": lambda: s.RandomSampler(seed=seed),
             "grid": lambda: s.RandomSampler(
                 seed=seed
@@ -166,17 +165,17 @@ class Search:
         return [t for t in study.trials if t.state.name == "RUNNING"]
 
     def _tell(self, study: Any, trial: Any, outcome: Outcome) -> None:
-        number = trial.number
-        pulse = self.store.evaluations(outcome.recipe.run_id)
-        over = constraints_of(pulse[-1]["pulse"], self.budget) if pulse else [1.0]
-        storage_id = study.trials[number]._trial_id
-        for key, value in (("run", outcome.recipe.run_id), ("constraints", over), ("cause", outcome.cause)):
-            study._storage.set_trial_user_attr(storage_id, key, value)
-        values = [outcome.loss, outcome.kl or 0.0] if self.both else [outcome.loss]
+        live = _live(study, trial.number)
+        rungs = self.store.evaluations(outcome.recipe.run_id)
+        live.set_user_attr("run", outcome.recipe.run_id)
+        live.set_user_attr("cause", outcome.cause)
+        for key, over in (constraints_of(rungs[-1]["pulse"], self.budget) if rungs else {}).items():
+            if key not in live.constraints:  # an earlier process may have come this far
+                live.set_constraint(key, over)
         if outcome.items:
-            study.tell(number, values)
+            study.tell(trial.number, [outcome.loss, outcome.kl or 0.0] if self.both else [outcome.loss])
         else:
-            study.tell(number, state=_state("FAIL"))
+            study.tell(trial.number, state=_state("FAIL"))
 
     def _recipe(self, params: Mapping[str, Any]) -> Recipe:
         return with_settings(
@@ -208,14 +207,11 @@ class Search:
         fitting = []
         for trial in asked:
             recipe = self._recipe(trial.params)
-            answer = ask(Workload.of_recipe(recipe, self.bf16)) if ask else None
-            if answer is None or answer.fits:
+            if why := unfit(ask, Workload.of_recipe(recipe, self.bf16)):
+                self.say(f"Not run: {recipe.run_id} {why}")
+                study.tell(trial.number, state=_state("FAIL"))
+            else:
                 fitting.append(trial)
-                continue
-            self.say(
-                f"Not run: {recipe.run_id} needs {answer.used / 2**30:.1f} GiB by the forecast, more than there is"
-            )
-            study.tell(trial.number, state=_state("FAIL"))
         return fitting
 
     def _rows(self, study: Any) -> list[dict[str, Any]]:
@@ -224,11 +220,11 @@ class Search:
     def _row(self, trial: Any, run: RunRow) -> dict[str, Any]:
         evaluations = self.store.evaluations(run.id)
         best = min(evaluations, key=lambda e: e["loss"], default=None)
-        over = constraints_of(evaluations[-1]["pulse"], self.budget) if evaluations else [1.0]
+        over = constraints_of(evaluations[-1]["pulse"], self.budget) if evaluations else {"evaluated": 1.0}
         cause = run.result.get("cause")
         return {
             "run": run.id, "params": trial.params, "loss": best and best["loss"], "kl": best and drift_of(best["pulse"]), "status": run.status,
-            "inside": max(over) <= 0 and cause != Cause.BUDGET, "cause": cause, "reason": run.reason,
+            "inside": max(over.values(), default=0.0) <= 0 and cause != Cause.BUDGET, "cause": cause, "reason": run.reason,
         }  # fmt: skip
 
     def _result(self, study: Any) -> dict[str, Any]:
@@ -242,16 +238,16 @@ class Search:
         }  # fmt: skip
 
 
-def constraints_of(pulse: Raw, budget: Budget) -> list[float]:
+def constraints_of(pulse: Raw, budget: Budget) -> dict[str, float]:
     """How far each hard limit that a pulse can see is certainly overstepped, by the bound and not by the point; at most 0 is inside."""
-    found = []
+    found = {}
     for key, limit in budget.limits.items():
         interval = CARD[key].interval(pulse) if limit.hard and key in CARD else None
         if interval and limit.max is not None:
-            found.append(interval.below - limit.max)
+            found[f"{key} max"] = interval.below - limit.max
         if interval and limit.min is not None:
-            found.append(limit.min - interval.above)
-    return found or [0.0]
+            found[f"{key} min"] = limit.min - interval.above
+    return found
 
 
 def _front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -269,6 +265,13 @@ def _sentence(rows: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None)
         f"Best of {len(rows)} trials ({stopped} stopped early): {settings}, validation loss {best['loss']:.3f}. One seed, and the best of "
         f"many: it promises more than it holds; trimtab study repeat tells."
     )
+
+
+def _live(study: Any, number: int) -> Any:
+    """A trial that can be written to, also one that an earlier process asked for."""
+    import optuna
+
+    return optuna.trial.Trial(study, study.trials[number]._trial_id)
 
 
 def _told(study: Any) -> list[Any]:
