@@ -39,7 +39,7 @@ CLAIMS = [
     ("a small batch is dragged along by few samples", "effective batch", "largest voice", False),
     ("a large batch moves the model less", "effective batch", "kl_generic", False),
     ("more epochs make it surer of the task", "num_train_epochs", "task sure", True),
-    ("… and no better at it", "num_train_epochs", "task right", True),
+    ("… and no better at it", "num_train_epochs", "task right", False),
     ("more epochs make it surer of facts than right", "num_train_epochs", "overconfidence", True),
     ("more epochs entrench: examples told from unseen ones", "num_train_epochs", "memorisation", True),
     ("strong decay keeps it near the start", "weight_decay", "kl_generic", False),
