@@ -61,6 +61,7 @@ def undisturbed(small_file, tmp_path_factory):
     return truth(out)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_twice(undisturbed, small_file, tmp_path):
     done, _ = killed_until_done(small_file, tmp_path, 2, seed=1)
