@@ -159,24 +159,30 @@ def test_one_process_measures_full_and_adapter_runs(worker, recipe):
     assert [w.card(r)["verdict"] for r in both] == ["UNDECIDED"] * 2
 
 
-def test_a_run_that_somebody_asked_to_stop_stops_and_goes_on(worker, recipe, monkeypatch):
+def test_a_cohort_that_somebody_asked_to_stop_stops_whole_and_goes_on_exactly(worker, recipe, monkeypatch, tmp_path):
+    """In the middle of a step of three runs: nobody's gradients are taken for a dead run's."""
     monkeypatch.setattr("trimtab.tune.worker.STOP_EVERY", -1.0)  # looks at every step
-    w = worker()
-    logged = w.store.log_steps
+    w = worker(mode="certify")
+    logged, runs = w.store.log_steps, [recipe.but(seed=s) for s in (1, 2, 3)]
 
     def ask_at_three(rows):
         logged(rows)
         if rows[0]["step"] == 3:
-            w.store.ask_stop(recipe.run_id, "stopped by you")
+            for r in runs:
+                w.store.ask_stop(r.run_id, "stopped by you")
 
     monkeypatch.setattr(w.store, "log_steps", ask_at_three)
-    w.train([recipe])
-    row = w.store.run(recipe.run_id)
-    assert (row.status, row.reason, row.result["step"]) == (Status.STOPPED, "stopped by you", 3)
+    w.train(runs)
+    for row in map(w.store.run, [r.run_id for r in runs]):
+        assert (row.status, row.reason, row.result["cause"]) == (Status.STOPPED, "stopped by you", Cause.ASKED)
+        assert row.result["step"] == 3
     monkeypatch.setattr(w.store, "log_steps", logged)
-    w.train([recipe])
-    assert w.store.run(recipe.run_id).status == Status.COMPLETE
-    assert [s["step"] for s in w.store.steps(recipe.run_id)] == list(range(1, row.total_steps + 1))
+    found = w.train(runs)
+    other = Worker(Store(tmp_path / "undisturbed"), w.material, HERE, Quiet(), mode="certify")
+    assert [o.items for o in found] == [o.items for o in other.train(runs)]
+    assert all(o.status == Status.COMPLETE for o in found)
+    for r in runs:
+        assert [s["step"] for s in w.store.steps(r.run_id)] == list(range(1, w.store.run(r.run_id).total_steps + 1))
 
 
 def test_a_cohort_that_fails_does_not_take_the_others_along(worker, recipe):

@@ -223,7 +223,7 @@ class _Hooks:
 
     def __init__(self, worker: Worker, cohort: Cohort, race: Race | None):
         self.worker, self.cohort, self.race = worker, cohort, race
-        self._asked_at = time.monotonic()
+        self._asked_at, self._asked = time.monotonic(), dict[str, str]()
 
     def restored(self, cohort: Cohort) -> None:
         self.worker.expectation.rehearse(cohort, models.resolve(self.worker.model, self.worker.watcher.note))
@@ -234,7 +234,9 @@ class _Hooks:
         self.worker.expectation.stepped(member)
         if time.monotonic() - self._asked_at > STOP_EVERY:
             self._asked_at = time.monotonic()
-            self._stop_on_request()
+            self._asked = self.worker.store.stops_asked([m.id for m in self.cohort.running])
+        if member.running and member.id in self._asked:  # itself alone: the others are in the middle of their step
+            member.stop(Stop(Cause.ASKED, self._asked[member.id]))
 
     def evaluated(self, share: float, found: dict[Member, Judged]) -> dict[Member, Stop]:
         stops: dict[Member, Stop] = {}
@@ -257,15 +259,8 @@ class _Hooks:
             running = {run: found[m].nats for run, m in inside.items()}
             for run, why in self.race.losers(self.worker.store, share, running).items():
                 stops[inside[run]] = Stop(Cause.RACE, why)
-        self._stop_on_request()
-        return stops
-
-    def _stop_on_request(self) -> None:
-        """What somebody else wrote into the store: another process, the page."""
-        asked = self.worker.store.stops_asked([m.id for m in self.cohort.running])
-        for member in self.cohort.running:
-            if member.id in asked:
-                member.stop(Stop(Cause.ASKED, asked[member.id]))
+        asked = self.worker.store.stops_asked([m.id for m in found])
+        return stops | {m: Stop(Cause.ASKED, asked[m.id]) for m in found if m.id in asked}
 
     def stopped(self, member: Member) -> None:
         _book(self.worker.store, member)
