@@ -140,7 +140,7 @@ def _check_search(sampler: str, trials: int) -> None:
 def _search(
     base: Recipe, space: Any, sampler: Any, trials: int, seconds: float | None, screen: bool, how: How, command: str, watcher: Any
 ) -> dict[str, Any]:  # fmt: skip
-    limits = how.limits() or load_budget(None)
+    limits = how.limits() or Budget()  # no limits
     with opened(how.out) as store:
         from trimtab.plan.plan import make_plan
         from trimtab.plan.space import of_plan

@@ -78,3 +78,22 @@ def test_too_few_runs_constant_numbers_and_settings_without_an_order():
         kinds, [0.0 if w["lr_scheduler_type"] == "cosine" else 1.0 + 0.01 * i for i, w in enumerate(kinds)]
     )
     assert found.shares[0].value > 0.9
+
+
+def test_a_bend_is_not_the_seeds():
+    """Four rates with an optimum in the middle, two seeds that hardly differ."""
+    rng = np.random.default_rng(4)
+    ways = [{"learning_rate": v} for v in (1e-5, 1e-4, 1e-3, 1e-2) for _ in range(2)]
+    y = [(np.log10(w["learning_rate"]) + 3.2) ** 2 + rng.normal(0, 0.01) for w in ways]
+    found = attribute(ways, y)
+    by = {s.names: s for s in found.shares}
+    assert by["seed",].value < 0.01
+    assert by["not a straight line",].value > 0.1
+    assert found.pure
+    assert "not a straight line" in sentence(found, "loss")
+
+
+def test_one_seed_does_not_know_its_own_share():
+    found = attribute(*study(np.random.default_rng(5), [0.8, 0.1, 0, 0], sd=0.3))
+    assert not found.pure
+    assert "seed and what no line explains" in sentence(found, "loss")

@@ -73,10 +73,11 @@ def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeyp
     [
         (("scan", "learning_rat=1e-4"), 'did you mean "learning_rate"'),
         (("scan", "r=4,8", "--seeds", "0"), "at least 1"),
-        (("ablate", "--without", "dropout"), "dropout is off already"),
+        (("ablate", "--without", "dropout"), "dropout: off already"),
         (("batch", "4,x"), "must be a whole number"),
         (("scan", "seed=1,2"), "seed is not varied as a setting; give --seeds"),
         (("scan", "model=x", "r=0"), "model is held in a study"),
+        (("scan", "num_train_epochs=1,2"), "has no effect while max_steps is 12"),
         (("scan", "r=2", "--workers", "0", "--cohort", "0", "--card", "all"), "has 3 problems"),
         (("factorial", "learning_rate=" + ",".join(f"{i}e-4" for i in range(1, 10)), "r=1,2,3,4,5,6,7,8"), "is 72 runs; confirm with --yes"),
     ],

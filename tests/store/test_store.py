@@ -120,3 +120,9 @@ def test_a_server_that_is_not_there_and_an_address_that_is_none():
         Store(url="postgresql+psycopg://me:secret@localhost:1/x")
     with pytest.raises(StoreError, match="is no address of a database"):
         Store(url="nonsense")
+
+
+def test_a_file_that_is_no_store(tmp_path):
+    (tmp_path / "trimtab.db").write_text("garbage" * 200)
+    with pytest.raises(StoreError, match="is no store, or is damaged"):
+        Store(tmp_path)

@@ -2,7 +2,8 @@
 
 Settings are coded −1 … 1 over the range that was tried, in logarithms where they are positive: a share holds for that range and for no
 other. y = b₀ + Σ bₖxₖ + Σ bₖₗxₖxₗ + e; share ω²ₖ = (SSₖ − MSE)/(SS_T + MSE), pairs are couplings, and the seed has what is left.
-Interval: σ*² = MSE·ν/χ²_ν and b* = b + σ*z/√(xᵀx), as often as needed; 5 to 95 %. Importances that sum to one without a noise slice name
+Interval: σ*² = MSE·ν/χ²_ν and b* = b + σ*z/√(xᵀx), as often as needed; 5 to 95 %. Where settings were run with several seeds, their own spread is the
+noise, and what the settings explain without a line is named so. Importances that sum to one without a noise slice name
 a winner in pure noise too, which these do not.
 """
 
@@ -20,6 +21,8 @@ DRAWS = 2000
 FREEDOM = 8  # runs left for the noise, below which couplings are not looked for: with 5, a setting won in 12 % of studies of pure noise
 ALIASED = 0.95  # of |correlation|, from which two settings cannot be told apart
 
+REPLICATED = 3  # runs beyond one of each setting, from which their spread is the seed's
+BENT = ("not a straight line",)  # what the settings explain, but no line or fitted coupling does
 TANGLED = 1.5  # variance inflation from which shares of unbalanced runs are not given
 
 
@@ -43,6 +46,7 @@ class Attribution:
     aliased: tuple[str, ...] = ()
     why: str | None = None
     couplings: bool = True  # whether there were runs enough to look for them
+    pure: bool = True  # whether equal settings were run often enough to know the seed's own spread
 
 
 def attribute(ways: Sequence[Mapping[str, Any]], values: Sequence[float]) -> Attribution:
@@ -66,7 +70,8 @@ def attribute(ways: Sequence[Mapping[str, Any]], values: Sequence[float]) -> Att
             why=f"{len(ways)} runs are too few for {len(names)} settings and the seed: at least {len(names) + 3}",
         )
     looked = len(names) < 2 or any(len(t) > 1 for t in terms[0])
-    return Attribution(_shares(*terms, np.asarray(values, dtype=float)), len(ways), couplings=looked)
+    shares, pure = _shares(*terms, np.asarray(values, dtype=float))
+    return Attribution(shares, len(ways), couplings=looked, pure=pure)
 
 
 def coded(ways: Sequence[Mapping[str, Any]]) -> tuple[list[str], np.ndarray]:
@@ -146,47 +151,77 @@ def _terms(names: Sequence[str], x: np.ndarray) -> tuple[list[tuple[str, ...]], 
     return labels, design
 
 
-def _shares(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> tuple[Share, ...]:
-    n, freedom = len(y), len(y) - 1 - len(labels)
-    y = y - y.mean()
-    b, *_ = np.linalg.lstsq(x, y, rcond=None)
-    mse = float(((y - x @ b) ** 2).sum()) / freedom
-    energy = (x**2).sum(axis=0)
+def _shares(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> tuple[tuple[Share, ...], bool]:
+    """The shares, the seed last; and whether the seed's is the spread of equal settings, or all that no line explains."""
+    n, y = len(y), y - y.mean()
     total = float((y**2).sum())
     if total <= 0:
         return (
-            *(Share(name, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0)) for name in labels),
+            *(Share(k, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0)) for k in labels),
             Share(("seed",), 1.0, 1.0, 1.0, None),
-        )
-    share = np.clip((b**2 * energy - mse) / (total + mse), 0, 1)
-    drawn = _drawn(b, x, mse, freedom, n)
+        ), True
+    b, *_ = np.linalg.lstsq(x, y, rcond=None)
+    noise = _noise(x, y, y - x @ b)
+    energy = (x**2).sum(axis=0)
+    share = np.clip((b**2 * energy - noise.variance) / (total + noise.variance), 0, 1)
+    bent = float(np.clip((noise.misfit - noise.misfit_freedom * noise.variance) / (total + noise.variance), 0, 1))
+    drawn = _drawn(b, x, noise, n)
     low, high = np.quantile(drawn, (0.05, 0.95), axis=0)
-    errors = np.sqrt(mse * np.diag(np.linalg.inv(x.T @ x)))
-    wide = float(stats.t.ppf(0.975, freedom)) * errors
+    errors = np.sqrt(noise.variance * np.diag(np.linalg.inv(x.T @ x)))
+    wide = float(stats.t.ppf(0.975, noise.freedom)) * errors
     found = [
-        Share(
-            name,
-            float(share[i]),
-            float(low[i]),
-            float(high[i]),
-            (2 * float(b[i]), 2 * float(b[i] - wide[i]), 2 * float(b[i] + wide[i])),
-        )
-        for i, name in enumerate(labels)
-    ]
-    return (*found, Share(("seed",), max(0.0, 1 - float(share.sum())), float(low[-1]), float(high[-1]), None))
+        Share(k, float(share[i]), float(low[i]), float(high[i]), (2 * float(b[i]), 2 * float(b[i] - wide[i]), 2 * float(b[i] + wide[i])))
+        for i, k in enumerate(labels)
+    ]  # fmt: skip
+    if noise.misfit_freedom:
+        found.append(Share(BENT, bent, float(low[-2]), float(high[-2]), None))
+    rest = max(0.0, 1 - float(share.sum()) - bent)
+    return (*found, Share(("seed",), rest, float(low[-1]), float(high[-1]), None)), noise.pure
 
 
-def _drawn(b: np.ndarray, x: np.ndarray, mse: float, freedom: int, n: int) -> np.ndarray:
-    """[draws, terms + seed] of shares that the data allow."""
+@dataclass(frozen=True)
+class _Noise:
+    """Of one run, with its degrees of freedom; and what no line explains although the settings do."""
+
+    variance: float
+    freedom: int
+    pure: bool
+    misfit: float = 0.0
+    misfit_freedom: int = 0
+
+
+def _noise(x: np.ndarray, y: np.ndarray, residual: np.ndarray) -> _Noise:
+    """From runs with equal settings where there are enough; else from all that the lines leave."""
+    left, freedom = float((residual**2).sum()), len(y) - 1 - x.shape[1]
+    _, cell = np.unique(np.round(x, 9), axis=0, return_inverse=True)
+    cell = cell.ravel()
+    cells = int(cell.max()) + 1
+    if len(y) - cells < REPLICATED:
+        return _Noise(left / freedom, freedom, pure=False)
+    means = np.array([y[cell == c].mean() for c in range(cells)])
+    within = float(((y - means[cell]) ** 2).sum())
+    misfit_freedom = cells - 1 - x.shape[1]
+    if misfit_freedom < 1:
+        return _Noise(left / freedom, freedom, pure=True)
+    least = 1e-12 * float((y**2).mean())  # seeds that make no difference at all
+    return _Noise(max(least, within / (len(y) - cells)), len(y) - cells, True, max(0.0, left - within), misfit_freedom)
+
+
+def _drawn(b: np.ndarray, x: np.ndarray, noise: _Noise, n: int) -> np.ndarray:
+    """[draws, terms + misfit + seed] of shares that the data allow."""
     rng = np.random.default_rng(0)
-    variance = mse * freedom / rng.chisquare(freedom, DRAWS)
+    variance = noise.variance * noise.freedom / rng.chisquare(noise.freedom, DRAWS)
     energy = (x**2).sum(axis=0)
     drawn = b + np.sqrt(variance)[:, None] * rng.standard_normal((DRAWS, len(b))) / np.sqrt(energy)
     signal = (drawn**2 - 2 * variance[:, None] / energy) * energy / n  # unbiased: two noises, the data's and the draw's
-    whole = (
-        np.maximum(signal.sum(axis=1), 0) + variance
-    )  # clipped as a whole: clipped one by one, noise would take its part of it
-    return np.asarray(np.clip(np.column_stack([signal, variance]) / whole[:, None], 0, 1))
+    bent = np.zeros(DRAWS)
+    if noise.misfit_freedom:
+        # a sum of squares with its own noise: variance·χ'²(f, misfit/variance), twice as above
+        again = variance * rng.noncentral_chisquare(noise.misfit_freedom, noise.misfit / variance)
+        bent = np.maximum(again - 2 * noise.misfit_freedom * variance, 0) / n
+    # clipped as a whole: clipped one by one, noise would take its part of it
+    whole = np.maximum(signal.sum(axis=1) + bent, 0) + variance
+    return np.asarray(np.clip(np.column_stack([signal, bent, variance]) / whole[:, None], 0, 1))
 
 
 def sentence(found: Attribution, number: str) -> str:
@@ -196,13 +231,16 @@ def sentence(found: Attribution, number: str) -> str:
     *settings, seed = found.shares
     if seed.low == 1.0:
         return f"{number}: the same in all {found.runs} runs."
+    rest = "seed" if found.pure else "seed and what no line explains"
+    bent = next((f"; not a straight line {s.value:.0%}" for s in settings if s.names == BENT and s.value >= 0.05), "")
+    settings = [s for s in settings if s.names != BENT]
     best = max(settings, key=lambda s: s.value)
     if best.low <= 0.01 or best.value < 0.05:
-        return f"{number}: no setting stands out from seed noise ({seed.value:.0%} [{seed.low:.0%}, {seed.high:.0%}]) in {found.runs} runs."
+        return f"{number}: no setting stands out from seed noise ({rest} {seed.value:.0%} [{seed.low:.0%}, {seed.high:.0%}]{bent}) in {found.runs} runs."
     effect = (
         f", lowest to highest {best.effect[0]:+.3g} [{best.effect[1]:+.3g}, {best.effect[2]:+.3g}]"
         if best.effect and len(best.names) == 1
         else ""
     )
     how = "the coupling of " + " and ".join(best.names) if len(best.names) > 1 else best.names[0]
-    return f"{number}: {how} {best.value:.0%} [{best.low:.0%}, {best.high:.0%}]{effect}; seed {seed.value:.0%}{'' if found.couplings else ' (couplings in it: too few runs to tell them apart)'}, {found.runs} runs, over the ranges tried."
+    return f"{number}: {how} {best.value:.0%} [{best.low:.0%}, {best.high:.0%}]{effect}{bent}; {rest} {seed.value:.0%}{'' if found.couplings else ' (couplings in it: too few runs to tell them apart)'}, {found.runs} runs, over the ranges tried."

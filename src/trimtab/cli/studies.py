@@ -63,7 +63,7 @@ def walked(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{found['study']}[/]: {found['question']}\n")
     table = Table(box=None, pad_edge=False)
-    for name in ("change", "validation loss", "step, 95 %", "run"):
+    for name in ("change", "validation loss", "step, 95 % over items", "run"):
         table.add_column(name, justify="right" if name[0] in "vs" else "left")
     table.add_row("(the first)", f"{found['steps'][0]['from']:.3f}", "", found["runs"][0])
     for r in found["steps"]:
@@ -110,7 +110,9 @@ def attributed(found: Mapping[str, Any]) -> None:
     table.add_column("")
     for name in shown:
         table.add_column(name, justify="right")
-    for row in (r for r in found["rows"] if r["shares"]):
+    for row in (
+        r for r in found["rows"] if r["shares"] and _low(r, "seed") < 1
+    ):  # what never changed has nothing to share
         table.add_row(row["number"], *(_heat(_share(row, n)) for n in shown))
     if shown:
         console.print(table)
@@ -124,6 +126,10 @@ def attributed(found: Mapping[str, Any]) -> None:
 
 def _share(row: Mapping[str, Any], name: str) -> float:
     return next((s["value"] for s in row["shares"] if " × ".join(s["names"]) == name), 0.0)
+
+
+def _low(row: Mapping[str, Any], name: str) -> float:
+    return next((s["low"] for s in row["shares"] if " × ".join(s["names"]) == name), 0.0)
 
 
 def _heat(share: float) -> str:

@@ -78,17 +78,21 @@ def ablate(base: Recipe, without: Sequence[str], seeds: int) -> Design:
         for name in without
         if name not in WITHOUT
     ]
-    problems += [
-        f"--without: {name} is off already ({_settings(WITHOUT[name])})"
-        for name in without
-        if name in WITHOUT and all(getattr(base, k) == v for k, v in WITHOUT[name].items())
-    ]
+    off = [n for n in without if n in WITHOUT and all(getattr(base, k) == v for k, v in WITHOUT[n].items())]
+    if not problems and without and len(off) == len(without):
+        problems = [f"--without: {', '.join(off)}: off already, there is nothing to take away"]
     if problems or not without:
         raise SpecError(
             "trimtab study ablate", problems or [f"name what to leave out with --without: {', '.join(WITHOUT)}"]
         )
+    without = [n for n in dict.fromkeys(without) if n not in off]
+    held = tuple(
+        f"{n} is off already ({_settings(WITHOUT[n])}), so there is nothing to take away" for n in dict.fromkeys(off)
+    )
     cells = [Cell({"without": name}, base.but(**WITHOUT[name])) for name in without]
-    return Design("ablate", f"What do {', '.join(without)} bring?", (Cell({}, base), *cells), seeds_of(base, seeds))
+    return Design(
+        "ablate", f"What do {', '.join(without)} bring?", (Cell({}, base), *cells), seeds_of(base, seeds), held
+    )
 
 
 def batch(base: Recipe, sizes: Sequence[int], scale: Scale, seeds: int) -> Design:
@@ -162,6 +166,8 @@ def wrong(base: Recipe, way: Mapping[str, Any]) -> list[str]:
     """What is wrong with these settings over the recipe, in sentences."""
     if fixed := [k for k in way if k in FIXED]:
         return [f"{k} {FIXED[k]}" for k in fixed]
+    if "num_train_epochs" in way and base.max_steps > 0 and "max_steps" not in way:
+        return [f"num_train_epochs: has no effect while max_steps is {base.max_steps}; vary max_steps, or set it to -1"]
     if EFFECTIVE in way:
         size = way[EFFECTIVE]
         return (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from trimtab.errors import StoreError, did_you_mean
 from trimtab.spec.recipe import Recipe
@@ -72,6 +72,10 @@ class Store:
         except OperationalError as error:
             hint = "is the disk full or the file locked?" if url.startswith("sqlite") else "is the server there?"
             raise StoreError(f"the store {shown(url)} cannot be opened: {said(error)}; {hint}") from None
+        except DatabaseError as error:
+            raise StoreError(
+                f"{shown(url)} is no store, or is damaged: {said(error)}; put back a copy, or give another folder with --out"
+            ) from None
 
     def close(self) -> None:
         self._engine.dispose()

@@ -100,7 +100,9 @@ class Inquiry:
             }
             self.store.update_study(self.study, facts=facts)
         pace = Pace({due[0].per_device_train_batch_size: facts["per_token"]}, facts["tokens"], facts["examples"])
-        self.say(f"{text}; {len(due)} to train, about {in_words(pace.seconds(due))} one after another")
+        self.say(
+            f"{text}; {len(due)} to train, about {in_words(pace.seconds(due))} one after another, evaluations not counted"
+        )
 
     def _result(self, cells: Sequence[Cell], outcomes: Sequence[Sequence[Outcome]]) -> dict[str, Any]:
         seeds = self.design.seeds

@@ -111,7 +111,8 @@ def _sentence(rows: list[dict[str, Any]], whole: float) -> str:
     size = most["loss"] - most["from"]
     sure = most["step"] and (most["step"]["low"] > 0 or most["step"]["high"] < 0)
     noise = "" if sure else ", which the held-out examples cannot tell from nothing"
+    # One seed: how far another seed would move a step is not known here.
     return (
-        f"Of {whole:+.3f} nats/token the largest step is {most['setting']} ({size:+.3f}){noise}; in this order, with one seed: "
+        f"Of {whole:+.3f} nats/token the largest step is {most['setting']} ({size:+.3f}){noise}; in this order. One seed, so that what a seed alone moves is in every step: "
         f"{', then '.join(r['setting'] for r in rows)}."
     )

@@ -23,7 +23,7 @@ from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.spec.workload import Workload
 from trimtab.store import RunRow, Store
-from trimtab.tune.budgeting import in_words
+from trimtab.tune.budgeting import Pace, in_words
 from trimtab.tune.choice import Outcome
 from trimtab.tune.inquiry import unfit
 from trimtab.tune.lab import Lab
@@ -60,6 +60,7 @@ class Search:
     def run(self) -> dict[str, Any]:
         """{"trials", "best", "front", "sentence"}, as stored with the study."""
         study = self._opened()
+        self._say_cost(self.trials - len(_told(study)))
         while (left := self.trials - len(_told(study))) > 0 and self._time_left():
             count = min(2 * COHORT if self.screen else COHORT, left)
             asked = self._open_trials(study) or [study.ask(self._distributions()) for _ in range(count)]
@@ -75,6 +76,23 @@ class Search:
         self.say(result["sentence"])
         self.store.update_study(self.study, status=Status.COMPLETE, seconds=self._seconds(), facts={"result": result})
         return result
+
+    def _say_cost(self, left: int) -> None:
+        """By a few timed micro-batches of the recipe as it is."""
+        if left <= 0:
+            self.say(f"All of {self.trials} trials are there already; more with --trials")
+            return
+        about = self.lab.facts()
+        pace = Pace(
+            {self.base.per_device_train_batch_size: self.lab.seconds_per_token(self.base) * 1.15},
+            about.tokens,
+            about.examples,
+        )
+        most = f", stopped after {in_words(self.limit)}" if self.limit else ""
+        self.say(
+            f"{left} trials{most}; as long as the recipe given they would take about {in_words(pace.seconds([self.base] * left))} one after "
+            f"another, evaluations and the base's own answers not counted; losers are stopped before that"
+        )
 
     def _screened(self, study: Any, asked: list[Any]) -> list[Any]:
         """Those that a quick look leaves; the sampler is told what the others looked like. The recipe as it is always stays, and what an
@@ -215,7 +233,9 @@ class Search:
         return fitting
 
     def _rows(self, study: Any) -> list[dict[str, Any]]:
-        return [self._row(t, self.store.run(t.user_attrs["run"])) for t in _told(study) if "run" in t.user_attrs]
+        """A recipe that was asked for twice is one run."""
+        by_run = {t.user_attrs["run"]: t for t in reversed(_told(study)) if "run" in t.user_attrs}
+        return [self._row(t, self.store.run(run)) for run, t in reversed(by_run.items())]
 
     def _row(self, trial: Any, run: RunRow) -> dict[str, Any]:
         evaluations = self.store.evaluations(run.id)
