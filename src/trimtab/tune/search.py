@@ -136,8 +136,10 @@ class Search:
         folder.mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(
             storage=f"sqlite:///{folder / 'optuna.db'}", study_name=self.study, load_if_exists=True,
-            directions=["minimize"] * (2 if self.both else 1), sampler=self._sampler(optuna),
+            directions=["minimize"] * (2 if self.both else 1),
         )  # fmt: skip
+        # a search that goes on must not draw again what it drew at first
+        study.sampler = self._sampler(optuna, (self.base.seed + len(study.trials)) % 2**31)
         if not study.trials:
             for point in self._first():
                 study.enqueue_trial(point)
@@ -151,8 +153,8 @@ class Search:
         start = {d.name: getattr(self.base, d.name) for d in self.space}
         return [start] if all(_inside(d, start[d.name]) for d in self.space) else []
 
-    def _sampler(self, optuna: Any) -> Any:
-        s, seed = optuna.samplers, self.base.seed
+    def _sampler(self, optuna: Any, seed: int) -> Any:
+        s = optuna.samplers
         return {
             "tpe": lambda: s.TPESampler(seed=seed, n_startup_trials=2 * len(self.space), multivariate=True),
             "gp": lambda: s.GPSampler(seed=seed, n_startup_trials=2 * len(self.space)),
