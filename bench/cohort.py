@@ -176,19 +176,24 @@ def main() -> None:
     parser.add_argument("--model", default="bundled:smollm2")
     args = parser.parse_args()
     bench = Bench(args.model, args.device, 2 if args.quick else 4, 3 if args.quick else 5)
-    rows = []
-    for micro in MICRO:
-        for k in SIZES:
-            rows.append(bench.cohorts(k, micro))
-            print(rows[-1], flush=True)
-    found = {
-        "date": str(date.today()), "machine": bench.here.as_dict(), "model": args.model, "repeats": bench.repeats, "cohorts": rows,
-        "prefix": [bench.prefix(u) for u in (0.5, 0.25)], "logits": bench.label_logits(), "trunk": trunk(), "ranking": ranking(bench),
+    found: dict[str, Any] = {
+        "date": str(date.today()), "machine": bench.here.as_dict(), "model": args.model, "repeats": bench.repeats, "trunk": trunk(),
     }  # fmt: skip
     name = "cohort" if args.device == "cpu" else f"cohort-{args.device}"
-    (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-    (HERE / f"{name}.md").write_text(page(found))
+    parts = {
+        "cohorts": lambda: [_shown(bench.cohorts(k, micro)) for micro in MICRO for k in SIZES], "prefix": lambda: [bench.prefix(u) for u in (0.5, 0.25)],
+        "logits": bench.label_logits, "ranking": lambda: ranking(bench),
+    }  # fmt: skip
+    for part, measure in parts.items():  # written part by part: a bench that is stopped keeps what it measured
+        found[part] = measure()
+        (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+        (HERE / f"{name}.md").write_text(page(found))
     print(page(found))
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    print(row, flush=True)
+    return row
 
 
 def page(f: dict[str, Any]) -> str:
@@ -200,13 +205,20 @@ def page(f: dict[str, Any]) -> str:
     ]  # fmt: skip
     for micro in MICRO:
         lines.append(f"| {micro} | " + " | ".join(_ratio(by[k, micro]) for k in SIZES) + " |")
-    lines += ["", "## Upper layers over a kept prefix, four runs in a pass", "", "| layers trained | tokens a second, kept prefix : whole model | ratio | filling it once | memory |", "|---|---|---|---|---|"]  # fmt: skip
-    lines += [f"| upper {p['upper']:.0%} | {p['prefix']:.0f} : {p['whole']:.0f} | {p['ratio']:.2f}x | {p['filling']:.1f} s | {p['mebibytes']:.0f} MiB |" for p in f["prefix"]]  # fmt: skip
-    if f["ranking"]:
+    if f.get("prefix"):
+        lines += ["", "## Upper layers over a kept prefix, four runs in a pass", "", "| layers trained | tokens a second, kept prefix : whole model | ratio | filling it once | memory |", "|---|---|---|---|---|"]  # fmt: skip
+        lines += [f"| upper {p['upper']:.0%} | {p['prefix']:.0f} : {p['whole']:.0f} | {p['ratio']:.2f}x | {p['filling']:.1f} s | {p['mebibytes']:.0f} MiB |" for p in f["prefix"]]  # fmt: skip
+    else:
+        lines += ["", "Upper layers over a kept prefix: not measured yet."]
+    if f.get("ranking"):
         lines += ["", "As a screen of the grid's 27 recipes ([study.md](study.md)):", "", "| layers | share of each run | rank correlation with the final loss | the best is in the better half | seconds |", "|---|---|---|---|---|"]  # fmt: skip
         lines += [f"| upper {r['upper']:.0%} | {r['share']:.0%} | {r['rank']:.2f} | {'yes' if r['best kept'] else '**no**'} | {r['seconds']:.0f} |" for r in f["ranking"]]  # fmt: skip
-    g = f["logits"]
-    lines += ["", f"Logits only where there are labels: {g['at labels']:.0f} against {g['everywhere']:.0f} tokens a second, {g['ratio']:.2f}x.", "", "One trunk for 1, 2 and 4 epochs: steps that are not taken, by schedule: " + ", ".join(f"{t['schedule']} {t['saved']:.0%}" for t in f["trunk"]) + ".", ""]  # fmt: skip
+    if g := f.get("logits"):
+        lines += [
+            "",
+            f"Logits only where there are labels: {g['at labels']:.0f} against {g['everywhere']:.0f} tokens a second, {g['ratio']:.2f}x.",
+        ]
+    lines += ["", "One trunk for 1, 2 and 4 epochs: steps that are not taken, by schedule: " + ", ".join(f"{t['schedule']} {t['saved']:.0%}" for t in f["trunk"]) + ".", ""]  # fmt: skip
     return "\n".join(lines)
 
 
