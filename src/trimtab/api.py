@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpecError, StoreError
-from trimtab.folder import opened
+from trimtab.folder import DEFAULT_OUT, opened
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import check, load_budget, split_overrides
 
 if TYPE_CHECKING:
     from trimtab.store import RunRow
-
-DEFAULT_OUT = Path("trimtab-out")
 
 
 class Quiet:

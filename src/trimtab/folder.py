@@ -13,6 +13,8 @@ from trimtab.errors import SpaceError, StoreError
 if TYPE_CHECKING:
     from trimtab.store import Store
 
+DEFAULT_OUT = Path("trimtab-out")
+
 
 @contextlib.contextmanager
 def opened(out: str | Path, create: bool = True) -> Iterator[Store]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpecError, StoreError
-from trimtab.folder import opened
+from trimtab.folder import DEFAULT_OUT, opened
 from trimtab.plan import design as designs
 from trimtab.plan.design import Cell, Design
 from trimtab.spec.budget import Budget
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from trimtab.tune.worker import Worker
 
 KINDS = ("scan", "ablate", "batch", "factorial", "repeat")
-DEFAULT_OUT = Path("trimtab-out")
 STOPPED = "stopped on request"
 
 
@@ -110,7 +109,7 @@ def _carry_out(made: Design, how: How, command: str, watcher: Any) -> dict[str, 
         lab = _lab(
             worker, how, max((c.recipe for c in made.cells), key=lambda r: r.per_device_train_batch_size * r.max_length)
         )
-        bf16 = worker.machine.bf16 if base.bf16 is None else base.bf16
+        bf16 = worker.machine.in_bf16(base.bf16)
         return {**Inquiry(lab, store, name, made, bf16, watcher.note, cards=how.card).run(), "study": name}
 
 
@@ -169,7 +168,7 @@ def _search(
             limits,
             watcher.note,
             screen=screen,
-            bf16=worker.machine.bf16 if base.bf16 is None else base.bf16,
+            bf16=worker.machine.in_bf16(base.bf16),
         )
         return {**made.run(), "study": name}
 
@@ -180,7 +179,7 @@ def _worker(store: Store, base: Recipe, limits: Budget | None, how: How, watcher
     from trimtab.tune.worker import Worker
 
     what, here = material.gather(base.model, base.data, watcher.note), machine.look()
-    bf16 = here.bf16 if base.bf16 is None else base.bf16
+    bf16 = here.in_bf16(base.bf16)
     return Worker(
         store,
         what,

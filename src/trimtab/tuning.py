@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpecError, StoreError, TrimtabError
-from trimtab.folder import opened
+from trimtab.folder import DEFAULT_OUT, opened
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
@@ -19,8 +19,6 @@ from trimtab.spec.yaml_file import dump, load_budget, load_recipe
 
 if TYPE_CHECKING:
     from trimtab.store import RunRow, Store
-
-DEFAULT_OUT = Path("trimtab-out")
 
 
 def tune(

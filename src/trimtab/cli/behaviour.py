@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from trimtab.folder import DEFAULT_OUT
+
 Out = Annotated[Path, typer.Option(help="Folder of the store, the weights and the reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
 BudgetOption = Annotated[str | None, typer.Option(help="tight, standard, loose, or a YAML file with your limits.")]
 Run = Annotated[str, typer.Argument(help="A run's id, or its beginning (see: trimtab runs).")]
-DEFAULT_OUT = Path("trimtab-out")
 
 
 def card(

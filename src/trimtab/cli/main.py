@@ -18,6 +18,7 @@ from trimtab.cli.forecast import forecast
 from trimtab.cli.plan import data, plan, precedents
 from trimtab.cli.study import On, Workers, attribute, store, study_app, work
 from trimtab.errors import TrimtabError
+from trimtab.folder import DEFAULT_OUT
 from trimtab.spec.status import Status
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ Certify = Annotated[
     bool, typer.Option("--certify", help="Train members one by one: bit-identical to single runs on CPU float32.")
 ]
 Settings = Annotated[list[str] | None, typer.Argument(help="Your own settings, e.g. learning_rate=1e-4 r=8.")]
-DEFAULT_OUT = Path("trimtab-out")
 
 
 @app.command()

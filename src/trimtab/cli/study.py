@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from trimtab.folder import DEFAULT_OUT
+
 study_app = typer.Typer(
     no_args_is_help=True,
     help="Studies: scan, ablate, batch, factorial, repeat, path, search; each answer with an interval. They stop, resume and extend.",
@@ -46,13 +48,12 @@ Trunk = Annotated[
     bool,
     typer.Option("--trunk/--no-trunk", help="Runs that differ only in length share the first steps that are the same."),
 ]
-HERE = Path("trimtab-out")
 
 
 @study_app.command()
 def scan(
     recipe: Base, vary: Vary, seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = HERE, as_json: Json = False,
+    trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Values of one setting, one at a time: `trimtab study scan base.yaml learning_rate=1e-4,3e-4,1e-3`."""
     how = {
@@ -73,7 +74,7 @@ def ablate(
     recipe: Base,
     without: Annotated[str, typer.Option(help="weight_decay, warmup, dropout, scheduler, clipping, early_stopping; several with commas.")] = "",
     seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None, cohort: Cohort = None,
-    card: Card = None, out: Out = HERE, as_json: Json = False,
+    card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """The recipe against itself without one part of it, for each part."""
     how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "card": card}
@@ -89,7 +90,7 @@ def batch(
     sizes: Annotated[str, typer.Argument(help="Effective batches, as in 8,16,32.", show_default=False)],
     scale_lr: Annotated[str, typer.Option(help="How the rate follows: sqrt, linear or none.")] = "sqrt",
     seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None, cohort: Cohort = None,
-    card: Card = None, out: Out = HERE, as_json: Json = False,
+    card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Effective batches against each other."""
     how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "card": card}
@@ -104,7 +105,7 @@ def batch(
 @study_app.command()
 def factorial(
     recipe: Base, vary: Vary, seeds: Seeds = 1, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = HERE, as_json: Json = False,
+    trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Every combination of several settings' values: how much each matters."""
     how = {
@@ -123,7 +124,7 @@ def factorial(
 @study_app.command()
 def repeat(
     recipe: Base, seeds: Seeds = 5, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    cohort: Cohort = None, card: Card = None, out: Out = HERE, as_json: Json = False,
+    cohort: Cohort = None, card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """The same recipe with several seeds: is it stable?"""
     how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "card": card}
@@ -138,7 +139,7 @@ def search(
     trials: Annotated[int, typer.Option(help="At most this many; more of them continue a search.")] = 20,
     time: Annotated[str | None, typer.Option(help="How long it may take, e.g. 30m.")] = None,
     screen: Annotated[bool, typer.Option("--screen", help="A quick look at twice as many trials first, on their upper layers; the worse half is dropped.")] = False,
-    budget: BudgetOption = None, on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
+    budget: BudgetOption = None, on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """A space searched by one of Optuna's samplers; losers are stopped early, what leaves the budget is no candidate."""
     how = {"budget": budget, "on": on, "workers": workers, "cohort": cohort, "out": out}
@@ -161,7 +162,7 @@ def search(
 def path(
     first: Annotated[str, typer.Argument(help="A run's id, or its beginning.", show_default=False)],
     second: Annotated[str, typer.Argument(help="Another, of the same material and seed.", show_default=False)],
-    on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
+    on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """From one run to another, one setting at a time: which change did it."""
     how = {"on": on, "workers": workers, "cohort": cohort, "out": out}
@@ -174,7 +175,7 @@ def resume(
     on: On = None,
     workers: Workers = None,
     cohort: Cohort = None,
-    out: Out = HERE,
+    out: Out = DEFAULT_OUT,
     as_json: Json = False,
 ) -> None:
     """Go on with a study that was stopped or cut short, where it was."""
@@ -188,7 +189,7 @@ def extend(
     vary: Annotated[list[str] | None, typer.Argument(help="More values of a scan: setting=value,value", show_default=False)] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds of every cell, from now on.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of a search, all in all.")] = None,
-    yes: Yes = False, on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = HERE, as_json: Json = False,
+    yes: Yes = False, on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """More seeds, values or trials; what was trained already is only looked up."""
     how = {"yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out}
@@ -196,7 +197,7 @@ def extend(
 
 
 @study_app.command()
-def stop(study: Name = None, out: Out = HERE, as_json: Json = False) -> None:
+def stop(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """Ask whoever trains a study, on this machine or another, to stop; what was trained is kept."""
     from trimtab import api
 
@@ -207,7 +208,7 @@ def stop(study: Name = None, out: Out = HERE, as_json: Json = False) -> None:
 
 
 @study_app.command()
-def show(study: Name = None, out: Out = HERE, as_json: Json = False) -> None:
+def show(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """What a study found."""
     from trimtab import api
 
@@ -215,7 +216,7 @@ def show(study: Name = None, out: Out = HERE, as_json: Json = False) -> None:
 
 
 @study_app.command("list")
-def list_studies(out: Out = HERE, as_json: Json = False) -> None:
+def list_studies(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """Every study of a folder."""
     from trimtab import api
 
@@ -232,7 +233,7 @@ def list_studies(out: Out = HERE, as_json: Json = False) -> None:
 def export(
     study: Annotated[str, typer.Argument(help="A study's id, or its beginning.", show_default=False)],
     file: Annotated[Path, typer.Argument(help=".csv, .parquet, .json, or .db for optuna-dashboard", show_default=False)],
-    out: Out = HERE,
+    out: Out = DEFAULT_OUT,
 ) -> None:  # fmt: skip
     """A study's runs as a table: a row for each, with its settings and every number."""
     from trimtab import api
@@ -240,7 +241,7 @@ def export(
     typer.echo(f"{api.export_study(study, file, out)} runs in {file}")
 
 
-def attribute(study: Name = None, out: Out = HERE, as_json: Json = False) -> None:
+def attribute(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """Which setting of a study moved which number, and how much was seed noise."""
     from trimtab import api
 
@@ -253,7 +254,7 @@ def attribute(study: Name = None, out: Out = HERE, as_json: Json = False) -> Non
     attributed(found)
 
 
-def work(study: Name = None, out: Out = HERE) -> None:
+def work(study: Name = None, out: Out = DEFAULT_OUT) -> None:
     """Help with a study from another machine or card: trains the cohorts that wait in its queue until none is left."""
     from trimtab import api
 
@@ -262,7 +263,7 @@ def work(study: Name = None, out: Out = HERE) -> None:
 
 def store(
     url: Annotated[str | None, typer.Argument(help="postgresql+psycopg://user@host/name, to keep a new folder's store there.", show_default=False)] = None,
-    out: Out = HERE,
+    out: Out = DEFAULT_OUT,
 ) -> None:  # fmt: skip
     """Where a folder's store is: a file in it, or a database server that several machines write to."""
     from trimtab import api

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.report.card_parts import parts
-from trimtab.report.page import environment
+from trimtab.report.page import environment, put
 from trimtab.spec.status import Verdict
 
 PROBES = {
@@ -19,9 +19,7 @@ SHOWN = 12
 
 def write_card(found: Mapping[str, Any], page: Path) -> Path:
     page.parent.mkdir(parents=True, exist_ok=True)
-    scratch = page.with_name(f".{page.name}.tmp")
-    scratch.write_text(card_html(found), encoding="utf-8")
-    scratch.replace(page)
+    put(page, card_html(found).encode())
     return page
 
 

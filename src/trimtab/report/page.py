@@ -34,14 +34,16 @@ def write_report(store: Store, study: str, folder: Path) -> Path:
     """folder/report.html and the same as report.json; gives the page's path."""
     report = study_report(store, study)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        ("report.json", json.dumps(report, indent=1, ensure_ascii=False)),
-        ("report.html", html(report)),
-    ):
-        scratch = folder / f".{name}.tmp"
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(folder / name)
+    put(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
+    put(folder / "report.html", html(report).encode())
     return folder / "report.html"
+
+
+def put(path: Path, content: bytes) -> None:
+    """The whole file, or what was there before."""
+    scratch = path.with_name(f".{path.name}.tmp")
+    scratch.write_bytes(content)
+    scratch.replace(path)
 
 
 def _limit(limit: dict[str, Any] | None) -> str:

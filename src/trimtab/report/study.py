@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.report import standalone, study_pictures
-from trimtab.report.page import environment
+from trimtab.report.page import environment, put
 
 TITLES = {
     "front": "Loss against drift", "parallel-coordinates": "Every run through its settings", "curves": "Over the run",
@@ -36,14 +36,8 @@ def write_study(found: Mapping[str, Any], evidence: Mapping[str, Any], folder: P
     )  # fmt: skip
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for name, picture in drawn.items():
-        _put(folder / "pictures" / f"{name}.svg", standalone.svg(picture).encode())
-        _put(folder / "pictures" / f"{name}.png", standalone.png(picture))
-    _put(folder / "report.json", json.dumps({**found, **evidence}, indent=1, ensure_ascii=False).encode())
-    _put(folder / "report.html", page.encode())
+        put(folder / "pictures" / f"{name}.svg", standalone.svg(picture).encode())
+        put(folder / "pictures" / f"{name}.png", standalone.png(picture))
+    put(folder / "report.json", json.dumps({**found, **evidence}, indent=1, ensure_ascii=False).encode())
+    put(folder / "report.html", page.encode())
     return folder / "report.html"
-
-
-def _put(path: Path, content: bytes) -> None:
-    scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_bytes(content)
-    scratch.replace(path)

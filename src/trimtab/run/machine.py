@@ -34,6 +34,10 @@ class Machine:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def in_bf16(self, wanted: bool | None) -> bool:
+        """What a recipe's bf16 means here: null is whatever this machine computes fast."""
+        return self.bf16 if wanted is None else wanted
+
 
 def look(threads: int | None = None) -> Machine:
     """`threads` overrides the choice: a resumed study computes with the number that it began with."""

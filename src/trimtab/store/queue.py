@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, update
 
 from trimtab.spec.status import Status
 from trimtab.store import tables as t
@@ -37,8 +37,12 @@ class Job:
 
 
 class Queue:
-    def __init__(self, engine: Engine, write: Callable[[], AbstractContextManager[Connection]]):
-        self._engine, self._write = engine, write
+    """`read` and `write` are the store's own, with its sentences for what can go wrong."""
+
+    def __init__(
+        self, read: Callable[[Select[Any]], list[Any]], write: Callable[[], AbstractContextManager[Connection]]
+    ):
+        self._read, self._write = read, write
 
     def add(self, study: str | None, cohort: str, runs: Sequence[str], asked: dict[str, Any]) -> Job:
         """The job of this cohort, waiting; one that somebody works at is left alone."""
@@ -53,16 +57,23 @@ class Queue:
         return self.job(job)
 
     def job(self, job: str) -> Job:
-        return next(j for j in self._jobs() if j.id == job)
+        (found,) = self.jobs(ids=[job])
+        return found
 
-    def jobs(self, study: str | None = None, status: Status | None = None) -> list[Job]:
+    def jobs(
+        self, study: str | None = None, status: Status | None = None, ids: Sequence[str] | None = None
+    ) -> list[Job]:
         """Oldest first."""
-        return [j for j in self._jobs() if study in (None, j.study) and status in (None, j.status)]
+        query = select(t.jobs).order_by(t.jobs.c.created, t.jobs.c.id)
+        query = query if study is None else query.where(t.jobs.c.study == study)
+        query = query if status is None else query.where(t.jobs.c.status == status)
+        query = query if ids is None else query.where(t.jobs.c.id.in_(ids))
+        return [Job(**{**r._mapping, "status": Status(r.status)}) for r in self._read(query)]
 
     def claim(self, owner: str, study: str | None = None, job: str | None = None) -> Job | None:
         """A waiting job that is the owner's from now on; None where there is none."""
-        for waiting in self.jobs(study, Status.WAITING):
-            if job in (None, waiting.id) and self._take(waiting, owner):
+        for waiting in self.jobs(study, Status.WAITING, None if job is None else [job]):
+            if self._take(waiting, owner):
                 return self.job(waiting.id)
         return None
 
@@ -103,8 +114,3 @@ class Queue:
         with self._write() as c:
             where = (t.jobs.c.id == job) & (t.jobs.c.owner == owner) & (t.jobs.c.status == Status.RUNNING)
             return c.execute(update(t.jobs).where(where).values(values)).rowcount == 1
-
-    def _jobs(self) -> list[Job]:
-        with self._engine.connect() as c:
-            rows = c.execute(select(t.jobs).order_by(t.jobs.c.created, t.jobs.c.id)).all()
-        return [Job(**{**r._mapping, "status": Status(r.status)}) for r in rows]

@@ -62,7 +62,7 @@ class Store:
         assert url, "a folder or a URL is needed"
         self.folder = Path(folder) if folder is not None else Path()
         self._engine = engine(url)
-        self.queue = Queue(self._engine, self._write)
+        self.queue = Queue(self._rows, self._write)
         try:
             with self._engine.begin() as c:
                 # two processes that open a new store at once must not both make its tables
@@ -227,8 +227,9 @@ class Store:
     def log_evaluation(self, **row: Any) -> None:
         self._replace(t.evaluations, [row], ("run", "step"))
 
-    def evaluations(self, run: str) -> list[dict[str, Any]]:
-        return self._dicts(select(t.evaluations).where(t.evaluations.c.run == run).order_by(t.evaluations.c.step))
+    def evaluations(self, run: str, after: int = 0) -> list[dict[str, Any]]:
+        where = (t.evaluations.c.run == run) & (t.evaluations.c.step > after)
+        return self._dicts(select(t.evaluations).where(where).order_by(t.evaluations.c.step))
 
     def log_event(
         self, kind: str, text: str, *, study: str | None = None, run: str | None = None, step: int | None = None

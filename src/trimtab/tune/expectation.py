@@ -91,7 +91,7 @@ def workload_of(cohort: Cohort, model: str, machine: Machine) -> Workload:
     first = cohort.members[0]
     rows = [t for m in cohort.members for t in m.longest_batch()[0]]
     lengths = [len(t.ids) for t in rows]
-    bf16 = machine.bf16 if first.recipe.bf16 is None else first.recipe.bf16
+    bf16 = machine.in_bf16(first.recipe.bf16)
     return Workload.of_recipe(
         first.recipe.but(max_length=max(8, max(lengths))), bf16, len(cohort.members), device=machine.device,
         labels=max(1.0, sum(t.labels for t in rows) / len(rows)), padded=len(set(lengths)) > 1,

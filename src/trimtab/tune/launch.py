@@ -47,7 +47,8 @@ class Local:
                 for i, worker in enumerate(workers):
                     if worker is not None and worker.poll() is not None:
                         workers[i] = None
-                _give_back_orphans(store, open_jobs)
+                for job in filter(serve.orphaned, open_jobs):
+                    store.queue.give_back(job, "its worker died")
                 waiting = sum(j.status == Status.WAITING for j in open_jobs)
                 busy = sum(w is not None for w in workers) - sum(j.status == Status.RUNNING for j in open_jobs)
                 futile = 0 if len(open_jobs) > waiting else futile
@@ -60,9 +61,8 @@ class Local:
                 time.sleep(POLL)
         finally:
             _end(workers)
-            for job in _still_open(store, jobs):
-                if job.status == Status.RUNNING and not serve.lives(job):
-                    store.queue.release(job)
+            for job in filter(serve.orphaned, _still_open(store, jobs)):
+                store.queue.release(job)
 
     def _start(self, store: Store, study: str, place: Mapping[str, str]) -> subprocess.Popen[bytes]:
         log = Path(store.folder) / LOG
@@ -92,7 +92,7 @@ class OnRay:
                     job = pending.pop(ref)
                     why = _failure(ray, ref)
                     left = store.queue.job(job)
-                    if left.status == Status.RUNNING and not serve.lives(left):
+                    if serve.orphaned(left):
                         left = store.queue.give_back(left, why or "its worker died")
                     if not left.status.is_finished():
                         pending[task.remote(folder, job, self.entry)] = job
@@ -138,13 +138,7 @@ def _last_words(store: Store) -> str:
 
 
 def _still_open(store: Store, jobs: Sequence[str]) -> list[Job]:
-    return [j for j in store.queue.jobs() if j.id in jobs and not j.status.is_finished()]
-
-
-def _give_back_orphans(store: Store, jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        if job.status == Status.RUNNING and not serve.lives(job):
-            store.queue.give_back(job, "its worker died")
+    return [j for j in store.queue.jobs(ids=jobs) if not j.status.is_finished()]
 
 
 def _end(workers: Sequence[subprocess.Popen[bytes] | None]) -> None:

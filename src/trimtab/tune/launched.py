@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from trimtab.analysis.card import drift_of
 from trimtab.plan.facts import Facts
 from trimtab.plan.fitting import Ask
 from trimtab.spec.budget import Budget
@@ -128,8 +129,6 @@ class Following:
         for step in self.store.steps(run, after=self.steps.get(run, 0)):
             self.steps[run] = step["step"]
             self.watcher.step(run, step)
-        for e in self.store.evaluations(run):
-            if e["step"] > self.evaluations.get(run, 0):
-                self.evaluations[run] = e["step"]
-                kl = e["pulse"].get("kl_generic")
-                self.watcher.step(run, {"evaluation": e["loss"], "kl": sum(kl) / len(kl) if kl else None})
+        for e in self.store.evaluations(run, after=self.evaluations.get(run, 0)):
+            self.evaluations[run] = e["step"]
+            self.watcher.step(run, {"evaluation": e["loss"], "kl": drift_of(e["pulse"])})

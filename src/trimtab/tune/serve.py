@@ -42,7 +42,7 @@ def serve_one(out: str | Path, job: str, entry: str = TRAIN) -> None:
     """For a launcher that hands out jobs itself; whoever had it before is dead."""
     store, owner = Store(out), me()
     known = store.queue.job(job)
-    if known.status == Status.RUNNING and not lives(known):
+    if orphaned(known):
         store.queue.give_back(known, "its worker died")
     if taken := store.queue.claim(owner, job=job):
         work(store, taken, owner, entry)
@@ -64,6 +64,11 @@ def work(store: Store, job: Job, owner: str, entry: str) -> None:
 
 def me() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.0f}"
+
+
+def orphaned(job: Job) -> bool:
+    """At work, and nobody there."""
+    return job.status == Status.RUNNING and not lives(job)
 
 
 def lives(job: Job) -> bool:

@@ -31,7 +31,7 @@ class Shelf:
 
     def key(self, recipe: Recipe | None = None) -> Key:
         method, bf16 = (recipe.method, recipe.bf16) if recipe else (self.method, self.bf16)
-        return method == "full", self.machine.bf16 if bf16 is None else bf16
+        return method == "full", self.machine.in_bf16(bf16)
 
     def base(self, recipe: Recipe | None = None) -> Base:
         """The base that a recipe trains on; full fine-tuning wants float32 weights of its own."""
