@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,17 +56,7 @@ def scan(
     trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Values of one setting, one at a time: `trimtab study scan base.yaml learning_rate=1e-4,3e-4,1e-3`."""
-    how = {
-        "budget": budget,
-        "yes": yes,
-        "on": on,
-        "workers": workers,
-        "cohort": cohort,
-        "out": out,
-        "trunk": trunk,
-        "card": card,
-    }
-    _do(lambda api, live: api.study("scan", recipe, vary, seeds=seeds, watcher=live, **how), as_json)
+    _designed("scan", recipe, vary, seeds, as_json, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, trunk=trunk, card=card)  # fmt: skip
 
 
 @study_app.command()
@@ -77,11 +67,7 @@ def ablate(
     card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """The recipe against itself without one part of it, for each part."""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "card": card}
-    _do(
-        lambda api, live: api.study("ablate", recipe, [without] if without else [], seeds=seeds, watcher=live, **how),
-        as_json,
-    )
+    _designed("ablate", recipe, [without] if without else [], seeds, as_json, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, card=card)  # fmt: skip
 
 
 @study_app.command()
@@ -93,13 +79,7 @@ def batch(
     card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Effective batches against each other."""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "card": card}
-    _do(
-        lambda api, live: api.study(
-            "batch", recipe, sizes.split(","), seeds=seeds, scale_lr=scale_lr, watcher=live, **how
-        ),
-        as_json,
-    )
+    _designed("batch", recipe, sizes.split(","), seeds, as_json, scale_lr=scale_lr, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, card=card)  # fmt: skip
 
 
 @study_app.command()
@@ -108,17 +88,7 @@ def factorial(
     trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Every combination of several settings' values: how much each matters."""
-    how = {
-        "budget": budget,
-        "yes": yes,
-        "on": on,
-        "workers": workers,
-        "cohort": cohort,
-        "out": out,
-        "trunk": trunk,
-        "card": card,
-    }
-    _do(lambda api, live: api.study("factorial", recipe, vary, seeds=seeds, watcher=live, **how), as_json)
+    _designed("factorial", recipe, vary, seeds, as_json, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, trunk=trunk, card=card)  # fmt: skip
 
 
 @study_app.command()
@@ -127,8 +97,7 @@ def repeat(
     cohort: Cohort = None, card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """The same recipe with several seeds: is it stable?"""
-    how = {"budget": budget, "yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out, "card": card}
-    _do(lambda api, live: api.study("repeat", recipe, seeds=seeds, watcher=live, **how), as_json)
+    _designed("repeat", recipe, [], seeds, as_json, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, card=card)  # fmt: skip
 
 
 @study_app.command()
@@ -269,6 +238,10 @@ def store(
     from trimtab import api
 
     typer.echo(f"{out}: {api.keep_store(url, out)}")
+
+
+def _designed(kind: str, recipe: str, vary: Sequence[str], seeds: int, as_json: bool, **how: Any) -> None:
+    _do(lambda api, live: api.study(kind, recipe, vary, seeds=seeds, watcher=live, **how), as_json)
 
 
 def _do(call: Callable[[Any, Any], Mapping[str, Any]], as_json: bool) -> None:

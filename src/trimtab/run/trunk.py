@@ -82,12 +82,8 @@ class Trunk:
         if lead is None or not lead.leader.running:
             return False
         here, target, ahead = member.progress.step, self._target(member, lead, share), lead.leader.progress.step
-        return (
-            here < target
-            and ahead < target
-            and all(k in lead.rows for k in range(here + 1, ahead + 1))
-            and not member.progress.micro
-        )
+        recorded = ahead <= here or here + 1 in lead.rows  # rows follow each other without gaps once they begin
+        return max(here, ahead) < target and recorded and not member.progress.micro
 
     def catch_up(self, member: Member, share: float) -> list[dict[str, Any]]:
         """Takes over what is ready; gives the rows of the steps that came with it."""
@@ -95,7 +91,7 @@ class Trunk:
         target = self._target(member, lead, share) if lead else 0
         if lead is None or target not in lead.points or target <= member.progress.step or member.progress.micro:
             return []
-        rows = [lead.rows.get(k) for k in range(member.progress.step + 1, target + 1)]
+        rows = [lead.rows.pop(k, None) for k in range(member.progress.step + 1, target + 1)]
         if any(r is None for r in rows):
             return []
         _take_over(member, lead.points.pop(target), target)

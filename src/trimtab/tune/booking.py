@@ -62,6 +62,14 @@ def together(recipes: Sequence[Recipe], most: int = TOGETHER) -> list[list[Recip
     return found
 
 
+def give_up(store: Store, study: str | None, runs: Sequence[str], why: str) -> None:
+    """These runs failed, and why; one that had ended before its job broke keeps its end."""
+    for run in runs:
+        if not store.run(run).status.is_finished():
+            store.update_run(run, status=Status.FAILED, reason=why, result={"cause": Cause.ERROR})
+            store.log_event("failed", why, study=study, run=run)
+
+
 def heed(store: Store, study: str | None) -> None:
     """Raises Stopped where somebody asked the study to stop: whoever decides must not go on with half of its runs."""
     if study and store.study(study).status == Status.STOPPED:

@@ -15,10 +15,10 @@ from trimtab.plan.facts import Facts
 from trimtab.plan.fitting import Ask
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Cause, Status
+from trimtab.spec.status import Status
 from trimtab.store import RunRow, Store
 from trimtab.store.queue import Job
-from trimtab.tune.booking import TOGETHER, cohorts, heed, is_due, outcome
+from trimtab.tune.booking import TOGETHER, cohorts, give_up, heed, is_due, outcome
 from trimtab.tune.choice import Outcome
 from trimtab.tune.lab import Lab
 from trimtab.tune.launch import Launcher
@@ -45,7 +45,9 @@ class Launched:
         if again := [replace(self.store.run(r), cohort=None) for j in failed if len(j.runs) > 1 for r in j.runs]:
             # one run's error is no reason to lose those that it was trained with
             failed = [j for j in failed if len(j.runs) == 1] + self._launch(cohorts(again, 1), due, race)
-        self._book_failures(failed)
+        for job in failed:
+            give_up(self.store, self.study, job.runs, job.reason or "")
+            self.watcher.note(f"{', '.join(job.runs)} failed: {job.reason}")
         heed(self.store, self.study)
         return [outcome(self.store, self.store.run(r.run_id), self.budget) for r in recipes]
 
@@ -67,16 +69,6 @@ class Launched:
         return self.store.queue.add(
             self.study, cohort, runs, {**self.asked, "against": against, "both": bool(race and race.both)}
         )
-
-    def _book_failures(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            for run in map(self.store.run, job.runs):
-                if not run.status.is_finished():
-                    self.store.update_run(
-                        run.id, status=Status.FAILED, reason=job.reason, result={"cause": Cause.ERROR}
-                    )
-                    self.store.log_event("failed", job.reason or "", study=self.study, run=run.id)
-            self.watcher.note(f"{', '.join(job.runs)} failed: {job.reason}")
 
     # asked of the lab that is here
 

@@ -35,12 +35,13 @@ class Race:
     def losers(self, store: Store, share: float, running: Mapping[str, Items]) -> dict[str, str]:
         """A rival that left its budget or broke may stop nobody."""
         self.tick()
-        rungs = {run: e for run in (*running, *self.against) for e in store.evaluations(run) if e["share"] == share}
         broken = {r for r in self.against if store.run(r).result.get("cause") in (Cause.BUDGET, Cause.GUARD)}
-        rivals = {r: e["items"] for r, e in rungs.items() if r not in running and r not in broken}
+        measured = {r: e for r in self.against if r not in running for e in store.evaluations(r) if e["share"] == share}
+        rivals = {r: e["items"] for r, e in measured.items() if r not in broken}
         if not self.both:
             return clearly_worse(share, running, rivals)
-        drift = {r: stats.average(e["pulse"].get("kl_generic") or [0.0]) for r, e in rungs.items()}
+        measured |= {r: e for r in running for e in store.evaluations(r) if e["share"] == share}
+        drift = {r: stats.average(e["pulse"].get("kl_generic") or [0.0]) for r, e in measured.items()}
         everyone = {**rivals, **running}
         found: dict[str, str] = {}
         for run, items in running.items():

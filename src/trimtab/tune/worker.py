@@ -39,7 +39,7 @@ from trimtab.spec.probe import Probe
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
-from trimtab.tune.booking import TOGETHER, cohorts, heed, is_due, outcome, together
+from trimtab.tune.booking import TOGETHER, cohorts, give_up, heed, is_due, outcome, together
 from trimtab.tune.choice import Outcome
 from trimtab.tune.examiner import Examiner
 from trimtab.tune.expectation import Expectation
@@ -163,16 +163,12 @@ class Worker:
             return {}
         except (ModelError, RunError) as error:
             if len(group) == 1:
-                self._give_up(group, str(error))
-                return {group[0].run_id: error}
+                run = group[0].run_id
+                give_up(self.store, self.study, [run], str(error))
+                self.watcher.note(f"{run} failed: {error}")
+                return {run: error}
         ones = cohorts([replace(self.store.run(r.run_id), cohort=None) for r in group], 1)
         return {k: v for name, one in ones.items() for k, v in self._train_or_say(name, one, race).items()}
-
-    def _give_up(self, recipes: Sequence[Recipe], why: str) -> None:
-        for r in recipes:
-            self.store.update_run(r.run_id, status=Status.FAILED, reason=why, result={"cause": Cause.ERROR})
-            self.store.log_event("failed", why, study=self.study, run=r.run_id)
-        self.watcher.note(f"{', '.join(r.run_id for r in recipes)} failed: {why}")
 
     def screen(self, recipes: Sequence[Recipe]) -> list[float]:
         """By cohorts of what can train together. Full fine-tuning has no frozen layers: nothing is known of it (0 for each)."""
