@@ -1,6 +1,6 @@
 """What sharing brings: K runs in one pass against one after another, a kept prefix, a shared trunk, logits only where there are labels.
 
-    python bench/cohort.py [--quick] [--device cuda] [--model bundled:smollm2]
+    python bench/cohort.py [--quick] [--device cuda] [--model bundled:smollm2] [--only PART]
 
 Same examples, interleaved repeats, medians of tokens a second and their ratios. With results/study_grid.json there, also how well a screen
 ranks the grid's 27 recipes. results/cohort.md, cohort.json; on a card cohort-cuda.* with the goal of 6x at K = 8, micro-batch 1 to 2.
@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", default="bundled:smollm2")
+    parser.add_argument("--only", help="cohorts, prefix, logits or ranking: the others stay as they were measured")
     args = parser.parse_args()
     bench = Bench(args.model, args.device, 2 if args.quick else 4, 3 if args.quick else 5)
     found: dict[str, Any] = {
@@ -184,6 +185,9 @@ def main() -> None:
         "cohorts": lambda: [_shown(bench.cohorts(k, micro)) for micro in MICRO for k in SIZES], "prefix": lambda: [bench.prefix(u) for u in (0.5, 0.25)],
         "logits": bench.label_logits, "ranking": lambda: ranking(bench),
     }  # fmt: skip
+    if args.only:
+        found = {**json.loads((HERE / f"{name}.json").read_text()), "trunk": found["trunk"]}
+        parts = {args.only: parts[args.only]}
     for part, measure in parts.items():  # written part by part: a bench that is stopped keeps what it measured
         found[part] = measure()
         (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -173,7 +173,7 @@ def study(
 ) -> dict[str, Any]:  # fmt: skip
     """A designed study: "scan", "ablate", "batch", "factorial" or "repeat" of a recipe; options as in `trimtab study`.
 
-    `how`: out, budget, yes, on, workers, cohort. Gives {"cells", "sentence", …}: each cell against the first on the same items and
+    `how`: out, budget, yes, on, workers, cohort, card, trunk; `race` for a search. Gives {"cells", "sentence", …}: each cell against the first on the same items and
     seeds, with an interval. Goes on where it stopped.
     """
     from trimtab import studying

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from trimtab.store import Store
 
 DEFAULT_OUT = Path("trimtab-out")
+
+
+def typed(verb: str, name: str, out: str | Path) -> str:
+    """The command that does this with what is in this folder."""
+    folder = [] if Path(out) == DEFAULT_OUT else ["--out", str(out)]
+    return shlex.join(["trimtab", *verb.split(), name, *folder])
 
 
 @contextlib.contextmanager
@@ -30,7 +37,11 @@ def opened(out: str | Path, create: bool = True) -> Iterator[Store]:
         except (FileNotFoundError, NotADirectoryError, FileExistsError):
             raise StoreError(f"{path} cannot be made a folder; give another one with --out") from None
         with _only_writer(path) if create else contextlib.nullcontext():
-            yield store
+            try:
+                yield store
+            finally:
+                with contextlib.suppress(StoreError):  # what went wrong before is what matters
+                    store.leave()
     except Exception as error:
         number = getattr(error, "errno", None)
         if number == errno.ENOSPC or "No space left" in str(error):  # safetensors has an error class of its own

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.errors import StoreError
-from trimtab.folder import opened
+from trimtab.folder import opened, typed
+from trimtab.spec.status import Status
 
 
 def show(study: str | None, out: str | Path) -> dict[str, Any]:
@@ -17,15 +18,17 @@ def show(study: str | None, out: str | Path) -> dict[str, Any]:
         if result is None:
             done = [r for r in store.runs(found.id) if r.status.is_finished()]
             whole = f" of {len(found.asked['cells']) * len(found.asked['seeds'])}" if "cells" in found.asked else ""
-            raise StoreError(
-                f"{found.id} is not finished: {len(done)}{whole} runs; go on with: trimtab study resume {found.id}"
-                f" (or the command that began it: {found.asked['command']})"
+            now = (
+                f"is at work; stop it with: {typed('study stop', found.id, out)}"
+                if found.status == Status.RUNNING and not found.cut_short
+                else f"go on with: {typed('study resume', found.id, out)}"
             )
+            raise StoreError(f"{found.id} is not finished: {len(done)}{whole} runs; {now}")
         return {**result, "study": found.id, "asked": found.asked}
 
 
 def every(out: str | Path) -> list[dict[str, Any]]:
-    """All studies of a folder: {"study", "status", "runs", "finished", "sentence"}."""
+    """All studies of a folder: {"study", "status", "runs", "finished", "sentence"}; "cut short" where its process is gone."""
     with opened(out, create=False) as store:
         rows = []
         for s in store.studies():
@@ -34,7 +37,7 @@ def every(out: str | Path) -> list[dict[str, Any]]:
                 (d["sentence"] for d in store.decisions(s.id)[::-1]), ""
             )
             rows.append(
-                {"study": s.id, "status": s.status, "runs": len(runs), "finished": sum(r.status.is_finished() for r in runs), "sentence": said}
+                {"study": s.id, "status": "cut short" if s.cut_short else s.status, "runs": len(runs), "finished": sum(r.status.is_finished() for r in runs), "sentence": said}
             )  # fmt: skip
         return rows
 

@@ -40,6 +40,7 @@ class How:
     cohort: int | None = None  # runs trained together, at most
     card: str | None = None  # the level at which every complete run is measured
     trunk: bool = True  # runs that differ only in length share their first steps
+    race: bool = True  # a search stops early what is clearly worse
 
     def __post_init__(self) -> None:
         """SpecError with all that is wrong, before anything is opened."""
@@ -62,6 +63,7 @@ class How:
         found = [x for k, v in named.items() if v is not None for x in (k, str(v))]
         found += ["--card", self.card] if self.card else []
         found += [] if self.trunk else ["--no-trunk"]
+        found += [] if self.race else ["--no-race"]
         return found + (["--yes"] if self.yes else []) + (["--out", str(self.out)] if self.out != DEFAULT_OUT else [])
 
 
@@ -92,13 +94,13 @@ def study(
 
 
 def _carry_out(made: Design, how: How, command: str, watcher: Any) -> dict[str, Any]:
-    if (runs := len(made.recipes())) > designs.RUNS and not how.yes:
-        raise SpecError("the study", [f"is {runs:,} runs; confirm with --yes, or give fewer values or seeds"])
     limits, base = how.limits(), made.baseline.recipe
     with opened(how.out) as store:
         from trimtab.tune.inquiry import Inquiry
 
         worker = _worker(store, base, limits, how, watcher)
+        if len(made.recipes()) > designs.RUNS and not how.yes:
+            _ask_to_confirm(made, worker)
         made = replace(made, cells=tuple(replace(c, recipe=worker.material.named_in(c.recipe)) for c in made.cells))
         asked = {
             "kind": made.kind, "model": base.model, "data": base.data, "fingerprint": worker.material.fingerprint,
@@ -111,6 +113,17 @@ def _carry_out(made: Design, how: How, command: str, watcher: Any) -> dict[str, 
         )
         bf16 = worker.machine.in_bf16(base.bf16)
         return {**Inquiry(lab, store, name, made, bf16, watcher.note, cards=how.card).run(), "study": name}
+
+
+def _ask_to_confirm(made: Design, worker: Worker) -> None:
+    """SpecError with what so many runs would take, by a few timed micro-batches; nothing was kept."""
+    from trimtab.tune import cost
+    from trimtab.tune.budgeting import in_words
+
+    runs = made.recipes()
+    seconds = cost.pace(cost.measured(worker, runs[0]), runs[0]).seconds(runs)
+    told = f"is {len(runs):,} runs, about {in_words(seconds)} one after another"
+    raise SpecError("the study", [f"{told}; confirm with --yes, or give fewer values or seeds"])
 
 
 def search(
@@ -155,7 +168,7 @@ def _search(
             "space": [vars(d) | {"values": list(d.values)} for d in space], "sampler": sampler, "budget": limits.model_dump(mode="json"),
         }  # fmt: skip
         name = _open(store, worker, asked, {"command": command})
-        store.update_study(name, facts={"trials": trials, "limit": seconds, "screen": screen})
+        store.update_study(name, facts={"trials": trials, "limit": seconds, "screen": screen, "race": how.race})
         made = Search(
             _lab(worker, how, base),
             store,
@@ -168,6 +181,7 @@ def _search(
             limits,
             watcher.note,
             screen=screen,
+            race=how.race,
             bf16=worker.machine.in_bf16(base.bf16),
         )
         return {**made.run(), "study": name}
@@ -254,7 +268,7 @@ def extend(
     kind = found.asked["kind"]
     if kind == "path":
         raise SpecError(f"trimtab study extend {found.id}", ["a path has nothing to be extended by"])
-    problems = _wrong_extension(kind, vary, seeds, trials)
+    problems = _wrong_extension(found, vary, seeds, trials)
     if problems:
         raise SpecError(f"trimtab study extend {found.id}", problems)
     how = replace(how, budget=_budget(found), card=found.asked.get("card"))
@@ -285,10 +299,17 @@ def extend(
     return _carry_out(made, how, shlex.join(typed), watcher)
 
 
-def _wrong_extension(kind: str, vary: Sequence[str], seeds: int | None, trials: int | None) -> list[str]:
+def _wrong_extension(found: StudyRow, vary: Sequence[str], seeds: int | None, trials: int | None) -> list[str]:
+    kind = found.asked["kind"]
     if kind == "search":
-        return [] if trials and not vary and not seeds else ["a search is extended with --trials N"]
+        if not trials or vary or seeds:
+            return ["a search is extended with --trials N"]
+        known = found.facts["trials"]
+        return [] if trials > known else [f"--trials: got {trials}, and {known} were asked for already; give more"]
     problems = ["--trials is for a search; give --seeds N"] if trials else []
+    known = len(found.asked["seeds"])
+    if seeds is not None and seeds <= known and not vary:
+        problems.append(f"--seeds: got {seeds}, and every cell has {known} already; give more")
     problems += (
         ["takes more seeds, not more values; start a new one: its runs are looked up"]
         if vary and kind != "scan"
@@ -304,6 +325,7 @@ def _search_again(found: StudyRow, trials: int, seconds: float | None, how: How,
 
     space = tuple(Dimension(**{**d, "values": tuple(d["values"])}) for d in found.asked["space"])
     base = Recipe.model_validate(found.asked["base"])
+    how = replace(how, race=found.facts.get("race", True))
     return _search(
         base,
         space,

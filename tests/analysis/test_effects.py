@@ -30,6 +30,27 @@ def test_intervals_cover_the_true_difference_and_false_claims_are_rare():
     assert claims / tries <= 0.06
 
 
+def test_intervals_of_a_cell_cover_its_true_mean():
+    rng, covered, tries = np.random.default_rng(4), 0, 300
+    for _ in range(tries):
+        truth = 2.0
+        found = effects.levels(
+            [
+                {s: list(shared + seed) for s, seed in enumerate(rng.normal(0, 0.03, 3))}
+                for shared in rng.normal(truth, 0.2, (4, 40))
+            ]
+        )
+        covered += sum(i["low"] <= truth <= i["high"] for i in found)
+        assert {i["over"] for i in found} == {"seeds and items"}
+    assert 0.92 <= covered / (4 * tries) <= 0.98
+
+
+def test_a_cell_of_one_seed_has_an_interval_over_its_items():
+    found = effects.levels([{1: [1.0, 2.0, 3.0]}, {}])
+    assert (found[0]["over"], found[1]) == ("items", None)
+    assert found[0]["low"] < 2.0 < found[0]["high"]
+
+
 def test_a_clear_difference_is_told_and_an_unclear_one_says_what_it_needs():
     rng = np.random.default_rng(1)
     base, others = cells(rng, [-0.5, 0.5, 0.01], 3, items=200)
@@ -66,5 +87,7 @@ def test_stability_by_the_articles_rule():
     assert effects.stability([1.0, 1.4, 0.7, 1.2, 0.8])["verdict"] == "not stable"
     assert effects.stability([1.0, 1.01])["verdict"] == "cannot tell yet"  # two seeds know little of a spread
     assert effects.stability([1.0])["sd"] is None
+    low, high = effects.stability([1.0, 1.4, 0.7, 1.2, 0.8])["share_interval"]
+    assert low < 0.7 < high
     assert effects._expected_range(2) == pytest.approx(1.128, abs=1e-3)
     assert effects._expected_range(5) == pytest.approx(2.326, abs=1e-3)

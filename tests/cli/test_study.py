@@ -1,12 +1,14 @@
 """Designed studies as typed, on the tiny model: real runs."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas
 import pytest
 from typer.testing import CliRunner
 
+from trimtab import api
 from trimtab.cli.main import app
 from trimtab.errors import SpecError
 
@@ -52,6 +54,7 @@ def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeyp
 
     train = Worker.train
     call = ("study", "repeat", base / "base.yaml", "--seeds", 3, "--out", base / "cut")
+    out = base / "cut"
 
     def half(self, recipes, *args, **options):
         train(self, recipes[:2], *args, **options)
@@ -59,13 +62,17 @@ def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeyp
 
     monkeypatch.setattr(Worker, "train", half)
     trimtab(*call)
-    *_, error = trimtab("study", "show", "--out", base / "cut")
-    assert "is not finished: 2 of 3 runs; go on with: trimtab study resume repeat" in str(error)
+    *_, error = trimtab("study", "show", "--out", out)
+    assert "is not finished: 2 of 3 runs; go on with: trimtab study resume repeat-" in str(error)
+    assert str(error).endswith(f"--out {out}")
+    _, listed, _ = trimtab("study", "list", "--out", out, "--json")
+    assert [s["status"] for s in json.loads(listed)] == ["cut short"]
     monkeypatch.setattr(Worker, "train", train)
     code, text, _ = trimtab(*call)
     assert code == 0
     assert "1 to train" in text
     assert "over 3 seeds" in text
+    assert "Pictures and every number: trimtab report repeat-" in text
 
 
 @pytest.mark.parametrize(
@@ -79,14 +86,15 @@ def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeyp
         (("scan", "model=x", "r=0"), "model is held in a study"),
         (("scan", "num_train_epochs=1,2"), "has no effect while max_steps is 12"),
         (("scan", "r=2", "--workers", "0", "--cohort", "0", "--card", "all"), "has 3 problems"),
-        (("factorial", "learning_rate=" + ",".join(f"{i}e-4" for i in range(1, 10)), "r=1,2,3,4,5,6,7,8"), "is 72 runs; confirm with --yes"),
+        (("factorial", "learning_rate=" + ",".join(f"{i}e-4" for i in range(1, 10)), "r=1,2,3,4,5,6,7,8"), r"is 72 runs, about \d+ (minutes|seconds) one after another; confirm with --yes"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(base, args, said):
     kind, *rest = args
     *_, error = trimtab("study", kind, base / "base.yaml", *rest, "--out", base / "o")
     assert isinstance(error, SpecError)
-    assert said in str(error)
+    assert re.search(said, str(error))
+    assert not (base / "o").exists() or not any(s["runs"] == 72 for s in api.studies(base / "o"))
 
 
 def test_a_search_goes_on_for_more_trials_and_knows_its_budget(base):
@@ -113,6 +121,8 @@ def test_a_search_goes_on_for_more_trials_and_knows_its_budget(base):
     again = json.loads(text)
     assert again["trials"][:2] == first["trials"]
     assert len(again["trials"]) == 3
+    *_, error = trimtab("study", "extend", again["study"], "--trials", 3, "--out", base / "s")
+    assert "got 3, and 3 were asked for already" in str(error)
     _, text, _ = trimtab(*call, "--trials", 2, "--budget", base / "none.yaml")
     outside = json.loads(text)
     assert outside["best"] is None
@@ -192,6 +202,10 @@ def test_a_study_is_extended_exported_and_walked(base):
     (study,) = (optuna.load_study(study_name=name, storage=f"sqlite:///{base / 'runs.db'}"),)
     assert len(study.trials) == 6
     assert study.best_value == pytest.approx(table["validation loss"].min())
+    assert set(table["study"]) == {name}
+    assert set(table["model"]) == {"bundled:tiny"}
+    assert "there is no folder" in str(trimtab("study", "export", name, base / "none" / "runs.csv", "--out", out)[2])
+    assert "every cell has 2 already" in str(trimtab("study", "extend", name, "--seeds", 2, "--out", out)[2])
     assert "allowed are .csv" in str(trimtab("study", "export", name, base / "runs.xls", "--out", out)[2])
     code, page, error = trimtab("report", name, "--out", out)
     assert code == 0, error

@@ -43,6 +43,11 @@ def test_effective_batches_are_exact_and_what_moves_with_them_is_said(sizes, sca
     assert len(made.cells) == 1 or "fewer steps" in made.held[-1]
 
 
+def test_a_setting_that_is_named_twice_has_all_its_values():
+    levels = design.read_levels(BASE, ["learning_rate=1e-4,1e-3", "learning_rate=1e-3,1e-2"])
+    assert levels == {"learning_rate": [1e-4, 1e-3, 1e-2]}
+
+
 def test_an_ablation_takes_one_part_away_at_a_time():
     made = design.ablate(BASE, ["weight_decay", "warmup", "scheduler"], 3)
     assert [c.name for c in made.cells] == ["as it is", "without weight_decay", "without warmup", "without scheduler"]

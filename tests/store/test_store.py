@@ -4,7 +4,7 @@ from sqlalchemy import create_engine, make_url, text
 from trimtab.errors import StoreError
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
-from trimtab.store import Store
+from trimtab.store import Store, owner
 from trimtab.store.engine import keep_at
 
 RECIPE = Recipe(model="m", data="d")
@@ -32,11 +32,30 @@ def test_results_and_facts_are_merged(store):
     store.open_study("s", {"x": 1})
     store.update_study("s", facts={"a": 1}, seconds=3.0)
     store.update_study("s", facts={"b": 2}, status=Status.COMPLETE)
-    assert (store.study("s").facts, store.study("s").seconds, store.study("s").status) == (
-        {"a": 1, "b": 2},
-        3.0,
-        Status.COMPLETE,
-    )
+    found = store.study("s")
+    assert (found.facts["a"], found.facts["b"], found.seconds, found.status) == (1, 2, 3.0, Status.COMPLETE)
+
+
+def test_a_study_whose_process_is_gone_was_cut_short(store):
+    assert not store.open_study("s", {}).cut_short
+    host, pid, born = owner.me().split("/")
+    store.update_study("s", facts={"owner": f"{host}/{pid}/{int(born) - 50}"})
+    assert store.study("s").cut_short
+    store.update_study("s", facts={"owner": "elsewhere/1/1"})  # from here nobody can say
+    assert not store.study("s").cut_short
+    store.open_study("s", {})
+    store.leave()
+    assert store.study("s").cut_short
+    store.update_study("s", status=Status.COMPLETE)
+    assert not store.study("s").cut_short
+
+
+def test_a_file_that_is_deleted_meanwhile_is_said_at_the_next_write(tmp_path):
+    store = Store(tmp_path)
+    run = store.add_run(RECIPE).id
+    (tmp_path / "trimtab.db").unlink()
+    with pytest.raises(StoreError, match="is gone: it was moved or deleted"):
+        store.update_run(run, status=Status.RUNNING)
 
 
 def test_a_repeated_step_or_evaluation_replaces_the_first(store):

@@ -64,6 +64,24 @@ def test_curves_join_the_seeds_of_a_recipe(tmp_path):
         assert all(p["low"] <= p["mean"] <= p["high"] for p in curve["points"])
 
 
+def test_a_best_at_the_edge_says_where_to_go_on(tmp_path):
+    made = design.scan(BASE, {"learning_rate": [1e-5, 1e-4]}, 2)
+    asked, *_ = inquiry(tmp_path, made)
+    told = asked.run()["sentence"]
+    assert (
+        "learning_rate 0.001 is the highest tried and the best may lie beyond: extend with learning_rate=0.01" in told
+    )
+    asked, *_ = inquiry(tmp_path / "b", design.scan(BASE, {"learning_rate": [1e-4, 1e-2]}, 2))
+    assert "beyond" not in asked.run()["sentence"]
+
+
+def test_a_factorial_answers_how_much_each_matters(tmp_path):
+    asked, *_ = inquiry(tmp_path, design.factorial(BASE, {"learning_rate": [1e-4, 1e-3], "r": [4, 16]}, 2))
+    found = asked.run()
+    assert found["sentence"].startswith("validation loss: learning_rate 9")
+    assert all(c["interval"]["low"] <= c["mean"] <= c["interval"]["high"] for c in found["cells"])
+
+
 def test_nothing_that_fits(tmp_path):
     class Full(FakeLab):
         def ask(self):

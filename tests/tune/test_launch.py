@@ -13,7 +13,7 @@ import pytest
 
 from trimtab.errors import RunError, SpecError
 from trimtab.spec.status import Status
-from trimtab.store import Store
+from trimtab.store import Store, owner
 from trimtab.tune import launch, serve
 from trimtab.tune.launch import Local, OnRay
 
@@ -126,13 +126,24 @@ def test_a_worker_whose_job_another_has_ends_at_once(store, tmp_path, monkeypatc
     assert worker.wait(20) == 3
 
 
+def test_a_cluster_that_does_not_answer_is_said_at_once():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    for name in (address, f"ray://{address}"):
+        with pytest.raises(RunError, match=f"no Ray cluster at {name}"):
+            launch._answers(name)
+    launch._answers(None)
+    launch._answers("auto")
+
+
 def test_who_lives():
     class Of:
         def __init__(self, owner, beat=None):
             self.owner, self.beat = owner, beat
 
-    assert serve.lives(Of(serve.me()))
-    host, pid, born = serve.me().split("/")
+    assert serve.lives(Of(owner.me()))
+    host, pid, born = owner.me().split("/")
     assert not serve.lives(Of(f"{host}/{pid}/{int(born) - 50}"))  # the number was given to another process
     assert serve.lives(Of("elsewhere/1/1", time.time()))
     assert not serve.lives(Of("elsewhere/1/1", time.time() - 2 * serve.SILENT))

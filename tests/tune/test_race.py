@@ -103,3 +103,5 @@ def test_time_sets_the_starting_length():
     assert pace.seconds([BASE.but(per_device_train_batch_size=4)]) == pytest.approx(10 * 2**0.8)
     assert Pace({8: 0.01, 4: 0.012}, 1000, 80).seconds([BASE.but(per_device_train_batch_size=4)]) == pytest.approx(12)
     assert pace.seconds([BASE.but(per_device_train_batch_size=16)]) == 10  # never promised to be quicker
+    four = Pace({8: 0.01}, 1000, 80, evaluated=300).seconds([BASE.but(eval_steps=0.25)])
+    assert four == pytest.approx(10 + 4 * 1.0)  # a token passed forward alone is a third

@@ -19,7 +19,7 @@ def search(folder, sampler="random", trials=8, lab=FakeLab, said=None, **how):
     pytest.importorskip("optuna")
     store = Store(folder)
     store.open_study("s", {})
-    options = {k: how.pop(k) for k in ("screen",) if k in how}
+    options = {k: how.pop(k) for k in ("screen", "race") if k in how}
     made = lab(store, "s", **how)
     return Search(made, store, "s", BASE, SPACE, sampler, trials, None, Budget(), (said if said is not None else []).append, **options), store, made  # fmt: skip
 
@@ -48,6 +48,15 @@ def test_it_finds_a_rate_near_the_best(tmp_path, sampler):
     found = made.run()
     assert 1e-4 < found["best"]["params"]["learning_rate"] < 1e-2
     assert found["best"]["run"] in found["front"]
+
+
+def test_without_a_race_every_trial_comes_to_its_end(tmp_path):
+    for race in (True, False):
+        made, store, _ = search(tmp_path / str(race), "grid", race=race)
+        made.space = (Dimension("learning_rate", values=(1e-5, 1e-3, 1e-1)),)
+        made.trials = 3
+        made.run()
+        assert (Status.STOPPED in {r.status for r in store.runs()}) == race
 
 
 def test_losers_go_on_where_nobody_else_ends_inside(tmp_path):

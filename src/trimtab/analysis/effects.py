@@ -42,6 +42,17 @@ def contrasts(baseline: BY_SEED, others: Sequence[BY_SEED]) -> list[Contrast | N
     return [None if d is None else next(made) for d in found]
 
 
+def levels(cells: Sequence[BY_SEED]) -> list[dict[str, Any] | None]:
+    """Of each cell's own mean loss {"low", "high", "over"}: 95 % over seeds and items; over items alone where no cell has two seeds."""
+    found = [np.array([list(items) for items in c.values()]) if c else None for c in cells]
+    pooled, freedom = _pooled([d.mean(axis=1) for d in found if d is not None])
+    over, known = ("seeds and items", (pooled, freedom)) if freedom else ("items", (0.0, 1))
+    made = [None if d is None else _claim(d, *known)[0] for d in found]
+    return [
+        {"low": i.low, "high": i.high, "over": over} if i is not None and math.isfinite(i.low) else None for i in made
+    ]
+
+
 def _differences(baseline: BY_SEED, other: BY_SEED) -> np.ndarray | None:
     """[seeds, items] of other − baseline."""
     seeds = sorted(baseline.keys() & other.keys())
@@ -115,6 +126,7 @@ def stability(losses: Sequence[float]) -> dict[str, Any]:
             "high": None,
             "range": 0.0,
             "share": None,
+            "share_interval": None,
             "verdict": "cannot tell yet",
         }
     sd, df = float(x.std(ddof=1)), x.size - 1
@@ -131,6 +143,7 @@ def stability(losses: Sequence[float]) -> dict[str, Any]:
         "high": high,
         "range": float(np.ptp(x)),
         "share": share,
+        "share_interval": [lower, upper],
         "verdict": verdict,
     }
 

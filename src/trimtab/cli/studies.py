@@ -21,11 +21,13 @@ def result(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{found['study']}[/]: {found['question']}\n")
     table = Table(box=None, pad_edge=False)
-    for name in ("", "validation loss", "by seed", "against the first, 95 %", "drift", "verdict"):
-        table.add_column(name, justify="left" if name in ("", "verdict") else "right")
+    for name in ("", "validation loss, 95 %", "by seed", "against the first, 95 %", "drift", "verdict"):
+        table.add_column(name, justify="left" if name in ("", "verdict") else "right", overflow="fold")
     for row in found["cells"]:
         table.add_row(*_cells(row))
     console.print(table)
+    if any((r.get("interval") or {}).get("over") == "items" for r in found["cells"]):
+        console.print("One seed: intervals of a loss are over the held-out items alone", style="dim")
     for text in found["held"]:
         console.print(f"! {text}", style="yellow", soft_wrap=True)
     for r in found["refused"]:
@@ -55,6 +57,8 @@ def searched(found: Mapping[str, Any], most: int = 12) -> None:
     console.print(table)
     if len(rows) > most:
         console.print(f"… and {len(rows) - most} more", style="dim")
+    if rows:
+        console.print("✓ best inside the budget, ◆ no other has both less loss and less drift", style="dim")
     console.print(f"\n{found['sentence']}", soft_wrap=True, markup=False)
 
 
@@ -93,7 +97,9 @@ def _cells(r: Mapping[str, Any]) -> tuple[str, ...]:
     seeds = " ".join(f"{v:.3f}" if v is not None else "–" for v in r["losses"]) if len(r["losses"]) > 1 else ""
     verdict = f"[{_STYLE[a['verdict']]}]{a['verdict']}[/]" if a else ""
     stopped = "; ".join(dict.fromkeys(r["breach"]))
+    own = r.get("interval")
     loss = f"{r['mean']:.3f}" if r["mean"] is not None else ", ".join(dict.fromkeys(map(str, r["status"])))
+    loss += f" \\[{own['low']:.3f}, {own['high']:.3f}]" if own and r["mean"] is not None else ""
     return (
         visible(r["cell"]), loss, seeds, span, f"{r['kl']:.3f}" if r["kl"] is not None else "",
         verdict + (f" [dim]{a['need']}[/]" if a and a["need"] else "") + (f" [red]{visible(stopped)}[/]" if stopped else ""),

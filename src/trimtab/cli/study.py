@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trimtab.folder import DEFAULT_OUT
+from trimtab.folder import DEFAULT_OUT, typed
 
 study_app = typer.Typer(
     no_args_is_help=True,
@@ -108,10 +108,11 @@ def search(
     trials: Annotated[int, typer.Option(help="At most this many; more of them continue a search.")] = 20,
     time: Annotated[str | None, typer.Option(help="How long it may take, e.g. 30m.")] = None,
     screen: Annotated[bool, typer.Option("--screen", help="A quick look at twice as many trials first, on their upper layers; the worse half is dropped.")] = False,
+    race: Annotated[bool, typer.Option("--race/--no-race", help="Stop early what is clearly worse on the same held-out items.")] = True,
     budget: BudgetOption = None, on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip
     """A space searched by one of Optuna's samplers; losers are stopped early, what leaves the budget is no candidate."""
-    how = {"budget": budget, "on": on, "workers": workers, "cohort": cohort, "out": out}
+    how = {"budget": budget, "on": on, "workers": workers, "cohort": cohort, "out": out, "race": race}
     _do(
         lambda api, live: api.search(
             recipe,
@@ -124,6 +125,7 @@ def search(
             **how,
         ),
         as_json,
+        out,
     )
 
 
@@ -135,7 +137,7 @@ def path(
 ) -> None:  # fmt: skip
     """From one run to another, one setting at a time: which change did it."""
     how = {"on": on, "workers": workers, "cohort": cohort, "out": out}
-    _do(lambda api, live: api.study_path(first, second, watcher=live, **how), as_json)
+    _do(lambda api, live: api.study_path(first, second, watcher=live, **how), as_json, out)
 
 
 @study_app.command()
@@ -149,7 +151,7 @@ def resume(
 ) -> None:
     """Go on with a study that was stopped or cut short, where it was."""
     how = {"on": on, "workers": workers, "cohort": cohort, "out": out}
-    _do(lambda api, live: api.resume_study(study, watcher=live, **how), as_json)
+    _do(lambda api, live: api.resume_study(study, watcher=live, **how), as_json, out)
 
 
 @study_app.command()
@@ -162,7 +164,11 @@ def extend(
 ) -> None:  # fmt: skip
     """More seeds, values or trials; what was trained already is only looked up."""
     how = {"yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out}
-    _do(lambda api, live: api.extend_study(study, vary or [], seeds=seeds, trials=trials, watcher=live, **how), as_json)
+    _do(
+        lambda api, live: api.extend_study(study, vary or [], seeds=seeds, trials=trials, watcher=live, **how),
+        as_json,
+        out,
+    )
 
 
 @study_app.command()
@@ -172,7 +178,7 @@ def stop(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> N
 
     found = api.stop_study(study, out)
     runs = len(found["stopping"])
-    told = f"{found['study']} stops: {runs} run{'' if runs == 1 else 's'} not finished; trimtab study resume {found['study']} goes on"
+    told = f"{found['study']} stops: {runs} run{'' if runs == 1 else 's'} not finished; go on with: {typed('study resume', found['study'], out)}"
     typer.echo(json.dumps(found) if as_json else told)
 
 
@@ -181,7 +187,7 @@ def show(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> N
     """What a study found."""
     from trimtab import api
 
-    _print(api.study_result(study, out), as_json)
+    _print(api.study_result(study, out), as_json, out)
 
 
 @study_app.command("list")
@@ -241,23 +247,24 @@ def store(
 
 
 def _designed(kind: str, recipe: str, vary: Sequence[str], seeds: int, as_json: bool, **how: Any) -> None:
-    _do(lambda api, live: api.study(kind, recipe, vary, seeds=seeds, watcher=live, **how), as_json)
+    _do(lambda api, live: api.study(kind, recipe, vary, seeds=seeds, watcher=live, **how), as_json, how["out"])
 
 
-def _do(call: Callable[[Any, Any], Mapping[str, Any]], as_json: bool) -> None:
-    """One api call under a live display, then its result."""
+def _do(call: Callable[[Any, Any], Mapping[str, Any]], as_json: bool, out: Path) -> None:
+    """One api call under a live display, then its result and where its pictures are."""
     from trimtab import api
     from trimtab.cli.live import Live
 
     with Live(quiet=as_json) as live:
         found = call(api, live)
-    _print(found, as_json)
+    _print(found, as_json, out)
 
 
-def _print(found: Mapping[str, Any], as_json: bool) -> None:
+def _print(found: Mapping[str, Any], as_json: bool, out: Path) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     from trimtab.cli.studies import result
 
     result(found)
+    typer.echo(f"Pictures and every number: {typed('report', found['study'], out)}")

@@ -150,11 +150,14 @@ def read_levels(base: Recipe, given: Iterable[str], fewest: int = 1) -> dict[str
         if not sep or not values:
             problems.append(f'"{item}" is not of the form setting=value,value')
             continue
-        if len(set(map(str, values))) < fewest:
-            problems.append(f"{key}: got {_text(values)}; at least {fewest} different values are needed")
         for value in values:
             problems += wrong(base, {key: value})
-        found[key] = list(dict.fromkeys(values))
+        found[key] = list(dict.fromkeys([*found.get(key, []), *values]))
+    problems += [
+        f"{k}: got {_text(v)}; at least {fewest} different values are needed"
+        for k, v in found.items()
+        if len(v) < fewest
+    ]
     if not found and not problems:
         problems = ["name what to vary, as in learning_rate=1e-4,3e-4"]
     if problems:

@@ -30,7 +30,7 @@ def rows_of(store: Store, study: str) -> list[dict[str, Any]]:
         targets = settings["target_modules"]
         settings["target_modules"] = targets if isinstance(targets, str) else " ".join(targets)
         ended = {k: run.result.get(k) for k in ("tokens", "seconds", "best_step", "cause")}
-        found.append({"run": run.id, "status": str(run.status), "reason": run.reason, **settings, "effective_batch": run.recipe.effective_batch, **ended, **numbers})  # fmt: skip
+        found.append({"study": study, "run": run.id, "model": run.recipe.model, "data": run.recipe.data, "status": str(run.status), "reason": run.reason, **settings, "effective_batch": run.recipe.effective_batch, **ended, **numbers})  # fmt: skip
     return found
 
 
@@ -39,6 +39,8 @@ def write(store: Store, study: str, path: Path) -> int:
     allowed = (*WRITERS, OPTUNA)
     if path.suffix not in allowed:
         raise SpecError(f"{path}", [f"the file's ending says how it is written; allowed are {', '.join(allowed)} ({OPTUNA} for optuna-dashboard)"])  # fmt: skip
+    if not path.parent.is_dir():
+        raise SpecError(f"{path}", [f"there is no folder {path.parent}; make it, or give a file in one that exists"])
     scratch = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
         scratch.unlink(missing_ok=True)
@@ -55,7 +57,7 @@ def write(store: Store, study: str, path: Path) -> int:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
         raise SpecError(
-            f"{path}", [f"cannot be written ({error.strerror}); give a file in a folder that exists"]
+            f"{path}", [f"cannot be written ({error.strerror or error}); give a file in another folder"]
         ) from None
     return count
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, make_url, select, update
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from trimtab.errors import StoreError, did_you_mean
@@ -20,6 +20,7 @@ from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.store import tables as t
 from trimtab.store.engine import address, engine, said, shown
+from trimtab.store.owner import lives, me
 from trimtab.store.queue import Queue
 
 MAKING = 20261123  # the lock under which a server's tables are made
@@ -47,6 +48,17 @@ class StudyRow:
     asked: dict[str, Any]
     facts: dict[str, Any]
 
+    @property
+    def cut_short(self) -> bool:
+        """Open, and whoever worked at it is gone."""
+        return self.status == Status.RUNNING and lives(self.facts.get("owner")) is False
+
+
+def _file_of(url: str) -> Path | None:
+    """Where a file holds the store."""
+    name = make_url(url).database if url.startswith("sqlite") else None
+    return Path(name) if name and name != ":memory:" else None
+
 
 class Store:
     """`Store(folder)` opens or makes FOLDER/trimtab.db, or the server that FOLDER/store.url names; `Store(url=…)` any SQLAlchemy URL."""
@@ -61,7 +73,8 @@ class Store:
             url = url or f"sqlite:///{path / 'trimtab.db'}"
         assert url, "a folder or a URL is needed"
         self.folder = Path(folder) if folder is not None else Path()
-        self._engine = engine(url)
+        self._engine, self._file = engine(url), _file_of(url)
+        self._mine: list[str] = []
         self.queue = Queue(self._rows, self._write)
         try:
             with self._engine.begin() as c:
@@ -82,11 +95,13 @@ class Store:
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
+        if self._file and not self._file.exists():  # SQLite would go on writing into a file that nobody can find again
+            raise StoreError(f"the store {self._file} is gone: it was moved or deleted; put it back and start again")
         try:
             with self._engine.begin() as connection:
                 yield connection
         except OperationalError as error:
-            hint = "free disk space or wait for the other writer" if self._is_file else "see that its server is there"
+            hint = "free disk space or wait for the other writer" if self._file else "see that its server is there"
             raise StoreError(
                 f"the store cannot be written: {said(error)}; {hint}, then start again: nothing is lost"
             ) from None
@@ -94,7 +109,7 @@ class Store:
     # studies
 
     def open_study(self, study: str, asked: dict[str, Any]) -> StudyRow:
-        """The study of this id, made if it is not there; one that was stopped is open again."""
+        """The study of this id, made if it is not there; one that was stopped is open again. It is this process's from now on."""
         with self._write() as c:
             again = (t.studies.c.id == study) & (t.studies.c.status == Status.STOPPED)
             c.execute(update(t.studies).where(again).values(status=Status.RUNNING))
@@ -108,7 +123,15 @@ class Store:
                     "facts": {},
                 }
                 c.execute(insert(t.studies).values(row))
+        self.update_study(study, facts={"owner": me()})
+        self._mine.append(study)
         return self.study(study)
+
+    def leave(self) -> None:
+        """This process works at its studies no more."""
+        for study in self._mine:
+            self.update_study(study, facts={"owner": None})
+        self._mine.clear()
 
     def study(self, study: str) -> StudyRow:
         return _study(self._one(t.studies, study, "study"))
@@ -341,10 +364,6 @@ class Store:
                 return list(c.execute(query))
         except OperationalError as error:
             raise StoreError(f"the store cannot be read: {said(error)}; start again: nothing is lost") from None
-
-    @property
-    def _is_file(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
 
     def _dicts(self, query: Any) -> list[dict[str, Any]]:
         return [dict(r._mapping) for r in self._rows(query)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from trimtab.analysis.card import drift_of, left_budget
 from trimtab.errors import Stopped
+from trimtab.folder import typed
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe, can_share_base
 from trimtab.spec.status import Cause, Status
@@ -74,5 +75,5 @@ def heed(store: Store, study: str | None) -> None:
     """Raises Stopped where somebody asked the study to stop: whoever decides must not go on with half of its runs."""
     if study and store.study(study).status == Status.STOPPED:
         raise Stopped(
-            f"{study} was stopped on request; what was trained is kept. Go on with: trimtab study resume {study}"
+            f"{study} was stopped on request; what was trained is kept. Go on with: {typed('study resume', study, store.folder)}"
         )

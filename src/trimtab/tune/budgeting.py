@@ -14,16 +14,21 @@ SMALLER = 0.8
 
 @dataclass(frozen=True)
 class Pace:
-    """Measured here with this model: training seconds per token by micro-batch (evaluations included); one epoch's size."""
+    """Measured here with this model: training seconds per token by micro-batch; one epoch's size; `evaluated`: tokens of one evaluation
+    with its pulse, 0 where the seconds were measured with evaluations in them."""
 
     per_token: Mapping[int, float]
     epoch_tokens: int
     examples: int
+    evaluated: float = 0.0
 
     def seconds(self, recipes: Sequence[Recipe]) -> float:
-        return sum(
-            self.epoch_tokens * self._epochs(r) * self._per_token(r.per_device_train_batch_size) for r in recipes
-        )
+        return sum(self._tokens(r) * self._per_token(r.per_device_train_batch_size) for r in recipes)
+
+    def _tokens(self, recipe: Recipe) -> float:
+        """A forward pass is a third of a training step."""
+        evaluations = len(recipe.evaluations()) * self.evaluated / 3
+        return self.epoch_tokens * self._epochs(recipe) + evaluations
 
     def _per_token(self, micro: int) -> float:
         nearest = min(self.per_token, key=lambda m: abs(math.log(m / micro)))
@@ -35,6 +40,10 @@ class Pace:
 
 def in_words(seconds: float, digits: int = 0) -> str:
     """`digits` of the minutes."""
+    if seconds >= 2 * 86400:
+        return f"{seconds / 86400:.0f} days"
+    if seconds >= 3 * 3600:
+        return f"{seconds / 3600:.0f} hours"
     if seconds >= 120:
         return f"{seconds / 60:.{digits}f} minutes"
     return f"{seconds:.2g} seconds" if seconds < 10 else f"{seconds:.0f} seconds"

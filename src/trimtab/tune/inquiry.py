@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trimtab.analysis import effects
+from trimtab.analysis import attribution, effects
 from trimtab.errors import InputError, PlanError
 from trimtab.plan.design import EFFECTIVE, Cell, Design
 from trimtab.plan.fitting import Ask
@@ -19,8 +19,10 @@ from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.spec.workload import Workload
 from trimtab.store import Store
-from trimtab.tune.budgeting import Pace, in_words
+from trimtab.tune import answer, cost
+from trimtab.tune.budgeting import in_words
 from trimtab.tune.choice import Outcome
+from trimtab.tune.evidence import LEAST, varied
 from trimtab.tune.lab import Lab
 
 
@@ -92,17 +94,11 @@ class Inquiry:
             return
         facts = self.store.study(self.study).facts
         if "per_token" not in facts:
-            about = self.lab.facts()
-            facts = {
-                "per_token": self.lab.seconds_per_token(due[0]) * 1.15,
-                "tokens": about.tokens,
-                "examples": about.examples,
-            }
+            facts = cost.measured(self.lab, due[0])
             self.store.update_study(self.study, facts=facts)
-        pace = Pace({due[0].per_device_train_batch_size: facts["per_token"]}, facts["tokens"], facts["examples"])
-        self.say(
-            f"{text}; {len(due)} to train, about {in_words(pace.seconds(due))} one after another, evaluations not counted"
-        )
+        seconds = cost.pace(facts, due[0]).seconds(due)
+        cards = ", cards not counted" if self.cards else ""
+        self.say(f"{text}; {len(due)} to train, about {in_words(seconds)} one after another{cards}")
 
     def _result(self, cells: Sequence[Cell], outcomes: Sequence[Sequence[Outcome]]) -> dict[str, Any]:
         seeds = self.design.seeds
@@ -110,15 +106,16 @@ class Inquiry:
             {s: o.items for s, o in zip(seeds, row, strict=True) if o.status == Status.COMPLETE} for row in outcomes
         ]
         against = effects.contrasts(whole[0], whole[1:]) if len(cells) > 1 else []
+        levels = effects.levels(whole)
         names = dict.fromkeys(k for c in cells for k in c.changed if k != "without")
         rows = [
             {
                 "cell": cell.name, "changed": dict(cell.changed), "at": {k: _at(cell.recipe, k) for k in names}, "runs": [o.recipe.run_id for o in row],
                 "status": [o.status for o in row], "losses": [o.loss if math.isfinite(o.loss) else None for o in row],
-                "mean": _mean([o.loss for o in row if o.status == Status.COMPLETE]), "kl": _mean([o.kl for o in row if o.kl is not None]),
+                "mean": _mean([o.loss for o in row if o.status == Status.COMPLETE]), "interval": level, "kl": _mean([o.kl for o in row if o.kl is not None]),
                 "breach": [o.breach for o in row if o.breach], "against": _row(contrast),
             }
-            for cell, row, contrast in zip(cells, outcomes, [None, *against], strict=True)
+            for cell, row, contrast, level in zip(cells, outcomes, [None, *against], levels, strict=True)
         ]  # fmt: skip
         spread = (
             effects.stability([o.loss for o in outcomes[0] if o.status == Status.COMPLETE])
@@ -127,8 +124,16 @@ class Inquiry:
         )
         return {
             "kind": self.design.kind, "question": self.design.question, "held": list(self.design.held), "seeds": list(seeds), "cells": rows,
-            "stability": spread, "sentence": sentence(self.design, rows, spread), "refused": self.store.study(self.study).facts["refused"],
+            "stability": spread, "sentence": answer.sentence(self.design.kind, rows, spread, self._shares(outcomes)), "refused": self.store.study(self.study).facts["refused"],
         }  # fmt: skip
+
+    def _shares(self, outcomes: Sequence[Sequence[Outcome]]) -> str | None:
+        """How much each setting of a factorial matters to the validation loss."""
+        whole = [o for row in outcomes for o in row if o.status == Status.COMPLETE]
+        if self.design.kind != "factorial" or len(whole) < LEAST:
+            return None
+        found = attribution.attribute(varied([o.recipe for o in whole]), [o.loss for o in whole])
+        return attribution.sentence(found, "validation loss")
 
 
 def unfit(ask: Ask | None, workload: Workload) -> str | None:
@@ -155,53 +160,3 @@ def _row(c: effects.Contrast | None) -> dict[str, Any] | None:
         return None
     known = {k: v if math.isfinite(v := getattr(c.interval, k)) else None for k in ("value", "low", "high")}
     return {**known, "p": c.p, "verdict": c.verdict, "need": c.need}
-
-
-def sentence(design: Design, rows: Sequence[dict[str, Any]], spread: dict[str, Any] | None) -> str:
-    """The answer for someone who reads nothing else."""
-    if spread is not None:
-        return _of_repeats(spread)
-    if design.kind == "repeat":
-        return "No seed was trained to its end."
-    parts = [
-        _told(rows),
-        _listed(
-            "Cannot tell yet",
-            [f"{r['cell']} ({r['against']['need']})" for r in rows if r["against"] and r["against"]["need"]],
-        ),
-        _listed("Not finished", [r["cell"] for r in rows if r["mean"] is None]),
-    ]
-    return ". ".join(filter(None, parts)) + "."
-
-
-def _listed(head: str, names: Sequence[str]) -> str:
-    return f"{head}: {'; '.join(names)}" if names else ""
-
-
-def _told(rows: Sequence[dict[str, Any]]) -> str:
-    """The best of what is better than the baseline; else what is worse."""
-    name = rows[0]["cell"]
-    by: dict[str, list[dict[str, Any]]] = {"better": [], "worse": [], "cannot tell yet": []}
-    for r in rows[1:]:
-        if r["against"]:
-            by[r["against"]["verdict"]].append(r)
-    if by["better"]:
-        best, *others = sorted(by["better"], key=lambda r: r["against"]["value"])
-        too = f"; better too: {', '.join(r['cell'] for r in others)}" if others else ""
-        return f"{best['cell']} is better than {name}: {_span(best['against'])}{too}"
-    if by["worse"]:
-        return f"Nothing is better than {name}; worse: {', '.join(r['cell'] + ' ' + _span(r['against']) for r in by['worse'])}"
-    return f"No difference from {name} can be told yet"
-
-
-def _of_repeats(s: dict[str, Any]) -> str:
-    if s["sd"] is None:
-        return "One seed says nothing of stability: at least 2, better 5."
-    span = f"SD {s['sd']:.4f} [{s['low']:.4f}, {s['high']:.4f}] nats/token, range {s['share']:.1%} of the mean"
-    words = {"stable": "Stable", "not stable": "Not stable", "cannot tell yet": "Cannot tell yet whether it is stable"}
-    return f"{words[s['verdict']]} over {s['seeds']} seeds by the rule of {effects.RULE:.0%}: {span}."
-
-
-def _span(a: dict[str, Any]) -> str:
-    bounds = f" [{a['low']:+.3f}, {a['high']:+.3f}]" if a["low"] is not None else ""
-    return f"{a['value']:+.3f}{bounds} nats/token"

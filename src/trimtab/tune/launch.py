@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from trimtab.store.queue import ATTEMPTS, Job
 from trimtab.tune import serve
 
 POLL = 0.5  # seconds
+ANSWER = 5.0  # seconds that a cluster has to answer
 FUTILE = 3  # starts of each worker without a job being taken, after which something is wrong with all of them
 LOG = "workers.log"
 Tick = Callable[[], None]
@@ -109,6 +111,7 @@ def _ray(address: str | None) -> Any:
     except ModuleNotFoundError:
         raise SpecError("--on ray", ["Ray is missing; pip install 'trimtab[ray]', or leave --on out"]) from None
     if not ray.is_initialized():
+        _answers(address)
         try:
             ray.init(
                 address=address,
@@ -121,6 +124,17 @@ def _ray(address: str | None) -> Any:
                 f"no Ray cluster at {address} ({str(error).splitlines()[0]}); start one with: ray start --head"
             ) from None
     return ray
+
+
+def _answers(address: str | None) -> None:
+    """RunError where nobody listens: Ray itself would try for a minute and more, in its own words."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(f"no Ray cluster at {address} ({error}); start one with: ray start --head") from None
 
 
 def _failure(ray: Any, ref: Any) -> str | None:

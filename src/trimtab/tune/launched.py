@@ -56,7 +56,7 @@ class Launched:
         jobs = [self._add(name, [r.run_id for r in g], due, race) for name, g in groups.items()]
         if not jobs:
             return []
-        following = Following(self.store, self.watcher, [r for j in jobs for r in j.runs], race)
+        following = Following(self.store, self.watcher, jobs, race)
         self.launcher.launch(self.store, self.study, [j.id for j in jobs], following.tick)
         following.tick()
         self.watcher.done()
@@ -100,8 +100,10 @@ class Launched:
 class Following:
     """Tells a watcher what others wrote into the store."""
 
-    def __init__(self, store: Store, watcher: Any, runs: Sequence[str], race: Race | None):
-        self.store, self.watcher, self.runs, self.race = store, watcher, runs, race
+    def __init__(self, store: Store, watcher: Any, jobs: Sequence[Job], race: Race | None):
+        self.store, self.watcher, self.race = store, watcher, race
+        self.jobs, self.runs = [j.id for j in jobs], [r for j in jobs for r in j.runs]
+        self.deaths: dict[str, int] = {}
         self.shown: tuple[str, ...] = ()
         self.steps: dict[str, int] = {}
         self.evaluations: dict[str, int] = {}
@@ -116,6 +118,15 @@ class Following:
             self.watcher.cohort([r.recipe for r in at_work], {r.id: r.total_steps for r in at_work})
         for row in at_work:
             self._tell(row.id)
+        self._tell_deaths()
+
+    def _tell_deaths(self) -> None:
+        """A job that lost its worker goes on with another; its reason says so until it ends."""
+        for job in self.store.queue.jobs(ids=self.jobs):
+            deaths = job.attempts - (job.status == Status.RUNNING)
+            if job.reason and not job.status.is_finished() and deaths > self.deaths.get(job.id, 0):
+                self.deaths[job.id] = deaths
+                self.watcher.note(f"{', '.join(job.runs)}: {job.reason}; another goes on from what was saved")
 
     def _tell(self, run: str) -> None:
         for step in self.store.steps(run, after=self.steps.get(run, 0)):

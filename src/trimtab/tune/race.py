@@ -58,13 +58,18 @@ def clearly_worse(share: float, running: Mapping[str, Items], rivals: Mapping[st
     """
     everyone = {**rivals, **running}
     best = min(everyone, key=lambda r: stats.average(everyone[r]))
-    margin = (0.05 + 0.25 * (1 - share)) * stats.average(everyone[best])
+    room = margin(share) * stats.average(everyone[best])
     stops = {}
     for run, items in running.items():
         gap = stats.paired(items, everyone[best]) if run != best else None
-        if gap and gap.below > 0 and gap.value > margin and share < 1:
+        if gap and gap.below > 0 and gap.value > room and share < 1:
             stops[run] = (
                 f"clearly worse than {best} after {share:.0%} of the steps: validation loss {stats.average(items):.3f} against "
                 f"{stats.average(everyone[best]):.3f} (+{gap.value:.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, {gap.n} paired items)"
             )
     return stops
+
+
+def margin(share: float) -> float:
+    """Of the best loss: within it nobody is stopped."""
+    return 0.05 + 0.25 * (1 - share)

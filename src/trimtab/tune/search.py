@@ -23,7 +23,8 @@ from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.spec.workload import Workload
 from trimtab.store import RunRow, Store
-from trimtab.tune.budgeting import Pace, in_words
+from trimtab.tune import cost
+from trimtab.tune.budgeting import in_words
 from trimtab.tune.choice import Outcome
 from trimtab.tune.inquiry import unfit
 from trimtab.tune.lab import Lab
@@ -39,9 +40,10 @@ WRECKED = 1e6  # what a sampler is told of a look that ended in no number
 class Search:
     def __init__(
         self, lab: Lab, store: Store, study: str, base: Recipe, space: Sequence[Dimension], sampler: Sampler, trials: int,
-        seconds: float | None, budget: Budget, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, screen: bool = False, bf16: bool = False,
+        seconds: float | None, budget: Budget, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, screen: bool = False,
+        race: bool = True, bf16: bool = False,
     ):  # fmt: skip
-        """`screen`: look at twice as many trials quickly, and drop the worse half before training."""
+        """`screen`: look at twice as many trials quickly, and drop the worse half before training; `race`: stop early what is clearly worse."""
         self.lab, self.store, self.study, self.base, self.space = lab, store, study, base, tuple(space)
         self.sampler, self.trials, self.limit, self.budget, self.say, self.clock = (
             sampler,
@@ -54,7 +56,7 @@ class Search:
         self._began, self._before = clock(), store.study(study).seconds
         if sampler == "grid":
             self.trials = min(trials, math.prod(len(_grid(d)) for d in space))
-        self.screen, self.bf16 = screen, bf16
+        self.screen, self.race, self.bf16 = screen, race, bf16
         self.both = sampler == "nsga2"  # loss and drift, neither for the other
 
     def run(self) -> dict[str, Any]:
@@ -82,16 +84,11 @@ class Search:
         if left <= 0:
             self.say(f"All of {self.trials} trials are there already; more with --trials")
             return
-        about = self.lab.facts()
-        pace = Pace(
-            {self.base.per_device_train_batch_size: self.lab.seconds_per_token(self.base) * 1.15},
-            about.tokens,
-            about.examples,
-        )
+        pace = cost.pace(cost.measured(self.lab, self.base), self.base)
         most = f", stopped after {in_words(self.limit)}" if self.limit else ""
         self.say(
             f"{left} trials{most}; as long as the recipe given they would take about {in_words(pace.seconds([self.base] * left))} one after "
-            f"another, evaluations and the base's own answers not counted; losers are stopped before that"
+            f"another{'; losers are stopped before that' if self.race else ''}"
         )
 
     def _screened(self, study: Any, asked: list[Any]) -> list[Any]:
@@ -202,8 +199,10 @@ class Search:
             self.base, {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in params.items()}
         )
 
-    def _race(self, study: Any) -> Race:
+    def _race(self, study: Any) -> Race | None:
         """Against the finished trials at the same share; with two aims only by who is better in both."""
+        if not self.race:
+            return None
         ended = [t.user_attrs for t in _told(study)]
         against = tuple(a["run"] for a in ended if a.get("cause") is None and "run" in a)
         return Race(against, both=self.both)

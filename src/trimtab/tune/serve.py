@@ -9,18 +9,15 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
-
 from trimtab.errors import SpaceError, StoreError, TrimtabError
 from trimtab.spec.status import Status
-from trimtab.store import Store
+from trimtab.store import Store, owner
 from trimtab.store.queue import Job
 
 TRAIN = "trimtab.tune.train_job:train"
@@ -31,39 +28,36 @@ Entry = Callable[[Store, Job], None]
 
 def serve(out: str | Path, study: str, entry: str = TRAIN) -> int:
     """Gives the number of jobs that were worked at."""
-    store, owner, done = Store(out), me(), 0
-    while job := store.queue.claim(owner, study):
-        work(store, job, owner, entry)
+    store, done = Store(out), 0
+    while job := store.queue.claim(owner.me(), study):
+        work(store, job, entry)
         done += 1
     return done
 
 
 def serve_one(out: str | Path, job: str, entry: str = TRAIN) -> None:
     """For a launcher that hands out jobs itself; whoever had it before is dead."""
-    store, owner = Store(out), me()
+    store = Store(out)
     known = store.queue.job(job)
     if orphaned(known):
         store.queue.give_back(known, "its worker died")
-    if taken := store.queue.claim(owner, job=job):
-        work(store, taken, owner, entry)
+    if taken := store.queue.claim(owner.me(), job=job):
+        work(store, taken, entry)
 
 
-def work(store: Store, job: Job, owner: str, entry: str) -> None:
-    with _beating(store, job, owner):
+def work(store: Store, job: Job, entry: str) -> None:
+    mine = str(job.owner)
+    with _beating(store, job, mine):
         try:
             _load(entry)(store, job)
         except (StoreError, SpaceError) as error:  # perhaps only for a moment
             store.queue.give_back(job, str(error))
         except TrimtabError as error:
-            store.queue.end(job.id, owner, Status.FAILED, str(error))
+            store.queue.end(job.id, mine, Status.FAILED, str(error))
         except Exception as error:  # a bug, or the device's fault: the next worker may have more luck
             store.queue.give_back(job, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         else:
-            store.queue.end(job.id, owner, Status.COMPLETE)
-
-
-def me() -> str:
-    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.0f}"
+            store.queue.end(job.id, mine, Status.COMPLETE)
 
 
 def orphaned(job: Job) -> bool:
@@ -73,20 +67,14 @@ def orphaned(job: Job) -> bool:
 
 def lives(job: Job) -> bool:
     """Whether the owner is there: on this machine by its process, elsewhere by its signs of life."""
-    host, pid, born = (job.owner or "//").split("/")
-    if host != socket.gethostname():
-        return time.time() - (job.beat or 0) < SILENT
-    try:
-        process = psutil.Process(int(pid))
-        return f"{process.create_time():.0f}" == born and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.NoSuchProcess, ValueError):
-        return False
+    there = owner.lives(job.owner)
+    return time.time() - (job.beat or 0) < SILENT if there is None else there
 
 
 @contextlib.contextmanager
-def _beating(store: Store, job: Job, owner: str) -> Iterator[None]:
+def _beating(store: Store, job: Job, mine: str) -> Iterator[None]:
     over = threading.Event()
-    heart = threading.Thread(target=_beat, args=(store, job.id, owner, over), daemon=True)
+    heart = threading.Thread(target=_beat, args=(store, job.id, mine, over), daemon=True)
     heart.start()
     try:
         yield
@@ -95,10 +83,10 @@ def _beating(store: Store, job: Job, owner: str) -> Iterator[None]:
         heart.join()
 
 
-def _beat(store: Store, job: str, owner: str, over: threading.Event) -> None:
+def _beat(store: Store, job: str, mine: str, over: threading.Event) -> None:
     while not over.wait(BEAT):
         with contextlib.suppress(StoreError):  # the store may come back; else the work itself will say so
-            if not store.queue.beat(job, owner) and not over.is_set():
+            if not store.queue.beat(job, mine) and not over.is_set():
                 os._exit(3)  # another has it: two must not write one run
 
 
