@@ -78,7 +78,7 @@ def test_two_breaches_in_a_row_stop_a_run_and_it_keeps_its_weights(worker, recip
     assert (w.store.folder / "runs" / row.id / "best" / "adapter_model.safetensors").exists()
 
 
-@pytest.mark.parametrize(("method", "level"), [("lora", "card"), ("full", "short")])
+@pytest.mark.parametrize(("method", "level"), [("lora", "card"), pytest.param("full", "short", marks=pytest.mark.slow)])
 def test_the_card_of_a_run(worker, recipe, method, level):
     w = worker(preset("loose"))
     r = recipe.but(method=method)
@@ -156,7 +156,7 @@ def test_one_process_measures_full_and_adapter_runs(worker, recipe):
     w = worker(Budget())
     both = [recipe.but(bf16=True), recipe.but(method="full", bf16=True)]
     w.train(both)
-    assert [w.card(r)["verdict"] for r in both] == ["UNDECIDED"] * 2
+    assert [w.card(r, "short")["verdict"] for r in both] == ["UNDECIDED"] * 2
 
 
 def test_a_cohort_that_somebody_asked_to_stop_stops_whole_and_goes_on_exactly(worker, recipe, monkeypatch, tmp_path):
