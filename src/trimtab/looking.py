@@ -19,7 +19,7 @@ def show(study: str | None, out: str | Path) -> dict[str, Any]:
             done = [r for r in store.runs(found.id) if r.status.is_finished()]
             whole = f" of {len(found.asked['cells']) * len(found.asked['seeds'])}" if "cells" in found.asked else ""
             now = (
-                f"is at work; stop it with: {typed('study stop', found.id, out)}"
+                f"it is at work; stop it with: {typed('study stop', found.id, out)}"
                 if found.status == Status.RUNNING and not found.cut_short
                 else f"go on with: {typed('study resume', found.id, out)}"
             )

@@ -88,7 +88,8 @@ class Inquiry:
         recipes = [self.design.of(c, s) for c in cells for s in self.design.seeds]
         complete = {r.id for r in self.store.runs() if r.status == Status.COMPLETE}
         due = [r for r in recipes if r.run_id not in complete]
-        text = f"{len(recipes)} runs ({len(cells)} cells, {len(self.design.seeds)} seeds)"
+        seeds = len(self.design.seeds)
+        text = f"{len(recipes)} runs ({len(cells)} cells, {seeds} seed{'' if seeds == 1 else 's'})"
         if not due:
             self.say(f"{text}, all of them there already")
             return
