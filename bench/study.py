@@ -24,6 +24,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from trimtab.analysis.effects import contrasts
 from trimtab.analysis.stats import average
 from trimtab.tune.race import clearly_worse
 
@@ -86,12 +87,15 @@ class Bill:
 
     @property
     def arrived(self) -> bool:
-        return bool(self.seen) and min(self.seen, key=lambda w: self.seen[w]) in self.grid.good
+        return bool(self.seen) and self.chosen in self.grid.good
+
+    @property
+    def chosen(self) -> Way:
+        return min(self.seen, key=lambda w: self.seen[w])
 
     def confirmed(self) -> Bill:
-        chosen = min(self.seen, key=lambda w: self.seen[w])
         for _ in range(CONFIRM):
-            self.tokens += self.grid.tokens(chosen, 1.0)
+            self.tokens += self.grid.tokens(self.chosen, 1.0)
             self.evaluations += len(self.grid.shares())
             self.runs += 1
         return self
@@ -257,7 +261,7 @@ def replay(g: Grid, strategy: Strategy, draws: int) -> dict[str, Any]:
         if bill is None:
             misses += 1
             *_, bill = strategy(g, seed, random.Random(draw))
-        strict += min(bill.seen, key=lambda w: bill.seen[w]) in g.strict
+        strict += bill.chosen in g.strict
         alone.append(bill.seconds(g.per_token, g.loading))
         bills.append(bill.confirmed())
     seconds = sorted(b.seconds(g.per_token, g.loading) for b in bills)
@@ -299,6 +303,23 @@ def main() -> None:
     print(page(g, kept, found, timed, args.draws))
 
 
+def quality(g: Grid) -> str:
+    """What trimtab's answer is worth against the grid's best: the same items, paired, over all seeds."""
+    best = min(g.mean, key=lambda w: g.mean[w])
+    by = {w: {s: g.items(w, s, 1.0) for s in g.seeds} for w in g.ways}
+    chosen = [(*trimtab_from("plan")(g, s, random.Random(0)),)[-1].chosen for s in g.seeds]
+    found = []
+    for way in dict.fromkeys(chosen):
+        (c,) = contrasts(by[best], [by[way]])
+        told = (
+            f"{c.interval.value:+.3f} [{c.interval.low:+.3f}, {c.interval.high:+.3f}] nats/token"
+            if c and way != best
+            else "the best itself"
+        )
+        found.append(f"rate {way[0]:g}, batch {way[1]}, {way[2]:g} epochs (of {chosen.count(way)} of {len(chosen)} seeds): {told}")  # fmt: skip
+    return "trimtab's order carried through, its answer against the grid's best, paired on the same items over all seeds: " + "; ".join(found) + "."  # fmt: skip
+
+
 def page(g: Grid, kept: dict[str, Any], found: dict[str, Any], timed: Any, draws: int) -> str:
     chief = found["trimtab: from its plan; rate, batch, epochs, raced"]
     ours, first = chief["seconds"], chief["alone"]
@@ -313,6 +334,7 @@ def page(g: Grid, kept: dict[str, Any], found: dict[str, Any], timed: Any, draws
     ]  # fmt: skip
     for name, f in found.items():
         lines.append(f"| {name} | {f['found']:.0%} | {f['strict']:.0%} | {f['runs']:g} | {f['tokens']:,.0f} | {f['seconds']:.0f} ({f['low']:.0f}–{f['high']:.0f}) | {f['seconds'] / ours:.2f} | {f['alone']:.0f} | {f['alone'] / first:.2f} |")  # fmt: skip
+    lines += ["", quality(g)]
     if timed:
         each = {s: {r["epochs"]: r["wall"] for r in timed["rows"] if r["side"] == s} for s in ("trainer", "trimtab")}
         here = {
