@@ -1,5 +1,7 @@
 """A designed study against a lab without a model."""
 
+from statistics import fmean
+
 import pytest
 
 from tests.tune.fake_lab import FakeLab
@@ -80,6 +82,17 @@ def test_a_factorial_answers_how_much_each_matters(tmp_path):
     found = asked.run()
     assert found["sentence"].startswith("validation loss: learning_rate 9")
     assert all(c["interval"]["low"] <= c["mean"] <= c["interval"]["high"] for c in found["cells"])
+
+
+def test_a_repeat_holds_the_gain_against_the_noise(tmp_path):
+    asked, _, lab = inquiry(tmp_path, design.repeat(BASE, 3))
+    found = asked.run()
+    assert found["gain"]["value"] == pytest.approx(found["cells"][0]["mean"] - fmean(lab.untouched(BASE)))
+    sd = found["stability"]["sd"]
+    assert f"Better than the untouched model: {found['gain']['value']:+.3f} [" in found["sentence"]
+    assert f"{-found['gain']['value'] / sd:.0f} times the SD of a seed." in found["sentence"]
+    asked, *_ = inquiry(tmp_path / "b", design.repeat(BASE, 1))
+    assert "untouched" not in asked.run()["sentence"]  # one seed claims nothing
 
 
 def test_nothing_that_fits(tmp_path):

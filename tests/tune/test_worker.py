@@ -197,3 +197,14 @@ def test_cohorts_are_not_larger_than_asked(worker, recipe):
     w = worker(most=2)
     w.train([recipe.but(seed=s) for s in (1, 2, 3)])
     assert len({r.cohort for r in w.store.runs()}) == 2
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_the_untouched_model_loses(worker, recipe, method):
+    """The same before and after a run, and what a rate of nothing leaves."""
+    w, r = worker(), recipe.but(method=method, learning_rate=1e-9, max_steps=2)
+    before = w.untouched(r)
+    (still,) = w.train([r])
+    assert still.items == pytest.approx(before, abs=1e-4)
+    w.train([r.but(learning_rate=1e-2)])
+    assert w.untouched(r) == before

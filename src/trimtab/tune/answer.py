@@ -10,10 +10,12 @@ from trimtab.analysis import effects
 Rows = Sequence[Mapping[str, Any]]
 
 
-def sentence(kind: str, rows: Rows, spread: Mapping[str, Any] | None, shares: str | None) -> str:
-    """`rows`: the cells; `spread`: of a repeat, as effects.stability gives it; `shares`: of a factorial, which setting matters."""
+def sentence(
+    kind: str, rows: Rows, spread: Mapping[str, Any] | None, gain: Mapping[str, Any] | None, shares: str | None
+) -> str:
+    """`rows`: the cells; `spread` and `gain`: of a repeat; `shares`: of a factorial, which setting matters."""
     if spread is not None:
-        return _of_repeats(spread)
+        return _of_repeats(spread) + _against_noise(spread, gain)
     if kind == "repeat":
         return "No seed was trained to its end."
     parts = [
@@ -56,6 +58,15 @@ def _of_repeats(s: Mapping[str, Any]) -> str:
     span = f"SD {s['sd']:.4f} [{s['low']:.4f}, {s['high']:.4f}] nats/token, range {s['share']:.1%} of the mean [{low:.1%}, {high:.1%}]"
     words = {"stable": "Stable", "not stable": "Not stable", "cannot tell yet": "Cannot tell yet whether it is stable"}
     return f"{words[s['verdict']]} over {s['seeds']} seeds by the rule of {effects.RULE:.0%}: {span}."
+
+
+def _against_noise(s: Mapping[str, Any], gain: Mapping[str, Any] | None) -> str:
+    """What training brought, and how that compares with what a seed does."""
+    if gain is None or gain["low"] is None:
+        return ""
+    times = f", {abs(gain['value']) / s['sd']:.0f} times the SD of a seed" if s["sd"] else ""
+    told = {"better": "Better", "worse": "Worse"}.get(gain["verdict"], "It cannot be told yet whether it is better")
+    return f" {told} than the untouched model: {_span(gain)}{times}."
 
 
 def _span(a: Mapping[str, Any]) -> str:

@@ -118,15 +118,23 @@ class Inquiry:
             }
             for cell, row, contrast, level in zip(cells, outcomes, [None, *against], levels, strict=True)
         ]  # fmt: skip
-        spread = (
-            effects.stability([o.loss for o in outcomes[0] if o.status == Status.COMPLETE])
-            if self.design.kind == "repeat" and whole[0]
-            else None
-        )
+        spread = gain = None
+        if self.design.kind == "repeat" and whole[0]:
+            spread = effects.stability([o.loss for o in outcomes[0] if o.status == Status.COMPLETE])
+            gain = self._gain(cells[0].recipe, whole[0])
         return {
             "kind": self.design.kind, "question": self.design.question, "held": list(self.design.held), "seeds": list(seeds), "cells": rows,
-            "stability": spread, "sentence": answer.sentence(self.design.kind, rows, spread, self._shares(outcomes)), "refused": self.store.study(self.study).facts["refused"],
+            "stability": spread, "gain": gain, "sentence": answer.sentence(self.design.kind, rows, spread, gain, self._shares(outcomes)), "refused": self.store.study(self.study).facts["refused"],
         }  # fmt: skip
+
+    def _gain(self, recipe: Recipe, tuned: effects.BY_SEED) -> dict[str, Any] | None:
+        """Of a repeated recipe over the untouched model, on the same items."""
+        facts = self.store.study(self.study).facts
+        if "untouched" not in facts:
+            facts = {"untouched": self.lab.untouched(recipe)}
+            self.store.update_study(self.study, facts=facts)
+        (found,) = effects.contrasts(dict.fromkeys(tuned, facts["untouched"]), [tuned])
+        return _row(found)
 
     def _shares(self, outcomes: Sequence[Sequence[Outcome]]) -> str | None:
         """How much each setting of a factorial matters to the validation loss."""

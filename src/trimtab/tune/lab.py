@@ -34,6 +34,9 @@ class Lab(Protocol):
     def screen(self, recipes: Sequence[Recipe]) -> list[float]:
         """A quick look at each: held-out loss a little way into training the upper layers alone. For dropping the worse half only."""
 
+    def untouched(self, recipe: Recipe) -> list[float]:
+        """What the model loses on each held-out item before any training, nats/token."""
+
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         """Task numbers per item on the test split, for each trained run."""
 

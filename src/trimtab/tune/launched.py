@@ -90,6 +90,9 @@ class Launched:
     def screen(self, recipes: Sequence[Recipe]) -> list[float]:
         return self.lab.screen(recipes)
 
+    def untouched(self, recipe: Recipe) -> list[float]:
+        return self.lab.untouched(recipe)
+
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         return self.lab.measure_task(recipes)
 

@@ -178,6 +178,13 @@ class Worker:
             found |= {r.run_id: v for r, v in zip(group, looked, strict=True)}
         return [found.get(r.run_id, 0.0) for r in recipes]
 
+    def untouched(self, recipe: Recipe) -> list[float]:
+        """By a run that has taken no step: its adapter adds nothing yet."""
+        tokens = self._tokens(recipe.max_length)
+        cohort = Cohort(self.shelf.base(recipe), [recipe], tokens)
+        (judged,) = cohort.judge(cohort.members, tokens.tokens["validation"])
+        return judged.nats
+
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         return self.examiner.measure_task(recipes)
 
