@@ -49,6 +49,7 @@ def test_settings_that_always_moved_together_come_with_the_run_that_tells_them_a
     made = design.batch(BASE, [4, 32], "sqrt", 2)
     asked, store, _ = inquiry(tmp_path, made)
     asked.run()
+    assert store.study("s").facts["result"]["moved"] == ["learning_rate"]  # and steps, of real runs
     found = attributed(store, store.study("s"))
     (run,) = found["next"]
     assert set(run["pair"]) == {"learning_rate", "effective_batch"}

@@ -21,10 +21,12 @@ def result(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{found['study']}[/]: {found['question']}\n")
     table = Table(box=None, pad_edge=False)
-    for name in ("", "validation loss, 95 %", "by seed", "against the first, 95 %", "drift", "verdict"):
+    moved = found.get("moved", [])
+    for name in ("", *moved, "validation loss, 95 %", "by seed", "against the first, 95 %", "drift", "verdict"):
         table.add_column(name, justify="left" if name in ("", "verdict") else "right", overflow="fold")
     for row in found["cells"]:
-        table.add_row(*_cells(row))
+        name, *rest = _cells(row)
+        table.add_row(name, *(f"{row[k]:g}" if row.get(k) else "" for k in moved), *rest)
     console.print(table)
     if any((r.get("interval") or {}).get("over") == "items" for r in found["cells"]):
         console.print("One seed: intervals of a loss are over the held-out items alone", style="dim")

@@ -44,7 +44,7 @@ class Inquiry:
         )
 
     def run(self) -> dict[str, Any]:
-        """{"cells", "sentence", …}, as stored with the study."""
+        """{"cells", "moved", "sentence", …}, as stored with the study; `moved`: what differs between cells besides what was asked about."""
         began, before = self.clock(), self.store.study(self.study).seconds
         cells = self._feasible()
         self._say_cost(cells)
@@ -112,6 +112,7 @@ class Inquiry:
         rows = [
             {
                 "cell": cell.name, "changed": dict(cell.changed), "at": {k: _at(cell.recipe, k) for k in names}, "runs": [o.recipe.run_id for o in row],
+                "steps": self.store.run(row[0].recipe.run_id).total_steps, "learning_rate": cell.recipe.learning_rate,
                 "status": [o.status for o in row], "losses": [o.loss if math.isfinite(o.loss) else None for o in row],
                 "mean": _mean([o.loss for o in row if o.status == Status.COMPLETE]), "interval": level, "kl": _mean([o.kl for o in row if o.kl is not None]),
                 "breach": [o.breach for o in row if o.breach], "against": _row(contrast),
@@ -124,7 +125,7 @@ class Inquiry:
             gain = self._gain(cells[0].recipe, whole[0])
         return {
             "kind": self.design.kind, "question": self.design.question, "held": list(self.design.held), "seeds": list(seeds), "cells": rows,
-            "stability": spread, "gain": gain, "sentence": answer.sentence(self.design.kind, rows, spread, gain, self._shares(outcomes)), "refused": self.store.study(self.study).facts["refused"],
+            "moved": [k for k in ("learning_rate", "steps") if k not in names and len({r[k] for r in rows}) > 1], "stability": spread, "gain": gain, "sentence": answer.sentence(self.design.kind, rows, spread, gain, self._shares(outcomes)), "refused": self.store.study(self.study).facts["refused"],
         }  # fmt: skip
 
     def _gain(self, recipe: Recipe, tuned: effects.BY_SEED) -> dict[str, Any] | None:
