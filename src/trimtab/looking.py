@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import StoreError
 from trimtab.folder import opened, typed
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
+
+if TYPE_CHECKING:
+    from trimtab.store import RunRow
 
 
 def show(study: str | None, out: str | Path) -> dict[str, Any]:
@@ -16,7 +19,7 @@ def show(study: str | None, out: str | Path) -> dict[str, Any]:
         found = store.find_study(study, designed=True)
         result = found.facts.get("result")
         if result is None:
-            done = [r for r in store.runs(found.id) if r.status.is_finished()]
+            done = [r for r in store.runs(found.id) if _ended(r)]
             whole = f" of {len(found.asked['cells']) * len(found.asked['seeds'])}" if "cells" in found.asked else ""
             now = (
                 f"it is at work; stop it with: {typed('study stop', found.id, out)}"
@@ -25,6 +28,11 @@ def show(study: str | None, out: str | Path) -> dict[str, Any]:
             )
             raise StoreError(f"{found.id} is not finished: {len(done)}{whole} runs; {now}")
         return {**result, "study": found.id, "asked": found.asked}
+
+
+def _ended(run: RunRow) -> bool:
+    """Not those that somebody stopped: they go on."""
+    return run.status.is_finished() and run.result.get("cause") != Cause.ASKED
 
 
 def every(out: str | Path) -> list[dict[str, Any]]:
@@ -37,7 +45,7 @@ def every(out: str | Path) -> list[dict[str, Any]]:
                 (d["sentence"] for d in store.decisions(s.id)[::-1]), ""
             )
             rows.append(
-                {"study": s.id, "status": "cut short" if s.cut_short else s.status, "runs": len(runs), "finished": sum(r.status.is_finished() for r in runs), "sentence": said}
+                {"study": s.id, "status": "cut short" if s.cut_short else s.status, "runs": len(runs), "finished": sum(_ended(r) for r in runs), "sentence": said}
             )  # fmt: skip
         return rows
 

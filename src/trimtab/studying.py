@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpecError, StoreError
-from trimtab.folder import DEFAULT_OUT, opened
+from trimtab.folder import DEFAULT_OUT, opened, typed
 from trimtab.plan import design as designs
 from trimtab.plan.design import Cell, Design
 from trimtab.spec.budget import Budget
@@ -49,6 +49,10 @@ class How:
         )
         if self.cohort is not None and self.cohort < 1:
             problems.append(f"--cohort: got {self.cohort}; at least 1, which trains runs one after another")
+        if self.on:
+            from trimtab.tune.launch import where_problems
+
+            problems += where_problems(self.on)
         if self.card not in (None, *LEVELS):
             problems.append(f'--card: got "{self.card}"; allowed are {", ".join(LEVELS)}')
         if problems:
@@ -168,6 +172,7 @@ def _search(
             "space": [vars(d) | {"values": list(d.values)} for d in space], "sampler": sampler, "budget": limits.model_dump(mode="json"),
         }  # fmt: skip
         name = _open(store, worker, asked, {"command": command})
+        _say_changed(store.study(name).facts, {"screen": screen, "race": how.race}, watcher.note)
         store.update_study(name, facts={"trials": trials, "limit": seconds, "screen": screen, "race": how.race})
         made = Search(
             _lab(worker, how, base),
@@ -185,6 +190,13 @@ def _search(
             bf16=worker.machine.in_bf16(base.bf16),
         )
         return {**made.run(), "study": name}
+
+
+def _say_changed(facts: Mapping[str, Any], options: Mapping[str, bool], say: Callable[[str], None]) -> None:
+    """A search goes on under other options; what it has trained stays as it is."""
+    for name, value in options.items():
+        if facts.get(name, value) != value:
+            say(f"This search was begun with{'out' if value else ''} a {name}; its trials so far stay as they are")
 
 
 def _worker(store: Store, base: Recipe, limits: Budget | None, how: How, watcher: Any) -> Worker:
@@ -358,6 +370,8 @@ def stop(study: str | None, out: str | Path) -> dict[str, Any]:
         found = store.find_study(study)
         if found.status == Status.COMPLETE:
             raise StoreError(f"{found.id} is complete; there is nothing to stop")
+        if found.status == Status.STOPPED and found.facts.get("owner") is None:
+            raise StoreError(f"{found.id} is stopped already; go on with: {typed('study resume', found.id, out)}")
         store.update_study(found.id, status=Status.STOPPED)
         store.queue.cancel(found.id, STOPPED)
         open_runs = [r.id for r in store.runs(found.id) if not r.status.is_finished()]

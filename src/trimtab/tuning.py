@@ -26,6 +26,7 @@ def tune(
     also: Sequence[str], on: str | None, workers: int | None, watcher: Any,
 ) -> dict[str, Any]:  # fmt: skip
     _check_also(also, own)
+    _check_place(on)
     limits = budget if isinstance(budget, Budget) else load_budget(budget)
     with opened(out) as store:
         from trimtab.run import machine, material
@@ -101,6 +102,13 @@ def _check_also(also: Sequence[str], own: Mapping[str, Any]) -> None:
     problems += ["rank: full fine-tuning has none"] if "rank" in known and own.get("method") == "full" else []
     if problems:
         raise SpecError("--also", problems)
+
+
+def _check_place(on: str | None) -> None:
+    from trimtab.tune.launch import where_problems
+
+    if problems := where_problems(on):
+        raise SpecError("trimtab tune", problems)
 
 
 def explain(model: str, data: str, out: str | Path) -> dict[str, Any]:

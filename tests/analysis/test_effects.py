@@ -30,6 +30,24 @@ def test_intervals_cover_the_true_difference_and_false_claims_are_rare():
     assert claims / tries <= 0.06
 
 
+@pytest.mark.parametrize(("others", "seeds"), [(1, 2), (1, 3), (4, 2)])
+def test_few_seeds_claim_little_that_is_not_there(others, seeds):
+    """Where items tell little apart, one or two degrees of freedom know the seeds' part."""
+    rng, claims, tries = np.random.default_rng(5), 0, 150
+    for _ in range(tries):
+        base, more = cells(rng, [0.0] * others, seeds, seed_sd=0.03, item_sd=0.06)
+        claims += any(c.verdict != "cannot tell yet" for c in effects.contrasts(base, more))
+    assert claims / tries <= 0.08  # 5 %, and two standard errors of so few tries
+
+
+def test_behrens_and_fisher_are_student_where_only_one_part_counts():
+    assert effects._quantile(0.05, (1.0, 3), (0.0, 39)) == pytest.approx(3.182, abs=1e-2)
+    assert effects._quantile(0.05, (0.0, 3), (1.0, 39)) == pytest.approx(2.023, abs=2e-2)
+    both = effects._quantile(0.05, (1.0, 3), (1.0, 39))
+    assert effects._beyond(both, (1.0, 3), (1.0, 39)) == pytest.approx(0.05, abs=1e-4)
+    assert 3.182 < both < 3.182 + 2.023
+
+
 def test_intervals_of_a_cell_cover_its_true_mean():
     rng, covered, tries = np.random.default_rng(4), 0, 300
     for _ in range(tries):
@@ -53,7 +71,7 @@ def test_a_cell_of_one_seed_has_an_interval_over_its_items():
 
 def test_a_clear_difference_is_told_and_an_unclear_one_says_what_it_needs():
     rng = np.random.default_rng(1)
-    base, others = cells(rng, [-0.5, 0.5, 0.01], 3, items=200)
+    base, others = cells(rng, [-0.5, 0.5, 0.0], 3, items=200)
     better, worse, unclear = effects.contrasts(base, others)
     assert (better.verdict, worse.verdict) == ("better", "worse")
     assert unclear.verdict == "cannot tell yet"

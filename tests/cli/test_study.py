@@ -82,6 +82,8 @@ def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeyp
         (("scan", "r=4,8", "--seeds", "0"), "at least 1"),
         (("ablate", "--without", "dropout"), "dropout: off already"),
         (("batch", "4,x"), "must be a whole number"),
+        (("scan", "r=4,4"), "the recipe has this value already"),
+        (("scan", "r=2", "--on", "banana"), "allowed are here, local, ray, or the address"),
         (("scan", "seed=1,2"), "seed is not varied as a setting; give --seeds"),
         (("scan", "model=x", "r=0"), "model is held in a study"),
         (("scan", "num_train_epochs=1,2"), "has no effect while max_steps is 12"),
@@ -127,6 +129,11 @@ def test_a_search_goes_on_for_more_trials_and_knows_its_budget(base):
     outside = json.loads(text)
     assert outside["best"] is None
     assert "none was trained to its end inside the budget" in outside["sentence"]
+    trimtab("study", "export", outside["study"], base / "seen.json", "--out", base / "s")
+    seen = pandas.read_json(base / "seen.json")
+    assert not seen["inside_budget"].any()  # also of runs that came to their end in another study
+    assert set(seen["trial_loss"].round(4)) == {round(t["loss"], 4) for t in outside["trials"]}
+    assert "several studies are called search" in str(trimtab("study", "show", "search", "--out", base / "s")[2])
 
 
 @pytest.mark.parametrize("sampler", ["gp", "cmaes", "nsga2", "random", "grid"])
@@ -225,7 +232,7 @@ def test_a_path_from_one_run_to_another(base):
     code, text, error = trimtab("study", "path", ids[4e-3], ids[8e-2], "--out", out)
     assert code == 0, error
     assert "learning_rate 0.01" in text
-    assert "2 settings differ: at most 1 runs" in text
+    assert "2 settings differ: at most 2 runs" in text
     assert "differ in r; a path needs two settings" in str(
         trimtab("study", "path", ids[4e-2], ids[8e-2], "--out", out)[2]
     )
@@ -278,6 +285,9 @@ def test_a_study_is_stopped_from_elsewhere_and_resumed(base, monkeypatch):
     assert "was stopped on request" in str(error)
     states = {r["id"]: r["status"] for r in json.loads(trimtab("runs", "--out", out, "--json")[1])}
     assert sorted(states.values()) == ["STOPPED", "WAITING", "WAITING"]
+    _, listed, _ = trimtab("study", "list", "--out", out, "--json")
+    assert json.loads(listed)[0]["finished"] == 0  # what was stopped on request goes on
+    assert "is stopped already" in str(trimtab("study", "stop", "--out", out)[2])
     code, text, error = trimtab("study", "resume", "--out", out)
     assert code == 0, error
     assert "over 3 seeds" in text

@@ -9,6 +9,7 @@ from trimtab.errors import PlanError
 from trimtab.plan import design
 from trimtab.spec.recipe import Recipe
 from trimtab.store import Store
+from trimtab.tune import answer
 from trimtab.tune.evidence import attributed, curves, numbers_of
 from trimtab.tune.inquiry import Inquiry
 
@@ -76,6 +77,20 @@ def test_a_best_at_the_edge_says_where_to_go_on(tmp_path):
     )
     asked, *_ = inquiry(tmp_path / "b", design.scan(BASE, {"learning_rate": [1e-4, 1e-2]}, 2))
     assert "beyond" not in asked.run()["sentence"]
+
+
+def test_what_left_the_budget_is_said_so():
+    gone = {
+        "cell": "learning_rate 0.01",
+        "mean": None,
+        "breach": ["kl_generic above 0.1"],
+        "against": None,
+        "changed": {},
+        "at": {},
+    }
+    here = {**gone, "cell": "as it is", "mean": 1.0, "breach": []}
+    told = answer.sentence("scan", [here, gone], None, None, None)
+    assert "Stopped, outside the budget: learning_rate 0.01" in told
 
 
 def test_a_factorial_answers_how_much_each_matters(tmp_path):

@@ -59,6 +59,16 @@ def test_without_a_race_every_trial_comes_to_its_end(tmp_path):
         assert (Status.STOPPED in {r.status for r in store.runs()}) == race
 
 
+def test_a_part_of_a_grid_is_no_corner_of_it(tmp_path):
+    said = []
+    made, *_ = search(tmp_path, "grid", trials=4, said=said)
+    made.space = (Dimension("learning_rate", values=(1e-4, 3e-4, 1e-3)), Dimension("r", values=(2, 4, 8)))
+    made.points, made.trials = 9, 4
+    found = made.run()
+    assert len({t["params"]["learning_rate"] for t in found["trials"]}) > 1
+    assert any("4 trials of the grid's 9 points, at random" in s for s in said)
+
+
 def test_losers_go_on_where_nobody_else_ends_inside(tmp_path):
     """The best rate breaks down at the end; the one that had lost to it is better than nothing."""
     said = []

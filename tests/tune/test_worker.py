@@ -152,6 +152,13 @@ def test_an_interrupted_cohort_goes_on_under_its_name_without_those_that_had_end
     assert rows[0].cohort == rows[1].cohort
 
 
+def test_data_that_a_cutoff_leaves_nothing_of_loses_no_other_run(worker, recipe):
+    w = worker()
+    whole, cut = w.train([recipe, recipe.but(max_length=8)])
+    assert (whole.status, cut.status) == (Status.COMPLETE, Status.FAILED)
+    assert "every label is masked" in w.store.run(cut.recipe.run_id).reason
+
+
 def test_one_process_measures_full_and_adapter_runs(worker, recipe):
     w = worker(Budget())
     both = [recipe.but(bf16=True), recipe.but(method="full", bf16=True)]

@@ -1,7 +1,9 @@
 """Cells of a study compared on the same items and seeds. Pure; takes losses by item, gives intervals and sentences.
 
-A recipe's claim holds over seeds and items: var = s²(seeds)/k + s²(items)/n. The seeds' variance is pooled over all comparisons of the
-study (three seeds of one cell know it badly); several claims at once are corrected by Holm (1979).
+A recipe's claim holds over seeds and items: var = s²(seeds)/k + s²(items)/n. The seeds' variance is what cells and seeds leave of a
+two-way table of the whole study (three seeds of one cell know it badly). The two parts have their own degrees of freedom, so bounds and
+p are those of Behrens and Fisher: Welch's approximation claims too much where one or two degrees know the seeds. Several claims at once
+are corrected by Holm (1979).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats as scipy_stats
+from scipy.optimize import brentq
 
 from trimtab.analysis.stats import Interval
 
@@ -35,10 +38,13 @@ def contrasts(baseline: BY_SEED, others: Sequence[BY_SEED]) -> list[Contrast | N
     """Each of `others` against the baseline by seeds that both have; None where there are none."""
     found = [_differences(baseline, o) for o in others]
     known = [d for d in found if d is not None]
-    pooled, freedom = _pooled([d.mean(axis=1) for d in known])
+    noise, freedom = _residual([baseline, *others])
+    pooled = 2 * noise  # of a difference of two runs
     raw = [_claim(d, pooled, freedom) for d in known]
-    adjusted = iter(holm([p for _, p, _ in raw]))
-    made = iter([_contrast(i, next(adjusted), d, pooled, error) for (i, _, error), d in zip(raw, known, strict=True)])
+    adjusted = iter(holm([p for _, p in raw]))
+    made = iter(
+        [_contrast(i, next(adjusted), d, pooled, freedom, len(raw)) for (i, _), d in zip(raw, known, strict=True)]
+    )
     return [None if d is None else next(made) for d in found]
 
 
@@ -67,18 +73,57 @@ def _pooled(groups: Sequence[np.ndarray]) -> tuple[float, int]:
     return sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / freedom, freedom
 
 
-def _claim(d: np.ndarray, pooled: float, freedom: int) -> tuple[Interval, float, float]:
-    """(interval, p of no difference, its standard error)."""
+def _residual(cells: Sequence[BY_SEED]) -> tuple[float, int]:
+    """(variance of one run's mean loss that neither its cell nor its seed explains, its degrees of freedom); infinite where there are none."""
+    runs = [(i, seed, float(np.mean(items))) for i, cell in enumerate(cells) for seed, items in cell.items()]
+    rows = [{("cell", i): 1.0, ("seed", seed): 1.0} for i, seed, _ in runs]
+    keys = list(dict.fromkeys(k for r in rows for k in r))
+    x = np.array([[r.get(k, 0.0) for k in keys] for r in rows]).reshape(len(runs), len(keys))
+    y = np.array([loss for *_, loss in runs])
+    freedom = len(runs) - (int(np.linalg.matrix_rank(x)) if runs else 0)
+    if freedom < 1:
+        return math.inf, 0
+    return float(((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2).sum()) / freedom, freedom
+
+
+def _claim(d: np.ndarray, pooled: float, freedom: int) -> tuple[Interval, float]:
+    """(interval, p of no difference)."""
     seeds, items = d.shape
-    centre = float(d.mean())
-    between, within = pooled / seeds, float(d.mean(axis=0).var(ddof=1)) / items if items > 1 else math.inf
-    error = math.sqrt(between + within)
-    if not math.isfinite(error):
-        return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, seeds), 1.0, error
-    df = (between + within) ** 2 / max(1e-300, between**2 / freedom + within**2 / (items - 1))
-    wide, narrow = (float(scipy_stats.t.ppf(q, df)) * error for q in (0.975, 0.95))
-    p = 2 * float(scipy_stats.t.sf(abs(centre) / error, df)) if error else float(centre == 0)
-    return Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, seeds), p, error
+    centre, within = float(d.mean()), _within(d)
+    if not math.isfinite(pooled + within):
+        return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, seeds), 1.0
+    parts = ((pooled / seeds, freedom), (within, items - 1))
+    wide, narrow = (_quantile(q, *parts) for q in (0.05, 0.10))
+    return Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, seeds), _beyond(abs(centre), *parts)  # fmt: skip
+
+
+def _within(d: np.ndarray) -> float:
+    """Variance of a mean over items."""
+    items = d.shape[1]
+    return float(d.mean(axis=0).var(ddof=1)) / items if items > 1 else math.inf
+
+
+_STEPS = (np.arange(400) + 0.5) / 400
+Part = tuple[float, int]  # a variance and its degrees of freedom
+
+
+def _beyond(distance: float, one: Part, other: Part) -> float:
+    """P(|√v₁·t₁ + √v₂·t₂| > distance), t of Student with each part's degrees of freedom: Behrens and Fisher's two-sided p."""
+    (few, few_df), (many, many_df) = sorted((one, other), key=lambda p: p[1])
+    moved = math.sqrt(many) * scipy_stats.t.ppf(_STEPS, many_df)
+    if few <= 0:
+        return float(np.mean(np.abs(moved) >= distance)) if many else float(distance == 0)
+    scale = math.sqrt(few)
+    above, below = scipy_stats.t.sf((distance - moved) / scale, few_df), scipy_stats.t.cdf((-distance - moved) / scale, few_df)  # fmt: skip
+    return float(np.mean(above + below))
+
+
+def _quantile(p: float, one: Part, other: Part) -> float:
+    """The distance beyond which lies `p`."""
+    high = math.sqrt(one[0]) * float(scipy_stats.t.isf(p / 4, one[1])) + math.sqrt(other[0]) * float(scipy_stats.t.isf(p / 4, other[1]))  # fmt: skip
+    if high <= 0:
+        return 0.0
+    return float(brentq(lambda c: _beyond(c, one, other) - p, 0.0, high, xtol=high * 1e-6))
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -90,27 +135,25 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _contrast(interval: Interval, p: float, d: np.ndarray, pooled: float, error: float) -> Contrast:
+def _contrast(interval: Interval, p: float, d: np.ndarray, pooled: float, freedom: int, claims: int) -> Contrast:
     if p <= ALPHA:
         return Contrast(interval, p, "better" if interval.value < 0 else "worse", None)
-    return Contrast(interval, p, "cannot tell yet", _need(interval.value, d, pooled, error))
+    return Contrast(interval, p, "cannot tell yet", _need(interval.value, d, pooled, freedom, claims))
 
 
-def _need(value: float, d: np.ndarray, pooled: float, error: float) -> str:
-    """How many more seeds would tell a difference of this size, if the items allow it."""
+def _need(value: float, d: np.ndarray, pooled: float, freedom: int, claims: int) -> str:
+    """How many more seeds of every cell would tell a difference of this size at Holm's first step, if the items allow it."""
     seeds, items = d.shape
-    if not math.isfinite(error):
+    if not math.isfinite(pooled):
         return "at least 2 seeds"
-    within = float(d.mean(axis=0).var(ddof=1)) / items
-    room = (value / 2.0) ** 2 - within  # two standard errors
-    if room <= 0:
+    within, alpha = _within(d), ALPHA / claims
+    if _beyond(abs(value), (0.0, 1), (within, items - 1)) > alpha:
         return "more held-out examples: the difference is smaller than they can show"
-    more = math.ceil(pooled / room) - seeds
-    return (
-        f"about {max(1, more)} more seed{'s' if more > 1 else ''}"
-        if more <= 50
-        else "the difference is too small to be worth its seeds"
-    )
+    for more in range(1, 51):
+        df = max(1, round(freedom * (seeds + more - 1) / max(1, seeds - 1)))
+        if _beyond(abs(value), (pooled / (seeds + more), df), (within, items - 1)) <= alpha:
+            return f"about {more} more seed{'s' if more > 1 else ''}"
+    return "the difference is too small to be worth its seeds"
 
 
 def stability(losses: Sequence[float]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from trimtab.cli.plain import visible
 
+WIDE = 100  # columns of a terminal that has room for the loss of every seed
 _STYLE = {"better": "green", "worse": "red", "cannot tell yet": "yellow"}
 
 
@@ -22,14 +23,27 @@ def result(found: Mapping[str, Any]) -> None:
     console.print(f"[bold]{found['study']}[/]: {found['question']}\n")
     table = Table(box=None, pad_edge=False)
     moved = found.get("moved", [])
-    for name in ("", *moved, "validation loss, 95 %", "by seed", "against the first, 95 %", "drift", "verdict"):
+    wide = console.width >= WIDE
+    for name in (
+        "",
+        *moved,
+        "validation loss, 95 %",
+        *(["by seed"] if wide else []),
+        "against the first, 95 %",
+        "drift",
+        "verdict",
+    ):
         table.add_column(name, justify="left" if name in ("", "verdict") else "right", overflow="fold")
     for row in found["cells"]:
-        name, *rest = _cells(row)
-        table.add_row(name, *(f"{row[k]:g}" if row.get(k) else "" for k in moved), *rest)
+        name, loss, seeds, *rest = _cells(row)
+        table.add_row(
+            name, *(f"{row[k]:g}" if row.get(k) else "" for k in moved), loss, *([seeds] if wide else []), *rest
+        )
     console.print(table)
     if any((r.get("interval") or {}).get("over") == "items" for r in found["cells"]):
         console.print("One seed: intervals of a loss are over the held-out items alone", style="dim")
+    if sum(r["against"] is not None for r in found["cells"]) > 1:
+        console.print("Verdicts allow for several comparisons at once (Holm), intervals do not", style="dim")
     for text in found["held"]:
         console.print(f"! {text}", style="yellow", soft_wrap=True)
     for r in found["refused"]:
@@ -60,7 +74,10 @@ def searched(found: Mapping[str, Any], most: int = 12) -> None:
     if len(rows) > most:
         console.print(f"… and {len(rows) - most} more", style="dim")
     if rows:
-        console.print("✓ best inside the budget, ◆ no other has both less loss and less drift", style="dim")
+        console.print(
+            "✓ the best (inside the budget, if one was given), ◆ no other has both less loss and less drift",
+            style="dim",
+        )
     console.print(f"\n{found['sentence']}", soft_wrap=True, markup=False)
 
 

@@ -107,7 +107,7 @@ def search(
     sampler: Annotated[str, typer.Option(help="tpe, gp, cmaes, nsga2 (loss and drift), random or grid.")] = "tpe",
     trials: Annotated[int, typer.Option(help="At most this many; more of them continue a search.")] = 20,
     time: Annotated[str | None, typer.Option(help="How long it may take, e.g. 30m.")] = None,
-    screen: Annotated[bool, typer.Option("--screen", help="A quick look at twice as many trials first, on their upper layers; the worse half is dropped.")] = False,
+    screen: Annotated[bool, typer.Option("--screen", help="A quick look at the trials first, on their upper layers; the worse half is not trained.")] = False,
     race: Annotated[bool, typer.Option("--race/--no-race", help="Stop early what is clearly worse on the same held-out items.")] = True,
     budget: BudgetOption = None, on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = DEFAULT_OUT, as_json: Json = False,
 ) -> None:  # fmt: skip

@@ -67,8 +67,10 @@ class Design:
 def scan(base: Recipe, levels: Mapping[str, Sequence[Any]], seeds: int) -> Design:
     """One setting at a time over its values; several settings are scanned one after another from the same baseline."""
     cells = [Cell({k: v}, with_settings(base, {k: v})) for k, values in levels.items() for v in values]
-    names = " and ".join(levels)
-    return Design("scan", f"Which {names} is best?", _distinct(base, cells), seeds_of(base, seeds), _held(base, cells))
+    names, every = " and ".join(levels), _distinct(base, cells)
+    if len(every) < 2:
+        raise SpecError("the study", [f"{names}: the recipe has this value already; give another to compare it with"])
+    return Design("scan", f"Which {names} is best?", every, seeds_of(base, seeds), _held(base, cells))
 
 
 def ablate(base: Recipe, without: Sequence[str], seeds: int) -> Design:

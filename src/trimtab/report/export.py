@@ -23,14 +23,17 @@ OPTUNA = ".db"
 
 def rows_of(store: Store, study: str) -> list[dict[str, Any]]:
     """A row for each run: its settings, how it ended, and every number that was measured of it."""
-    found = []
+    found, told = [], {t["run"]: t for t in (store.study(study).facts.get("result") or {}).get("trials", ())}
     for run in store.runs(study):
         numbers = numbers_of(store, run) if store.evaluations(run.id) else {}
         settings = run.recipe.model_dump(mode="json", exclude={"model", "data", "fingerprint"})
         targets = settings["target_modules"]
         settings["target_modules"] = targets if isinstance(targets, str) else " ".join(targets)
+        # what the search itself saw: another study without its budget may have carried the run on since
+        trial = told.get(run.id)
+        seen = {"trial_status": str(trial["status"]), "trial_loss": trial["loss"], "inside_budget": trial["inside"]} if trial else {}  # fmt: skip
         ended = {k: run.result.get(k) for k in ("tokens", "seconds", "best_step", "cause")}
-        found.append({"study": study, "run": run.id, "model": run.recipe.model, "data": run.recipe.data, "status": str(run.status), "reason": run.reason, **settings, "effective_batch": run.recipe.effective_batch, **ended, **numbers})  # fmt: skip
+        found.append({"study": study, "run": run.id, "model": run.recipe.model, "data": run.recipe.data, "status": str(run.status), "reason": run.reason, **settings, "effective_batch": run.recipe.effective_batch, **seen, **ended, **numbers})  # fmt: skip
     return found
 
 

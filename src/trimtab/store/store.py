@@ -144,7 +144,7 @@ class Store:
         every = [s for s in self.studies() if not designed or "kind" in s.asked]
         hits = [s for s in every if name in (None, s.id)] or [s for s in every if name and s.id.startswith(name)]
         if not hits or (name and len(hits) > 1):
-            known = ", ".join(s.id for s in every) or "none"
+            known = ", ".join(s.id for s in hits or every) or "none"
             what = "no study" if not hits else "several studies are called"
             raise StoreError(f"{what} {name or ''} here (there are: {known})")
         return hits[-1]

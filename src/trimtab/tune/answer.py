@@ -26,7 +26,8 @@ def sentence(
             "Cannot tell yet",
             [f"{r['cell']} ({r['against']['need']})" for r in rows if r["against"] and r["against"]["need"]],
         ),
-        _listed("Not finished", [r["cell"] for r in rows if r["mean"] is None]),
+        _listed("Stopped, outside the budget", [r["cell"] for r in rows if r["mean"] is None and r["breach"]]),
+        _listed("Not finished", [r["cell"] for r in rows if r["mean"] is None and not r["breach"]]),
     ]
     return ". ".join(filter(None, parts)) + "."
 

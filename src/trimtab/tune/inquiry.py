@@ -89,7 +89,7 @@ class Inquiry:
         complete = {r.id for r in self.store.runs() if r.status == Status.COMPLETE}
         due = [r for r in recipes if r.run_id not in complete]
         seeds = len(self.design.seeds)
-        text = f"{len(recipes)} runs ({len(cells)} cells, {seeds} seed{'' if seeds == 1 else 's'})"
+        text = f"{len(recipes)} runs ({len(cells)} cell{'' if len(cells) == 1 else 's'}, {seeds} seed{'' if seeds == 1 else 's'})"
         if not due:
             self.say(f"{text}, all of them there already")
             return

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,16 @@ ANSWER = 5.0  # seconds that a cluster has to answer
 FUTILE = 3  # starts of each worker without a job being taken, after which something is wrong with all of them
 LOG = "workers.log"
 Tick = Callable[[], None]
+
+
+def where_problems(on: str | None) -> list[str]:
+    """What is wrong with --on, in sentences: a word that is no place, or Ray that is not installed."""
+    if on in (None, "here", "local"):
+        return []
+    if on not in ("ray", "auto") and ":" not in str(on):
+        return [f'--on: got "{on}"; allowed are here, local, ray, or the address of a Ray cluster, host:port']
+    missing = find_spec("ray") is None
+    return ["--on: Ray is missing; pip install 'trimtab[ray]', or leave --on out"] if missing else []
 
 
 class Launcher(Protocol):

@@ -53,7 +53,7 @@ class Path:
         began, before = self.clock(), self.store.study(self.study).seconds
         left = differences(self.first, self.last)
         count = len(left)
-        self.say(f"{count} settings differ: at most {count * (count - 1) // 2} runs between the two")
+        self.say(f"{count} settings differ: at most {count * (count + 1) // 2 - 1} runs between the two")
         (here,) = self.lab.train([self.first], reopen=True)
         (end,) = self.lab.train([self.last], reopen=True)
         rows: list[dict[str, Any]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ class Search:
         seconds: float | None, budget: Budget, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, screen: bool = False,
         race: bool = True, bf16: bool = False,
     ):  # fmt: skip
-        """`screen`: look at twice as many trials quickly, and drop the worse half before training; `race`: stop early what is clearly worse."""
+        """`screen`: look at trials quickly, and drop the worse half before training; `race`: stop early what is clearly worse."""
         self.lab, self.store, self.study, self.base, self.space = lab, store, study, base, tuple(space)
         self.sampler, self.trials, self.limit, self.budget, self.say, self.clock = (
             sampler,
@@ -55,7 +56,8 @@ class Search:
         )
         self._began, self._before = clock(), store.study(study).seconds
         if sampler == "grid":
-            self.trials = min(trials, math.prod(len(_grid(d)) for d in space))
+            self.points = math.prod(len(_grid(d)) for d in space)
+            self.trials = min(trials, self.points)
         self.screen, self.race, self.bf16 = screen, race, bf16
         self.both = sampler == "nsga2"  # loss and drift, neither for the other
 
@@ -85,9 +87,10 @@ class Search:
             self.say(f"All of {self.trials} trials are there already; more with --trials")
             return
         pace = cost.pace(cost.measured(self.lab, self.base), self.base)
+        part = f" of the grid's {self.points} points, at random" if self.sampler == "grid" else ""
         most = f", stopped after {in_words(self.limit)}" if self.limit else ""
         self.say(
-            f"{left} trials{most}; as long as the recipe given they would take about {in_words(pace.seconds([self.base] * left))} one after "
+            f"{left} trial{'' if left == 1 else 's'}{part}{most}; as long as the recipe given they would take about {in_words(pace.seconds([self.base] * left))} one after "
             f"another{'; losers are stopped before that' if self.race else ''}"
         )
 
@@ -120,7 +123,8 @@ class Search:
         each = self._seconds() / done if done else 0.0
         fits = self._seconds() + each * COHORT <= self.limit
         if not fits:
-            self.say(f"{in_words(self.limit)} are used: no more trials")
+            earlier = f", {in_words(self._before)} of them by earlier calls" if self._before else ""
+            self.say(f"{in_words(self.limit)} are used{earlier}: no more trials")
         return fits
 
     # what Optuna is told
@@ -145,7 +149,8 @@ class Search:
     def _first(self) -> list[dict[str, Any]]:
         """What is tried before the sampler is asked: the recipe as it is, or the whole grid."""
         if self.sampler == "grid":
-            values = itertools.product(*(_grid(d) for d in self.space))
+            values = list(itertools.product(*(_grid(d) for d in self.space)))
+            random.Random(self.base.seed).shuffle(values)  # fewer trials than points are no corner of the grid
             return [dict(zip((d.name for d in self.space), v, strict=True)) for v in values]
         start = {d.name: getattr(self.base, d.name) for d in self.space}
         return [start] if all(_inside(d, start[d.name]) for d in self.space) else []

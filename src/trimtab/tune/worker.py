@@ -21,7 +21,7 @@ from trimtab.behaviour.interview import Level
 from trimtab.data.duplicates import near_duplicates
 from trimtab.data.prepare import Tokenised, percentile, tokenise_dataset
 from trimtab.data.tokens import tokenise
-from trimtab.errors import ModelError, RunError, TrimtabError
+from trimtab.errors import DataError, ModelError, RunError, TrimtabError
 from trimtab.forecasting.source import locate
 from trimtab.forecasting.verbs import asker
 from trimtab.plan.catalogue import Card
@@ -161,7 +161,7 @@ class Worker:
         try:
             self.train_cohort(name, group, race)
             return {}
-        except (ModelError, RunError) as error:
+        except (DataError, ModelError, RunError) as error:
             if len(group) == 1:
                 run = group[0].run_id
                 give_up(self.store, self.study, [run], str(error))
