@@ -48,6 +48,7 @@ def test_effects_are_signed_and_over_the_whole_range():
     assert by["learning_rate",].effect[0] == pytest.approx(1.6, abs=0.1)
     assert by["r",].effect[0] == pytest.approx(-1.0, abs=0.1)
     assert "learning_rate" in sentence(found, "loss")
+    assert "] nats/token" in sentence(found, "validation loss")
 
 
 def test_a_coupling_is_shown_as_one():

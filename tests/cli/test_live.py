@@ -27,6 +27,18 @@ def test_without_a_terminal_it_prints_lines_and_no_escape_codes():
     assert "step 5/20: validation loss 0.700, drift 0.020" in text
 
 
+def test_a_run_that_joins_is_told_alone_and_by_what_differs():
+    text = io.StringIO()
+    live = Live(console=Console(file=text, width=400))
+    joins = RECIPES[0].but(r=4)
+    live.cohort(RECIPES, STEPS)
+    live.cohort([RECIPES[0], joins], {**STEPS, joins.run_id: 20})
+    first, second = text.getvalue().splitlines()
+    assert RECIPES[0].run_id in first
+    assert RECIPES[0].run_id not in second
+    assert f"{joins.run_id} (rate 0.0001, batch {joins.effective_batch}, {joins.length}, r 4, seed" in second
+
+
 def test_on_a_terminal_each_run_is_a_row():
     _, table = shown(True)
     console = Console(file=io.StringIO(), width=160)

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from trimtab.analysis.numbers import unit_of
+
 DRAWS = 2000
 FREEDOM = 8  # runs left for the noise, below which couplings are not looked for: with 5, a setting won in 12 % of studies of pure noise
 ALIASED = 0.95  # of |correlation|, from which two settings cannot be told apart
@@ -238,7 +240,7 @@ def sentence(found: Attribution, number: str) -> str:
     if best.low <= 0.01 or best.value < 0.05:
         return f"{number}: no setting stands out from seed noise ({rest} {seed.value:.0%} [{seed.low:.0%}, {seed.high:.0%}]{bent}) in {found.runs} runs."
     effect = (
-        f", lowest to highest {best.effect[0]:+.3g} [{best.effect[1]:+.3g}, {best.effect[2]:+.3g}]"
+        f", lowest to highest {best.effect[0]:+.3g} [{best.effect[1]:+.3g}, {best.effect[2]:+.3g}] {unit_of(number)}".rstrip()
         if best.effect and len(best.names) == 1
         else ""
     )

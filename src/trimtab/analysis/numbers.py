@@ -95,3 +95,14 @@ def number(key: str) -> Number:
     if key.startswith("own-"):
         return Number("own", key.removeprefix("own-"), CHANGE, forms.share_change(key), pair=key)
     return CARD[key]
+
+
+# What studies know besides the card.
+_OTHERS = {"validation loss": NATS, "sure": SHARE, "right": SHARE, "sure minus right": SHARE}
+
+
+def unit_of(key: str) -> str:
+    """Of anything that a study measures; nothing where it has none that is known."""
+    if key in CARD or key.startswith((forms.CLASS, "own-")):
+        return number(key).unit
+    return _OTHERS.get(key, "")

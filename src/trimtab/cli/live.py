@@ -19,7 +19,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass
 class Row:
-    recipe: Recipe
+    settings: str
     total: int
     step: int = 0
     losses: list[float] = field(default_factory=list)
@@ -48,13 +48,16 @@ class Live:
 
     def cohort(self, recipes: Sequence[Recipe], steps: Mapping[str, int]) -> None:
         self._stop()
-        self.rows = {r.run_id: Row(r, steps[r.run_id]) for r in recipes}
+        known, moved = self.rows, differing(recipes)
+        new = [r for r in recipes if r.run_id not in known]
+        made = {r.run_id: Row(describe(r, moved), steps[r.run_id]) for r in recipes}
+        self.rows = {run: known.get(run, row) for run, row in made.items()}
         self.cohort_began = time.monotonic()
         if self.console.is_terminal and not self.quiet:
             self._live = RichLive(self.table(), console=self.console, refresh_per_second=2, transient=True)
             self._live.start()
-        else:
-            self.note("Training " + "; ".join(f"{r.run_id} ({describe(r)})" for r in recipes))
+        elif new:
+            self.note("Training " + "; ".join(f"{r.run_id} ({self.rows[r.run_id].settings})" for r in new))
 
     def step(self, run: str, numbers: Mapping[str, Any]) -> None:
         row = self.rows[run]
@@ -76,6 +79,7 @@ class Live:
 
     def done(self) -> None:
         self._stop()
+        self.rows = {}
 
     def table(self) -> Table:
         table = Table(
@@ -86,7 +90,7 @@ class Live:
         for run, row in self.rows.items():
             table.add_row(
                 run,
-                describe(row.recipe),
+                row.settings,
                 f"{row.step}/{row.total}",
                 f"{sparkline(row.losses)} {row.losses[-1]:.3f}" if row.losses else "",
                 _number(row.evaluation),
@@ -107,8 +111,18 @@ class Live:
             self._live = None
 
 
-def describe(recipe: Recipe) -> str:
-    return f"rate {recipe.learning_rate:g}, batch {recipe.effective_batch}, {recipe.length}, seed {recipe.seed}"
+ALWAYS = ("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps", "seed")  # told of every run  # fmt: skip
+
+
+def differing(recipes: Sequence[Recipe]) -> list[str]:
+    """Settings that these runs differ in, besides those that are told of every run."""
+    known = [r.model_dump() for r in recipes]
+    return [k for k in (known[0] if known else ()) if k not in ALWAYS and any(d[k] != known[0][k] for d in known)]
+
+
+def describe(recipe: Recipe, also: Sequence[str] = ()) -> str:
+    more = "".join(f", {k} {getattr(recipe, k)}" for k in also)
+    return f"rate {recipe.learning_rate:g}, batch {recipe.effective_batch}, {recipe.length}{more}, seed {recipe.seed}"
 
 
 def sparkline(values: Sequence[float], width: int = 16) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trimtab.analysis import attribution
+from trimtab.analysis.numbers import unit_of
 from trimtab.errors import StoreError
 from trimtab.plan import design as designs
 from trimtab.spec.recipe import Recipe
@@ -45,7 +46,9 @@ def attributed(store: Store, study: StudyRow) -> dict[str, Any]:
     for key in numbers[0]:
         if all(key in n for n in numbers):
             made = attribution.attribute(ways, [n[key] for n in numbers])
-            rows.append({"number": key, **asdict(made), "sentence": attribution.sentence(made, key)})
+            rows.append(
+                {"number": key, "unit": unit_of(key), **asdict(made), "sentence": attribution.sentence(made, key)}
+            )
     return {"study": study.id, "settings": list(ways[0]), "rows": rows, "next": attribution.breaking(ways)}
 
 
