@@ -120,7 +120,10 @@ def _tangled(names: Sequence[str], x: np.ndarray) -> str | None:
     inflated = [n for n, v in zip(names, np.diag(np.linalg.inv(correlation)), strict=True) if v > TANGLED]
     if not inflated:
         return None
-    return f"{', '.join(inflated)} did not move independently of the other settings, so shares would mislead; a factorial study tells"
+    return (
+        f"{', '.join(inflated)} were not combined freely with the other settings (one at a time, or where a search went), so shares would "
+        f"mislead; the study's own answer compares them, a factorial study shares them out"
+    )
 
 
 def breaking(ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
