@@ -40,6 +40,22 @@ def test_few_seeds_claim_little_that_is_not_there(others, seeds):
     assert claims / tries <= 0.08  # 5 %, and two standard errors of so few tries
 
 
+@given(st.lists(st.dictionaries(st.integers(0, 3), st.floats(-1, 1), max_size=4), min_size=1, max_size=6))
+def test_what_cells_and_seeds_leave_is_what_least_squares_leave(table):
+    cells = [{seed: [loss] for seed, loss in row.items()} for row in table]
+    runs = [(i, seed, loss) for i, row in enumerate(table) for seed, loss in row.items()]
+    x = np.array([[i == j for j in range(6)] + [seed == s for s in range(4)] for i, seed, _ in runs], float).reshape(
+        -1, 10
+    )
+    freedom = len(runs) - (np.linalg.matrix_rank(x) if runs else 0)
+    found, known = effects._residual(cells)
+    assert known == max(0, freedom)
+    if freedom > 0:
+        y = np.array([loss for *_, loss in runs])
+        left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+        assert found == pytest.approx((left**2).sum() / freedom, abs=1e-5)
+
+
 def test_behrens_and_fisher_are_student_where_only_one_part_counts():
     assert effects._quantile(0.05, (1.0, 3), (0.0, 39)) == pytest.approx(3.182, abs=1e-2)
     assert effects._quantile(0.05, (0.0, 3), (1.0, 39)) == pytest.approx(2.023, abs=2e-2)

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 from scipy import stats as scipy_stats
 from scipy.optimize import brentq
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from trimtab.analysis.stats import Interval
 
 BY_SEED = Mapping[int, Sequence[float]]  # seed -> loss of each held-out item
 ALPHA = 0.05
+SWEEPS = 50  # over cells and seeds in turn, until what is left is left by both
 RULE = 0.02  # of the mean: the articles call a recipe stable within it
 
 
@@ -75,15 +78,20 @@ def _pooled(groups: Sequence[np.ndarray]) -> tuple[float, int]:
 
 def _residual(cells: Sequence[BY_SEED]) -> tuple[float, int]:
     """(variance of one run's mean loss that neither its cell nor its seed explains, its degrees of freedom); infinite where there are none."""
-    runs = [(i, seed, float(np.mean(items))) for i, cell in enumerate(cells) for seed, items in cell.items()]
-    rows = [{("cell", i): 1.0, ("seed", seed): 1.0} for i, seed, _ in runs]
-    keys = list(dict.fromkeys(k for r in rows for k in r))
-    x = np.array([[r.get(k, 0.0) for k in keys] for r in rows]).reshape(len(runs), len(keys))
-    y = np.array([loss for *_, loss in runs])
-    freedom = len(runs) - (int(np.linalg.matrix_rank(x)) if runs else 0)
+    rows = [{seed: float(np.mean(items)) for seed, items in cell.items()} for cell in cells if cell]
+    seeds = sorted({s for r in rows for s in r})
+    left = np.array([[r.get(s, np.nan) for s in seeds] for r in rows]).reshape(len(rows), len(seeds))
+    known = ~np.isnan(left)
+    at, of = np.nonzero(known)
+    graph = coo_matrix((np.ones(len(at)), (at, len(rows) + of)), shape=(len(rows) + len(seeds),) * 2)
+    parts = connected_components(graph, directed=False)[0] if rows else 0
+    freedom = int(known.sum()) - (len(rows) + len(seeds) - parts)
     if freedom < 1:
         return math.inf, 0
-    return float(((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2).sum()) / freedom, freedom
+    for _ in range(SWEEPS):  # once is exact where every cell has every seed
+        left = left - np.nanmean(left, axis=1, keepdims=True)
+        left = left - np.nanmean(left, axis=0, keepdims=True)
+    return float(np.nansum(left**2)) / freedom, freedom
 
 
 def _claim(d: np.ndarray, pooled: float, freedom: int) -> tuple[Interval, float]:
