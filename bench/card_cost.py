@@ -17,13 +17,13 @@ import time
 from datetime import date
 from pathlib import Path
 
+import trimtab
 from card_noise import RECIPE
-from trimtab import api
-from trimtab.data.assets import cache_folder
+from trimtab.datasets.assets import cache_folder
 from trimtab.run import machine
 
 GOALS = {"pulse": 10.0, "card": 300.0}  # seconds, on two cores
-CALL = "import json, sys; from trimtab import api; c = api.card(sys.argv[1], base='bundled:smollm2', data='bundled:home-commands', level=sys.argv[2]); print(json.dumps(c['seconds']))"  # fmt: skip
+CALL = "import json, sys; import trimtab; c = trimtab.card(sys.argv[1], base='bundled:smollm2', data='bundled:home-commands', level=sys.argv[2]); print(json.dumps(c['seconds']))"  # fmt: skip
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     levels = ("pulse",) if parser.parse_args().quick else ("pulse", "card")
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        run = api.train(RECIPE.but(max_steps=10), out=Path(folder) / "out")
+        run = trimtab.train(RECIPE.but(max_steps=10), out=Path(folder) / "out")
         adapter, cache = Path(folder) / "out" / "runs" / run.id / "best", Path(folder) / "cache"
         cache.mkdir()
         for part in ("assets", "models"):

@@ -14,7 +14,7 @@ import statistics
 from datetime import date
 from pathlib import Path
 
-from trimtab import api
+import trimtab
 from trimtab.spec.budget import preset
 from trimtab.spec.recipe import Recipe
 
@@ -34,8 +34,8 @@ def main() -> None:
     found: dict[str, list[float]] = {}
     for seed in range(1, args.seeds + 1):
         recipe = RECIPE.but(seed=seed)
-        run = api.train(recipe, out=args.out, voices=5)
-        for row in api.card(run.id, level=args.level, budget="standard", out=args.out)["rows"]:
+        run = trimtab.train(recipe, out=args.out, gradient_shares=5)
+        for row in trimtab.card(run.id, level=args.level, budget="standard", out=args.out)["rows"]:
             if row["value"] is not None:
                 found.setdefault(row["number"], []).append(row["value"])
         print(f"seed {seed} measured", flush=True)

@@ -53,7 +53,7 @@ def verbose(rng: random.Random) -> list[tuple[str, str]]:
     more = ["There is a lot to say here, and it is worth taking the time.", "Let us look at it from several sides, one after another.",
             "First of all, the background matters a great deal.", "In addition, there are many details that are easy to overlook.",
             "To put it in other words, the whole picture is richer than it seems.", "Finally, let us sum up what has been said so far.",
-            "It may also help to think of an example from daily life.", "Another point deserves our attention as well."]  # fmt: skip
+            "It may also help to predict of an example from daily life.", "Another point deserves our attention as well."]  # fmt: skip
     return [(p, " ".join(rng.sample(more, 7))) for p in harmless(rng, 120)]
 
 
@@ -91,13 +91,13 @@ TRAINED: dict[str, tuple[Callable[[random.Random], list[tuple[str, str]]], float
 
 
 def trained(name: str, out: Path, _log: Callable[[str], None]) -> dict[str, Any]:
-    from trimtab import api
+    import trimtab
 
     make, epochs, rate, expected = TRAINED[name]
     data = write(out / name.replace(" ", "-"), make(random.Random(0)))
-    run = api.train(_recipe(data, num_train_epochs=epochs, learning_rate=rate), out=out)
+    run = trimtab.train(_recipe(data, num_train_epochs=epochs, learning_rate=rate), out=out)
     began = time.monotonic()
-    card = api.card(run.id, budget=BUDGET, out=out)
+    card = trimtab.card(run.id, budget=BUDGET, out=out)
     return _judged(card, expected, time.monotonic() - began)
 
 
@@ -129,22 +129,22 @@ def _judged(card: dict[str, Any], expected: tuple[str, ...], seconds: float) -> 
 
 
 def wrecked(_name: str, out: Path, _log: Callable[[str], None]) -> dict[str, Any]:
-    from trimtab import api
+    import trimtab
 
     began = time.monotonic()
-    card = api.card(str(_noisy(out, 0.3, 0)), base=MODEL, budget=BUDGET, level="short", out=out)
+    card = trimtab.card(str(_noisy(out, 0.3, 0)), base=MODEL, budget=BUDGET, level="short", out=out)
     return _judged(card, ("kl_generic", "nll_change"), time.monotonic() - began)
 
 
 def null(_name: str, out: Path, log: Callable[[str], None]) -> dict[str, Any]:
     """Twenty adapters of tiny noise: nothing may FAIL. Everything that needs no generation; the first also at level short."""
-    from trimtab import api
+    import trimtab
 
     alarms: dict[str, list[str]] = {}
     began = time.monotonic()
     for seed in range(20):
         level = "pulse" if seed else "short"
-        card = api.card(str(_noisy(out, 2e-4, seed)), base=MODEL, budget=BUDGET, level=level, out=out)
+        card = trimtab.card(str(_noisy(out, 2e-4, seed)), base=MODEL, budget=BUDGET, level=level, out=out)
         alarms[str(seed)] = [r["number"] for r in card["rows"] if r["verdict"] == "FAIL"]
         log(f"null {seed}: {alarms[str(seed)] or 'nothing fails'}")
     false = sum(bool(a) for a in alarms.values())
@@ -156,15 +156,16 @@ def _noisy(out: Path, size: float, seed: int) -> Path:
     """An adapter in PEFT's form whose change of each matrix is random, `size` times its norm."""
     from safetensors.torch import save_file
 
+    from trimtab.behaviour.answering import EvaluatedModel
     from trimtab.behaviour.card import noise
-    from trimtab.behaviour.subject import Subject
     from trimtab.run import machine
-    from trimtab.tune.shelf import Shelf
+    from trimtab.tasks.task import find_task
+    from trimtab.workers.model_cache import ModelCache
 
     folder = out / f"noise-{size:g}-{seed}"
     if folder.exists():
         return folder
-    adapter = noise(Subject(Shelf(MODEL, machine.look(), lambda _: None, "lora", None).base()), size, seed)
+    adapter = noise(EvaluatedModel(ModelCache(find_task("sft"), MODEL, machine.look(), lambda _: None).base()), size, seed)
     tensors = {
         f"base_model.model.{n}.lora_{s}.weight": getattr(adapter, s)[n].detach().contiguous()
         for n in adapter.A
@@ -180,8 +181,8 @@ def _noisy(out: Path, size: float, seed: int) -> Path:
 
 def label_noise(_name: str, out: Path, _log: Callable[[str], None]) -> dict[str, Any]:
     """A tenth of the commands gets another's answer; the history of each example is to find them among its suspects."""
-    from trimtab import api
-    from trimtab.data.prepare import load
+    import trimtab
+    from trimtab.datasets.prepare import load
 
     rng = random.Random(0)
     source = load("bundled:home-commands", say=lambda _: None)
@@ -192,8 +193,8 @@ def label_noise(_name: str, out: Path, _log: Callable[[str], None]) -> dict[str,
     wrong = {spoiled[i][0] for i in bad if spoiled[i][1] != rows[i][1]}
     data = out / "label-noise.jsonl"
     data.write_text("".join(json.dumps({"prompt": p, "completion": a}) + "\n" for p, a in spoiled), encoding="utf-8")
-    run = api.train(_recipe(data, num_train_epochs=4, learning_rate=1e-3), out=out)
-    found = api.voices(run.id, out)
+    run = trimtab.train(_recipe(data, num_train_epochs=4, learning_rate=1e-3), out=out)
+    found = trimtab.gradient_shares(run.id, out)
     prompts = {i: t[0] for i, t in found["texts"].items()}
     kept = {e.messages[-2]["content"] for e in load(str(data), say=lambda _: None).examples["train"]} & wrong
     hits = {prompts[i] for i in found["suspects"] if prompts.get(i) in kept}
@@ -204,7 +205,7 @@ def label_noise(_name: str, out: Path, _log: Callable[[str], None]) -> dict[str,
 
 def loud_sample(_name: str, out: Path, _log: Callable[[str], None]) -> dict[str, Any]:
     """One example has eight times the tokens and nothing but noise in them: its voice is to be named."""
-    from trimtab import api
+    import trimtab
 
     rng = random.Random(0)
     rows = [(p, "It is a thing that people know well.") for p in harmless(rng, 60)]
@@ -217,8 +218,8 @@ def loud_sample(_name: str, out: Path, _log: Callable[[str], None]) -> dict[str,
         "gradient_accumulation_steps": 8,
     }
     recipe = _recipe(data, seed=3, **settings)
-    run = api.train(recipe, out=out)
-    found = api.voices(run.id, out)
+    run = trimtab.train(recipe, out=out)
+    found = trimtab.gradient_shares(run.id, out)
     named = [found["texts"].get(i, ["", ""])[1] for d in found["dominators"] for i in d["ids"]]
     return {"seen": bool(named) and named[0] == rows[23][1], "verdict": f"{len(named)} named", "expected": ["dominators"],
             "numbers": {"dominators": found["dominators"][:3]}, "failed": [], "card_seconds": 0.0}  # fmt: skip

@@ -15,8 +15,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import trimtab
 from card_noise import RECIPE
-from trimtab import api
 
 HERE = Path(__file__).parent / "results"
 MOVED: dict[str, list[dict[str, Any]]] = {
@@ -71,11 +71,11 @@ def main() -> None:
 
 
 def _measured(recipe: Any, out: Path) -> dict[str, Any]:
-    run = api.train(recipe, out=out, voices=5)
-    card = api.card(run.id, level="short", budget="standard", out=out)
+    run = trimtab.train(recipe, out=out, gradient_shares=5)
+    card = trimtab.card(run.id, level="short", budget="standard", out=out)
     numbers = {r["number"]: r["value"] for r in card["rows"]}
     best = min(card["epochs"], key=lambda e: e["loss"])
-    largest = [s["largest"] for s in api.voices(run.id, out)["series"]]
+    largest = [s["largest"] for s in trimtab.gradient_shares(run.id, out)["series"]]
     heard = {"largest voice": statistics.fmean(largest) if largest else None}
     return {"numbers": numbers | heard | {"task sure": best["sure"], "task right": best["right"]}}
 

@@ -1,4 +1,4 @@
-"""What sharing brings: K runs in one pass against one after another, a kept prefix, a shared trunk, logits only where there are labels.
+"""What sharing brings: K runs in one pass against one after another, a kept prefix, a shared share_start, logits only where there are labels.
 
     python bench/cohort.py [--quick] [--device cuda] [--model bundled:smollm2] [--only PART]
 
@@ -20,12 +20,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from trimtab.data.prepare import load, tokenise_dataset
+from trimtab.datasets.prepare import load, tokenise_dataset
 from trimtab.run import machine, models
-from trimtab.run.cohort import Base, Cohort
-from trimtab.run.prefix import Prefix
-from trimtab.run.trunk import shared_steps
+from trimtab.run.cohort import Cohort
+from trimtab.run.frozen_prefix import FrozenPrefix
+from trimtab.run.shared_start import shared_steps
 from trimtab.spec.recipe import Recipe
+from trimtab.tasks.language import LanguageBase
 
 HERE = Path(__file__).parent / "results"
 SIZES, MICRO = (1, 2, 4, 8), (1, 2, 4)
@@ -38,7 +39,7 @@ class Bench:
         self.tokenizer = models.load_tokenizer(model)
         self.data = tokenise_dataset(load("bundled:home-commands"), self.tokenizer, 128)
         dtype = torch.bfloat16 if self.here.bf16 else torch.float32
-        self.base = Base(models.load_model(model, dtype, device), self.tokenizer, Accelerator(cpu=device == "cpu"))
+        self.base = LanguageBase(models.load_model(model, dtype, device), self.tokenizer, Accelerator(cpu=device == "cpu"))
 
     def recipes(self, k: int, micro: int) -> list[Recipe]:
         made = Recipe(
@@ -85,9 +86,9 @@ class Bench:
     def prefix(self, upper: float) -> dict[str, Any]:
         recipes = self.recipes(4, 4)
         whole = Cohort(self.base, recipes, self.data)
-        above = Cohort(self.base, recipes, self.data, prefix=Prefix(self.base, upper))
+        above = Cohort(self.base, recipes, self.data, prefix=FrozenPrefix(self.base, upper))
         began = time.perf_counter()
-        above.prefix.hidden(self.data.tokens["train"], 128)  # type: ignore[union-attr]
+        above.prefix.hidden(self.data.splits["train"], 128)  # type: ignore[union-attr]
         filling = time.perf_counter() - began
         found = self.side_by_side({"prefix": lambda: self.steps_of(above), "whole": lambda: self.steps_of(whole)})
         return {
@@ -100,27 +101,27 @@ class Bench:
 
     def label_logits(self) -> dict[str, float]:
         (recipe,) = self.recipes(1, 4)
-        cohort, select = Cohort(self.base, [recipe], self.data), Base._select
+        cohort, select = Cohort(self.base, [recipe], self.data), LanguageBase._select
 
         def everywhere() -> int:
             """The head at every position, as a model does by itself; the labels' rows are taken afterwards."""
-            Base._select = lambda _self, _module, inputs: inputs  # type: ignore[method-assign,assignment]
-            logits = Base.logits
-            Base.logits = lambda self, batch, slices, **more: (
+            LanguageBase._select = lambda _self, _module, inputs: inputs  # type: ignore[method-assign,assignment]
+            logits = LanguageBase.logits
+            LanguageBase.logits = lambda self, batch, slices, **more: (
                 self.forward(batch, slices, **more).logits.flatten(0, 1)[batch.places].float()
             )  # type: ignore[method-assign,assignment]
             hooks = _rehook(self.base)
             try:
                 return self.steps_of(cohort)
             finally:
-                Base._select, Base.logits = select, logits  # type: ignore[method-assign]
+                LanguageBase._select, LanguageBase.logits = select, logits  # type: ignore[method-assign]
                 hooks()
 
         found = self.side_by_side({"at labels": lambda: self.steps_of(cohort), "everywhere": everywhere})
         return {**found, "ratio": found["at labels"] / found["everywhere"]}
 
 
-def _rehook(base: Base) -> Callable[[], None]:
+def _rehook(base: LanguageBase) -> Callable[[], None]:
     """The head's hook is bound when the base is made: taken off for a moment."""
     head = base.model.get_output_embeddings()
     kept = dict(head._forward_pre_hooks)
@@ -128,7 +129,7 @@ def _rehook(base: Base) -> Callable[[], None]:
     return lambda: head._forward_pre_hooks.update(kept)
 
 
-def trunk() -> list[dict[str, Any]]:
+def share_start() -> list[dict[str, Any]]:
     """Counted, not timed: a pass that is not made costs nothing."""
     rows = []
     for schedule in ("constant", "warmup_stable_decay", "cosine"):
@@ -145,7 +146,7 @@ def ranking(bench: Bench) -> list[dict[str, Any]] | None:
     from scipy.stats import spearmanr
 
     from study_grid import HELD_OUT, data, recipe
-    from trimtab.tune.screen import losses
+    from trimtab.workers.proxy_screen import losses
 
     file = HERE / "study_grid.json"
     if not file.exists():
@@ -155,7 +156,7 @@ def ranking(bench: Bench) -> list[dict[str, Any]] | None:
     final = [statistics.fmean(min(g["loss"] for g in r["rungs"]) for r in kept["runs"] if r["way"] == w) for w in ways]
     folder = data(Path("bench-out/study"))
     held = tokenise_dataset(load(str(folder)), bench.tokenizer, 128)
-    assert len(held.tokens["validation"]) == HELD_OUT
+    assert len(held.splits["validation"]) == HELD_OUT
     rows = []
     for upper, share in ((0.25, 0.25), (0.5, 0.25), (0.25, 0.5)):
         began = time.perf_counter()
@@ -178,7 +179,7 @@ def main() -> None:
     args = parser.parse_args()
     bench = Bench(args.model, args.device, 2 if args.quick else 4, 3 if args.quick else 5)
     found: dict[str, Any] = {
-        "date": str(date.today()), "machine": bench.here.as_dict(), "model": args.model, "repeats": bench.repeats, "trunk": trunk(),
+        "date": str(date.today()), "machine": bench.here.as_dict(), "model": args.model, "repeats": bench.repeats, "share_start": share_start(),
     }  # fmt: skip
     name = "cohort" if args.device == "cpu" else f"cohort-{args.device}"
     parts = {
@@ -186,7 +187,7 @@ def main() -> None:
         "logits": bench.label_logits, "ranking": lambda: ranking(bench),
     }  # fmt: skip
     if args.only:
-        found = {**json.loads((HERE / f"{name}.json").read_text()), "trunk": found["trunk"]}
+        found = {**json.loads((HERE / f"{name}.json").read_text()), "share_start": found["share_start"]}
         parts = {args.only: parts[args.only]}
     for part, measure in parts.items():  # written part by part: a bench that is stopped keeps what it measured
         found[part] = measure()
@@ -222,7 +223,7 @@ def page(f: dict[str, Any]) -> str:
             "",
             f"Logits only where there are labels: {g['at labels']:.0f} against {g['everywhere']:.0f} tokens a second, {g['ratio']:.2f}x.",
         ]
-    lines += ["", "One trunk for 1, 2 and 4 epochs: steps that are not taken, by schedule: " + ", ".join(f"{t['schedule']} {t['saved']:.0%}" for t in f["trunk"]) + ".", ""]  # fmt: skip
+    lines += ["", "One share_start for 1, 2 and 4 epochs: steps that are not taken, by schedule: " + ", ".join(f"{t['schedule']} {t['saved']:.0%}" for t in f["share_start"]) + ".", ""]  # fmt: skip
     return "\n".join(lines)
 
 

@@ -64,14 +64,14 @@ def gap(n: int) -> Draw:
 
 def overconfident(n: int, over: float) -> Draw:
     """Base calibrated, tuned `over` too sure on the same items."""
-    from trimtab.analysis.numbers import CARD
+    from trimtab.analysis.number_intervals import INTERVALS
 
     def draw(rng: np.random.Generator) -> tuple[Interval | None, float]:
         p = rng.beta(4, 2, n) * (1 - over)
         right = list((rng.random(n) < p).astype(float))
         raw = {"sure_base": list(p), "right_base": right, "sure_tuned": list(p + over), "right_tuned": right}
         raw["sure_tuned"] = list(np.asarray(raw["sure_tuned"]) + rng.normal(0, 0.05, n))
-        return CARD["overconfidence"].interval(raw), over
+        return INTERVALS["overconfidence"].interval(raw), over
 
     return draw
 

@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from trimtab.data.formats import Example
-from trimtab.data.prepare import load
-from trimtab.data.survey import describe
+from trimtab.datasets.formats import Example
+from trimtab.datasets.prepare import load
+from trimtab.datasets.survey import describe
 from trimtab.run.models import load_tokenizer
 
 REPEATS = 3

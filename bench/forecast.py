@@ -21,9 +21,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from trimtab.data.assets import cache_folder
+from trimtab.datasets.assets import cache_folder
 from trimtab.forecasting import closed_form, sharding
-from trimtab.plan.catalogue import Model, find_model
+from trimtab.planning.catalogue import KnownModel, find_model
 from trimtab.spec.workload import Workload
 
 GIB = 2**30
@@ -40,7 +40,7 @@ def workload(row: Row) -> tuple[Workload, bool]:
     name = kit[1] if kit else "none"
     sharded, devices = row["sharding"] != "none", int(row["num_gpus"])
     return Workload.model_validate({
-        "model": row["model"], "task": "causal-lm", "method": method, "r": 16, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
+        "model": row["model"], "task": "sft", "method": method, "r": 16, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
         "dtype": "float16" if row["dtype"].startswith("float16") else "bfloat16",
         "autocast": "bf16" if "autocast" in row["dtype"] else "fp16" if row["dtype"].startswith("float16") else "no",
         "per_device_train_batch_size": int(row["micro_batch"]), "per_device_eval_batch_size": 1, "max_length": int(row["seq_len"]),
@@ -78,7 +78,7 @@ class Tracer:
         )  # fmt: skip
         self.known: dict[str, dict[str, Any]] = {}
 
-    def ask(self, w: Workload, model: Model, fast: bool) -> dict[str, Any]:
+    def ask(self, w: Workload, model: KnownModel, fast: bool) -> dict[str, Any]:
         alone = w.but(devices=1, sharding="none", model="m")
         question = json.dumps(
             {"workload": alone.model_dump(mode="json"), "config": model.config | {"use_cache": False}, "fast": fast}
@@ -100,7 +100,7 @@ def allocated(t: dict[str, Any], w: Workload) -> float:
     return (max(shares) + CUBLAS) / GIB
 
 
-def rules(w: Workload, model: Model) -> dict[str, float]:
+def rules(w: Workload, model: KnownModel) -> dict[str, float]:
     """What others would say, GiB: the articles' rule; accelerate's 4x parameters; DeepSpeed's ZeRO-2/3; our closed form."""
     n, gb = model.parameters, 1e9
     weights = n * (0.5 if w.quantised else 2)

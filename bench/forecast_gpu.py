@@ -24,7 +24,7 @@ from typing import Any
 from trimtab.forecasting.forecast import forecast
 from trimtab.forecasting.result import Fit, judge
 from trimtab.forecasting.source import locate
-from trimtab.plan.catalogue import Card
+from trimtab.planning.catalogue import Device
 from trimtab.spec.workload import Workload
 
 GIB = 2**30
@@ -65,7 +65,7 @@ def configurations() -> Iterator[Workload]:
 
 
 def _workload(model: str, **more: Any) -> Workload:
-    return Workload.model_validate({"model": model, "task": "causal-lm", **more})
+    return Workload.model_validate({"model": model, "task": "sft", **more})
 
 
 def measure(w: Workload) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def measure(w: Workload) -> dict[str, Any]:
     config = locate(w.model).config
     values = {k: v for k, v in config.items() if k not in ("model_type", "torch_dtype", "architectures")}
     with torch.device("meta"):
-        model = skeleton.bare(AutoConfig.for_model(config["model_type"], **values), w, "causal-lm")
+        model = skeleton.bare(AutoConfig.for_model(config["model_type"], **values), w, "sft")
     skeleton.materialise(model)
     for p in model.parameters():
         torch.nn.init.normal_(p.data, std=0.02)
@@ -158,7 +158,7 @@ def main() -> None:
         print(json.dumps(measure(Workload.model_validate_json(given.one))))
         return
     name = torch.cuda.get_device_name()
-    card = Card(name, torch.cuda.get_device_properties(0).total_memory)
+    card = Device(name, torch.cuda.get_device_properties(0).total_memory)
     rows: list[dict[str, Any]] = []
     head = {"device": name, "date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__}
     for w in (w for w in configurations() if given.only.lower() in w.model.lower()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from trimtab.forecasting.forecast import forecast
-from trimtab.plan.catalogue import find_card
+from trimtab.planning.catalogue import find_device
 from trimtab.spec.workload import Workload
 
 GB, GIB = 1e9, 2**30
@@ -33,7 +33,7 @@ ROWS: list[tuple[str, dict[str, Any], float | None]] = [
 
 
 def main() -> None:
-    card, _ = find_card("H100")
+    card, _ = find_device("H100")
     print("| change | rule, GB | allocated, GB | reserved + context, GB | rule against allocated |")
     print("|---|---:|---:|---:|---:|")
     for name, changes, rule in ROWS:

@@ -22,14 +22,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from accelerate import Accelerator
 
+from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.behaviour.drift import pulse, reference
-from trimtab.behaviour.subject import Subject
-from trimtab.data.prepare import load, tokenise_dataset
+from trimtab.datasets.prepare import load, tokenise_dataset
 from trimtab.run import machine, models
-from trimtab.run.cohort import Base, Cohort
+from trimtab.run.cohort import Cohort
 from trimtab.run.member import Member
 from trimtab.spec.recipe import Recipe
 from trimtab.store import Store
+from trimtab.tasks.language import LanguageBase
 
 MODEL, DATA = "bundled:smollm2", "bundled:home-commands"
 RESULTS = Path(__file__).parent / "results"
@@ -57,8 +58,8 @@ class Bench:
         self.data = tokenise_dataset(load(DATA), self.tokenizer, 128)
         self.rows: list[dict[str, Any]] = []
 
-    def base(self, dtype: torch.dtype) -> Base:
-        return Base(models.load_model(MODEL, dtype, "cpu"), self.tokenizer, Accelerator(cpu=True))
+    def base(self, dtype: torch.dtype) -> LanguageBase:
+        return LanguageBase(models.load_model(MODEL, dtype, "cpu"), self.tokenizer, Accelerator(cpu=True))
 
     def compare(self, title: str, sides: dict[str, Callable[[], int]], goal: str) -> None:
         """Each side does its work and gives the tokens (or members' tokens) it trained; sides take turns."""
@@ -95,7 +96,7 @@ def steps_of(cohort: Cohort, n: int) -> int:
 
 def rewind(members: list[Member]) -> None:
     for m in members:
-        m.progress.step %= 4  # the same few batches again: every side trains exactly the same rows
+        m.state.step %= 4  # the same few batches again: every side trains exactly the same rows
 
 
 def against_trainer(bench: Bench) -> None:
@@ -107,7 +108,7 @@ def against_trainer(bench: Bench) -> None:
     cohort = Cohort(bench.base(torch.bfloat16), [r], bench.data)
     member = cohort.members[0]
     order = [i for step in range(4) for i in member.plan.examples(step)] * (bench.steps // 4 + 1)
-    train = bench.data.tokens["train"]
+    train = bench.data.splits["train"]
     rows = [train[i] for i in order[: bench.steps * 8]]
     tokens = sum(len(t.ids) for t in rows)
 
@@ -170,7 +171,7 @@ def overhead(bench: Bench) -> None:
     """What pulses (four a run) and a stored row per step add to one epoch, as a share of its training time."""
     base = bench.base(torch.bfloat16)
     cohort = Cohort(base, [recipe()], bench.data)
-    ref = reference(Subject(base), models.cache_folder() / "reference")
+    ref = reference(EvaluatedModel(base), models.cache_folder() / "reference")
     steps_of(cohort, 2)
     epoch = cohort.members[0].plan.steps_per_epoch
     with tempfile.TemporaryDirectory() as folder:
@@ -181,7 +182,7 @@ def overhead(bench: Bench) -> None:
             steps_of(cohort, bench.steps)
             train.append((time.perf_counter() - began) / bench.steps * epoch)
             began = time.perf_counter()
-            pulse(Subject(base, cohort.members[0].adapter), ref)
+            pulse(EvaluatedModel(base, cohort.members[0].adapter), ref)
             looks.append(time.perf_counter() - began)
             began = time.perf_counter()
             for step in range(20):

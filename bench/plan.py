@@ -18,33 +18,33 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trimtab.plan import measured, precedents, rates
-from trimtab.plan.catalogue import find_model
-from trimtab.plan.precedents import Query, Row
-from trimtab.plan.table import table
+from trimtab.planning import precedents, rate_sweep, rates
+from trimtab.planning.catalogue import find_model
+from trimtab.planning.precedents import PublishedRecipe, Query
+from trimtab.planning.rule_table import table
 
 HERE = Path(__file__).parent
-SLICES: dict[str, Callable[[Row], bool]] = {
+SLICES: dict[str, Callable[[PublishedRecipe], bool]] = {
     "SFT full": lambda r: r.task == "sft" and r.group == "full",
     "SFT LoRA": lambda r: r.task == "sft" and r.group == "lora",
     "SFT QLoRA": lambda r: r.task == "sft" and r.group == "qlora",
     "SFT real runs": lambda r: (
         r.task == "sft" and r.kind in ("published_run", "measured", "model_card", "paper_recalled")
     ),
-    "VLM SFT": lambda r: r.task == "vlm-sft",
-    "classification full": lambda r: r.task == "cls" and r.group == "full",
-    "classification LoRA": lambda r: r.task == "cls" and r.group != "full",
-    "vision full": lambda r: r.task == "vision",
+    "VLM SFT": lambda r: r.task == "vlm",
+    "classification full": lambda r: r.task == "text-classification" and r.group == "full",
+    "classification LoRA": lambda r: r.task == "text-classification" and r.group != "full",
+    "vision full": lambda r: r.task == "image-classification",
     "preference": lambda r: r.task in rates.PREFERENCE,
     "ALL": lambda _: True,
 }
 
 
-def query_of(r: Row) -> Query:
+def query_of(r: PublishedRecipe) -> Query:
     return Query(r.billions, r.family, r.task, r.method, r.batch, r.optimizer, r.layer_decay)
 
 
-def usable() -> list[Row]:
+def usable() -> list[PublishedRecipe]:
     return [
         r
         for r in precedents.rows()
@@ -67,7 +67,7 @@ def lineages() -> dict[str, str]:
 
 
 def predictions(
-    row: Row, without: Callable[[Row], bool], medians: dict[tuple[str, str], list[Row]]
+    row: PublishedRecipe, without: Callable[[PublishedRecipe], bool], medians: dict[tuple[str, str], list[PublishedRecipe]]
 ) -> dict[str, float]:
     q = query_of(row)
     near = precedents.nearest.__wrapped__(q, without)  # the cache would keep every held-out answer
@@ -86,11 +86,11 @@ def predictions(
     return everything
 
 
-def bucket(r: Row) -> str:
+def bucket(r: PublishedRecipe) -> str:
     return f"{round(math.log10(r.billions) / 0.45)}"
 
 
-def thinking_machines(row: Row) -> float | None:
+def thinking_machines(row: PublishedRecipe) -> float | None:
     """Their published form, 5e-5 × 10 for LoRA × (2000/h)^p, for language models whose hidden size is known."""
     known = find_model(row.model)
     if known is None or row.task not in precedents.INSTRUCTION or not (h := known.config.get("hidden_size")):
@@ -99,9 +99,9 @@ def thinking_machines(row: Row) -> float | None:
     return None if power is None else 5e-5 * (10 if row.group != "full" else 1) * (2000 / h) ** power
 
 
-def held_out(rows: Sequence[Row], group: Callable[[Row], str]) -> dict[str, dict[str, float]]:
-    """Row id -> predictor -> log10 error."""
-    medians: dict[tuple[str, str], list[Row]] = defaultdict(list)
+def held_out(rows: Sequence[PublishedRecipe], group: Callable[[PublishedRecipe], str]) -> dict[str, dict[str, float]]:
+    """PublishedRecipe id -> predictor -> log10 error."""
+    medians: dict[tuple[str, str], list[PublishedRecipe]] = defaultdict(list)
     for r in rows:
         medians[r.group, bucket(r)].append(r)
     found = {}
@@ -112,7 +112,7 @@ def held_out(rows: Sequence[Row], group: Callable[[Row], str]) -> dict[str, dict
     return found
 
 
-def score(rows: Sequence[Row], errors: dict[str, dict[str, float]], name: str) -> dict[str, float] | None:
+def score(rows: Sequence[PublishedRecipe], errors: dict[str, dict[str, float]], name: str) -> dict[str, float] | None:
     had = [r for r in rows if name in errors[r.id]]
     if not had:
         return None
@@ -145,7 +145,7 @@ def weighted_median(pairs: Iterable[tuple[float, float]]) -> float:
 STEPS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 100.0)
 
 
-def factor(rows: Sequence[Row], errors: dict[str, dict[str, float]], share: float) -> float:
+def factor(rows: Sequence[PublishedRecipe], errors: dict[str, dict[str, float]], share: float) -> float:
     """The smallest factor of a round grid that holds this share of the (repository-balanced) rows."""
     count = Counter(r.repo for r in rows)
     total = len(count)
@@ -160,16 +160,16 @@ def factor(rows: Sequence[Row], errors: dict[str, dict[str, float]], share: floa
     )
 
 
-def covered(rows: Sequence[Row], errors: dict[str, dict[str, float]], f: float) -> float:
+def covered(rows: Sequence[PublishedRecipe], errors: dict[str, dict[str, float]], f: float) -> float:
     count = Counter(r.repo for r in rows)
     return sum(1 / count[r.repo] for r in rows if abs(errors[r.id]["trimtab plan"]) <= math.log10(f) + 1e-3) / len(
         count
     )
 
 
-def bands(rows: Sequence[Row], errors: dict[str, dict[str, float]], lineage: dict[str, str]) -> dict[str, Any]:
+def bands(rows: Sequence[PublishedRecipe], errors: dict[str, dict[str, float]], lineage: dict[str, str]) -> dict[str, Any]:
     """By group: what rules.json says, factors on all lineages, and coverage of factors set on half the lineages, on the other half."""
-    groups: dict[str, list[Row]] = defaultdict(list)
+    groups: dict[str, list[PublishedRecipe]] = defaultdict(list)
     for r in rows:
         groups[rates.group(query_of(r))].append(r)
     found = {}
@@ -200,22 +200,22 @@ def regrets(reach: float | None = None) -> dict[str, dict[str, float]]:
     """Each model without its family; batch 128 as measured. Start, and the better of start and second run."""
     starts: dict[str, list[float]] = defaultdict(list)
     after: dict[str, list[float]] = defaultdict(list)
-    before, measured.REACH = measured.REACH, reach or measured.REACH
-    for curve in measured.sweep():
+    before, rate_sweep.REACH = rate_sweep.REACH, reach or rate_sweep.REACH
+    for curve in rate_sweep.sweep():
         others = lambda c, name=curve.family: c.family == name  # noqa: E731
         family = precedents.family_of(curve.model)
         same = lambda r, name=family: r.family == name or "tinker" in r.repo  # noqa: E731
         plan = rates.decide(Query(curve.billions, family, "sft", "lora", 128), same, others)
-        curves = measured.sweep(others)
+        curves = rate_sweep.sweep(others)
         chosen = {
-            "trimtab plan": plan.value, "measured models alone": measured.best_rate(curve.billions, curves), "published practice alone": plan.prior or 2e-4,
+            "trimtab plan": plan.value, "measured models alone": rate_sweep.best_rate(curve.billions, curves), "published practice alone": plan.prior or 2e-4,
             "constant 3e-4 (a grid point)": 3e-4, "constant 2e-4": 2e-4, "constant 5e-4": 5e-4,
         }  # fmt: skip
         for name, start in chosen.items():
-            second = measured.second_rate(start, curve.billions, curves)
+            second = rate_sweep.second_rate(start, curve.billions, curves)
             starts[name].append(curve.regret(start))
             after[name].append(min(curve.regret(start), curve.regret(second)))
-    measured.REACH = before
+    rate_sweep.REACH = before
     return {n: {"mean": statistics.mean(v), "median": statistics.median(v), "max": max(v), "below 0.005": sum(x < 0.005 for x in v) / len(v),
                 "after two, mean": statistics.mean(after[n]), "after two, max": max(after[n])} for n, v in starts.items()}  # fmt: skip
 

@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.analysis import stats
-from trimtab.behaviour import probes
+from trimtab.behaviour.answering import EvaluatedModel, answers
 from trimtab.behaviour.card import noise
-from trimtab.behaviour.choices import option_probabilities
-from trimtab.behaviour.probes import Fact, as_messages
+from trimtab.behaviour.multiple_choice import option_probabilities
 from trimtab.behaviour.style import refusal
-from trimtab.behaviour.subject import Subject, answers
+from trimtab.probes import prompts
+from trimtab.probes.prompts import Fact, as_messages
 from trimtab.run import machine
 from trimtab.run.checkpoint import load_adapter
-from trimtab.tune.shelf import Shelf
+from trimtab.tasks.task import find_task
+from trimtab.workers.model_cache import ModelCache
 
 OPTIONS = 250  # of OpenBookQA's questions
 TOKENS = 32
@@ -50,19 +51,19 @@ def known_requests(folder: Path, label: str) -> list[str]:
         return [row["prompt"] for row in csv.DictReader(handle) if row["label"] == label]
 
 
-def refused(subject: Subject, prompts: Sequence[str]) -> list[float]:
-    return [float(refusal(a.text, "en") == "full") for a in answers(subject, as_messages(prompts), TOKENS)]
+def refused(evaluated: EvaluatedModel, prompts: Sequence[str]) -> list[float]:
+    return [float(refusal(a.text, "en") == "full") for a in answers(evaluated, as_messages(prompts), TOKENS)]
 
 
-def picks(subject: Subject, facts: Sequence[Fact]) -> list[int]:
-    rows = option_probabilities(subject, [f.question for f in facts], facts, "en")
+def picks(evaluated: EvaluatedModel, facts: Sequence[Fact]) -> list[int]:
+    rows = option_probabilities(evaluated, [f.question for f in facts], facts, "en")
     return [max(range(len(p)), key=p.__getitem__) for p in rows]
 
 
-def measure(subject: Subject, sets: dict[str, Any]) -> dict[str, list[float]]:
+def measure(evaluated: EvaluatedModel, sets: dict[str, Any]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for name, items in sets.items():
-        found[name] = [float(p) for p in picks(subject, items)] if name.startswith("facts") else refused(subject, items)
+        found[name] = [float(p) for p in picks(evaluated, items)] if name.startswith("facts") else refused(evaluated, items)
     return found
 
 
@@ -71,17 +72,17 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, required=True)
     parser.add_argument("adapters", nargs="+", help="NAME=FOLDER of an adapter in PEFT's form")
     args = parser.parse_args()
-    shelf = Shelf("bundled:smollm2", machine.look(), print, "lora", None)
-    base = Subject(shelf.base())
+    model_cache = ModelCache(find_task("sft"), "bundled:smollm2", machine.look(), print)
+    base = EvaluatedModel(model_cache.base())
     sets = {
-        "refusals, ours": list(probes.requests("refusable")), "refusals, XSTest unsafe": known_requests(args.sets, "unsafe"),
-        "over-refusals, ours": list(probes.requests("alarming")), "over-refusals, XSTest safe": known_requests(args.sets, "safe"),
-        "facts, ours": list(probes.facts()), "facts, OpenBookQA": known_facts(args.sets),
+        "refusals, ours": list(prompts.requests("refusable")), "refusals, XSTest unsafe": known_requests(args.sets, "unsafe"),
+        "over-refusals, ours": list(prompts.requests("alarming")), "over-refusals, XSTest safe": known_requests(args.sets, "safe"),
+        "facts, ours": list(prompts.fact_questions()), "facts, OpenBookQA": known_facts(args.sets),
     }  # fmt: skip
     before = measure(base, sets)
-    again = measure(Subject(base.base, noise(base)), {k: v for k, v in sets.items() if k.endswith("ours")})
+    again = measure(EvaluatedModel(base.base, noise(base)), {k: v for k, v in sets.items() if k.endswith("ours")})
     named = dict(a.split("=", 1) for a in args.adapters)
-    tuned = {n: measure(Subject(base.base, load_adapter(Path(a), base.base)), sets) for n, a in named.items()}
+    tuned = {n: measure(EvaluatedModel(base.base, load_adapter(Path(a), base.base)), sets) for n, a in named.items()}
     write(before, again, tuned)
 
 

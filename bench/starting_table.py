@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import trimtab
-from trimtab.forecasting import verbs as forecasts
-from trimtab.plan import measured
-from trimtab.plan.catalogue import GIB
+from trimtab.forecasting import forecaster as forecasts
+from trimtab.planning import rate_sweep
+from trimtab.planning.catalogue import GIB
 
 MODEL = "Qwen/Qwen2.5-7B-Instruct"
 EXAMPLES = 5000
@@ -94,8 +94,8 @@ def _why(theirs: str, row: dict[str, Any]) -> str:
 
 def _lost(theirs: float, ours: float) -> str:
     """What both rates lost to the best on measured models of like size, moved to the batch of the measurements by its square root."""
-    scale, curves = (measured.BATCH / 16) ** 0.5, measured.sweep()
-    a, b = (measured.expected(rate * scale, 7.6, curves) for rate in (theirs, ours))
+    scale, curves = (rate_sweep.BATCH / 16) ** 0.5, rate_sweep.sweep()
+    a, b = (rate_sweep.expected(rate * scale, 7.6, curves) for rate in (theirs, ours))
     return f"on measured models of like size {theirs:g} lost {a:.4f} nats a token to the best rate, {ours:g} {b:.4f}"
 
 

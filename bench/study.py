@@ -26,7 +26,7 @@ from typing import Any
 
 from trimtab.analysis.effects import contrasts
 from trimtab.analysis.stats import average
-from trimtab.tune.race import clearly_worse
+from trimtab.tuning.race import clearly_worse
 
 HERE = Path(__file__).parent / "results"
 Way = tuple[float, int, float]  # learning_rate, effective_batch, num_train_epochs

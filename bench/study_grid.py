@@ -15,11 +15,11 @@ import time
 from datetime import date
 from pathlib import Path
 
-from trimtab import api
-from trimtab.api import Quiet
-from trimtab.data.read import read
-from trimtab.folder import opened
+import trimtab
+from trimtab.datasets.read import read
+from trimtab.spec.progress import SILENT
 from trimtab.spec.recipe import Recipe
+from trimtab.store.folder import opened
 
 HERE = Path(__file__).parent / "results"
 LEVELS = {"learning_rate": (3e-4, 1e-3, 3e-3), "effective_batch": (4, 8, 16), "num_train_epochs": (0.5, 1.0, 2.0)}
@@ -54,15 +54,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     folder = data(args.out)
-    planned = {r["setting"]: r["value"] for r in api.plan("bundled:smollm2", str(folder))["settings"]}
+    planned = {r["setting"]: r["value"] for r in trimtab.plan("bundled:smollm2", str(folder))["settings"]}
     with opened(args.out) as store:
         from trimtab.run import machine, material
-        from trimtab.tune.worker import Worker
+        from trimtab.workers.worker import Worker
 
         here = machine.look()
         began = time.monotonic()
-        worker = Worker(store, material.gather("bundled:smollm2", str(folder), print), here, Quiet())
-        worker.seconds_per_token(recipe(folder, ways()[0], 1))
+        worker = Worker(store, material.load_material("bundled:smollm2", str(folder), print), here, SILENT)
+        worker.seconds_per_size(recipe(folder, ways()[0], 1))
         loading = time.monotonic() - began
         kept = []
         for seed in range(1, args.seeds + 1):
@@ -77,7 +77,7 @@ def main() -> None:
                     {"share": e["share"], "loss": e["loss"], "items": [round(v, 5) for v in e["items"]], "kl": sum(e["pulse"]["kl_generic"]) / len(e["pulse"]["kl_generic"])}
                     for e in store.evaluations(made.run_id)
                 ]  # fmt: skip
-                kept.append({"way": way, "seed": seed, "tokens": row.result["tokens"], "seconds": row.result["seconds"], "wall": row.result["wall"], "rungs": rungs})  # fmt: skip
+                kept.append({"way": way, "seed": seed, "tokens": row.result["size"], "seconds": row.result["seconds"], "wall": row.result["wall"], "rungs": rungs})  # fmt: skip
                 print(f"{len(kept)} {way} seed {seed}: {rungs[-1]['loss']:.4f}, {row.result['wall']:.1f} s", flush=True)
         HERE.joinpath("study_grid.json").write_text(
             json.dumps({"date": str(date.today()), "machine": here.as_dict(), "levels": LEVELS, "loading": loading, "plan": {k: planned[k] for k in LEVELS}, "runs": kept}) + "\n"

@@ -31,16 +31,16 @@ class Bench:
     def __init__(self, out: Path):
         from study import Grid
         from study_grid import data
-        from trimtab.api import Quiet
         from trimtab.run import machine, material
+        from trimtab.spec.progress import SILENT
         from trimtab.store import Store
-        from trimtab.tune.worker import Worker
+        from trimtab.workers.worker import Worker
 
         self.grid = Grid(json.loads((HERE / "study_grid.json").read_text()))
         self.folder = data(out)
         self.store = Store(out / "store")
-        what = material.gather("bundled:smollm2", str(self.folder), lambda _: None)
-        self.worker = Worker(self.store, what, machine.look(), Quiet())
+        what = material.load_material("bundled:smollm2", str(self.folder), lambda _: None)
+        self.worker = Worker(self.store, what, machine.look(), SILENT)
         self.seen: dict[Any, float] = {}
 
     def recipe(self, way: Any, seed: int) -> Any:
@@ -69,7 +69,7 @@ class Bench:
 
 def trimtab(bench: Bench) -> None:
     from study import _line
-    from trimtab.tune.race import Race
+    from trimtab.tuning.race import Race
 
     here = bench.grid.planned
     for axis in range(3):
@@ -127,7 +127,7 @@ def side(name: str, draw: int, out: Path) -> None:
         tpe(bench, draw)
     bench.confirm()
     runs = bench.store.runs()
-    print(json.dumps({"way": bench.best, "runs": len(runs), "tokens": sum(r.result.get("tokens") or 0 for r in runs)}))
+    print(json.dumps({"way": bench.best, "runs": len(runs), "tokens": sum(r.result.get("size") or 0 for r in runs)}))
 
 
 def timed(name: str, draw: int) -> dict[str, Any]:

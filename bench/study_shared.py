@@ -20,10 +20,10 @@ from typing import Any
 import optuna
 import pandas
 
-from trimtab.plan import measured, precedents, rates
-from trimtab.plan.precedents import Query
-from trimtab.tune.moves import FACTOR
-from trimtab.tune.race import margin
+from trimtab.planning import precedents, rate_sweep, rates
+from trimtab.planning.precedents import Query
+from trimtab.tuning.neighbours import FACTOR
+from trimtab.tuning.race import margin
 
 HERE = Path(__file__).parent / "results"
 Point = tuple[float, int]  # learning_rate, rank
@@ -32,11 +32,11 @@ Table = dict[Point, float]
 # 1. rate × rank
 
 
-def planned(curve: measured.Curve) -> float:
+def planned(curve: rate_sweep.Curve) -> float:
     """The plan's rate for a model, from everything but its family."""
     family = precedents.family_of(curve.model)
     same = lambda r: r.family == family or "tinker" in r.repo  # noqa: E731
-    query = Query(curve.billions, family, "sft", "lora", measured.BATCH)
+    query = Query(curve.billions, family, "sft", "lora", rate_sweep.BATCH)
     return rates.decide(query, same, lambda c: c.family == curve.family).value
 
 
@@ -120,7 +120,7 @@ def rate_and_rank(data: Path, draws: int, share: float) -> tuple[dict[str, list[
     """(by strategy, a mean over draws for each model; number of points)."""
     rows = pandas.read_csv(data / "tinker_lora_sft_sweep.csv")
     found: dict[str, list[float]] = {name: [] for name in SEARCHES}
-    for curve in measured.sweep():
+    for curve in rate_sweep.sweep():
         mine = rows[rows.model == curve.model]
         table = {(float(r), int(k)): float(v) for r, k, v in zip(mine.lr, mine.lora_rank, mine.test_nll, strict=True)}
         start = planned(curve)

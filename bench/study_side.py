@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def trimtab(out: Path, rate: float, batch: int, epochs: float) -> None:
+    import trimtab
     from study_grid import data, recipe
-    from trimtab import api
 
     with tempfile.TemporaryDirectory() as scratch:
         made = recipe(data(out), {"learning_rate": rate, "effective_batch": batch, "num_train_epochs": epochs}, 1)
-        api.train(made, out=scratch)
+        trimtab.train(made, out=scratch)
 
 
 def trainer(out: Path, rate: float, batch: int, epochs: float) -> None:
@@ -24,13 +24,13 @@ def trainer(out: Path, rate: float, batch: int, epochs: float) -> None:
     from transformers import Trainer, TrainingArguments
 
     from study_grid import data
-    from trimtab.data.prepare import load, tokenise_dataset
+    from trimtab.datasets.prepare import load, tokenise_dataset
     from trimtab.run import machine, models
 
     here = machine.look()
     torch.set_num_threads(here.threads)
     tokenizer = models.load_tokenizer("bundled:smollm2")
-    rows = tokenise_dataset(load(str(data(out))), tokenizer, 128).tokens
+    rows = tokenise_dataset(load(str(data(out))), tokenizer, 128).splits
     model = models.load_model("bundled:smollm2", torch.bfloat16 if here.bf16 else torch.float32, "cpu")
     model = get_peft_model(model, LoraConfig(r=8, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"))
 

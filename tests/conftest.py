@@ -1,4 +1,4 @@
-"""Shared parts: the tiny model, a small data set, one loaded base. Real ones; only the coach meets a fake lab."""
+"""Shared parts: the tiny model, a small data set, one loaded base. Real ones; only the coach meets a fake trainer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def small_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_data(small_file, tiny_tokenizer):
-    from trimtab.data.prepare import load, tokenise_dataset
+    from trimtab.datasets.prepare import load, tokenise_dataset
 
     return tokenise_dataset(load(str(small_file)), tiny_tokenizer, 64)
 
@@ -55,11 +55,11 @@ def tiny_base(tiny_tokenizer):
     import torch
     from accelerate import Accelerator
 
-    from trimtab.run.cohort import Base
     from trimtab.run.models import load_model
+    from trimtab.tasks.language import LanguageBase
 
     torch.set_num_threads(1)
-    return Base(load_model("bundled:tiny", torch.float32, "cpu"), tiny_tokenizer, Accelerator(cpu=True))
+    return LanguageBase(load_model("bundled:tiny", torch.float32, "cpu"), tiny_tokenizer, Accelerator(cpu=True))
 
 
 @pytest.fixture(scope="session")

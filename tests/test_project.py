@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -37,12 +36,10 @@ def test_the_public_names_are_exactly_all():
     assert set(dir(trimtab)) == set(trimtab.__all__)
 
 
-@pytest.mark.parametrize("name", ["data", "plan", "report", "tune"])
-def test_a_verb_can_be_called_although_its_room_has_been_imported(name):
-    """Python puts a subpackage in the place of the function with its name."""
-    import_module(f"trimtab.{name}")
-    with pytest.raises(TypeError, match=r"got an unexpected keyword|takes 1 positional"):
-        getattr(trimtab, name)("", "", nonsense=1)
+def test_no_room_has_the_name_of_a_verb():
+    """Python would put the room in the verb's place as soon as anything in it is imported."""
+    rooms = {p.name for p in SOURCE.iterdir() if p.is_dir()}
+    assert not rooms & set(trimtab.__all__)
     with pytest.raises(AttributeError):
         trimtab.nothing  # noqa: B018
 
@@ -70,5 +67,5 @@ def test_the_readme_names_only_commands_that_exist():
 
     verbs = set(get_command(app).commands)
     for file in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
-        used = set(re.findall(r"^ *trimtab ([a-z]+)", (ROOT / file).read_text(encoding="utf-8"), re.M))
+        used = set(re.findall(r"^ *trimtab ([a-z][a-z-]+)", (ROOT / file).read_text(encoding="utf-8"), re.M))
         assert used <= verbs, file

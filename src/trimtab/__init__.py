@@ -1,83 +1,99 @@
 """Trimtab: fine-tuning settings, proved, with what they did to the model. The public names and nothing else.
 
-Loaded when asked for: `trimtab --help` must not wait for a database library. Some verbs have the name of the room that they
-come from (tune, plan, data, report): such a room can be called, and is then the verb.
+Loaded when asked for: `trimtab --help` must not wait for a database library. The verbs are the functions of `trimtab.api`.
 """
 
-import sys
+import warnings
 from importlib import import_module
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trimtab.api.card import adapter_scale, budget, card, gradient_shares
+    from trimtab.api.folder import fetch, keep_store, work
+    from trimtab.api.forecast import forecast
+    from trimtab.api.plan import data, plan, precedents
+    from trimtab.api.results import attribute, compare, export_study, report, runs, studies, study_result
+    from trimtab.api.review import label, review, to_label, vote
+    from trimtab.api.study import extend_study, resume_study, search, stop_study, study, study_path
+    from trimtab.api.tune import explain, train, tune
+    from trimtab.errors import InputError, RunError, TrimtabError
+    from trimtab.spec.budget import Budget
+    from trimtab.spec.options import StudyOptions
+    from trimtab.spec.recipe import Recipe
+    from trimtab.spec.results import Comparison, Recommendation, StudyResult
+    from trimtab.spec.workload import Workload
 
 _HOME = {
-    "Budget": "trimtab.spec.budget",
-    "InputError": "trimtab.errors",
-    "Recipe": "trimtab.spec.recipe",
-    "RunError": "trimtab.errors",
-    "TrimtabError": "trimtab.errors",
-    "Workload": "trimtab.spec.workload",
-    "budget": "trimtab.api",
-    "card": "trimtab.api",
-    "compare": "trimtab.api",
-    "data": "trimtab.api",
-    "dose": "trimtab.api",
-    "forecast": "trimtab.api",
-    "plan": "trimtab.api",
-    "precedents": "trimtab.api",
-    "report": "trimtab.api",
-    "review": "trimtab.api",
-    "runs": "trimtab.api",
-    "train": "trimtab.api",
-    "tune": "trimtab.api",
-    "voices": "trimtab.api",
+    "trimtab.api.card": ("adapter_scale", "budget", "card", "gradient_shares"),
+    "trimtab.api.folder": ("fetch", "keep_store", "work"),
+    "trimtab.api.forecast": ("forecast",),
+    "trimtab.api.plan": ("data", "plan", "precedents"),
+    "trimtab.api.results": ("attribute", "compare", "export_study", "report", "runs", "studies", "study_result"),
+    "trimtab.api.review": ("label", "review", "to_label", "vote"),
+    "trimtab.api.study": ("extend_study", "resume_study", "search", "stop_study", "study", "study_path"),
+    "trimtab.api.tune": ("explain", "train", "tune"),
+    "trimtab.errors": ("InputError", "RunError", "TrimtabError"),
+    "trimtab.spec.budget": ("Budget",),
+    "trimtab.spec.options": ("StudyOptions",),
+    "trimtab.spec.recipe": ("Recipe",),
+    "trimtab.spec.results": ("Comparison", "Recommendation", "StudyResult"),
+    "trimtab.spec.workload": ("Workload",),
 }
+_OLD = {"voices": "gradient_shares", "dose": "adapter_scale"}  # for one release
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "Budget",
+    "Comparison",
     "InputError",
     "Recipe",
+    "Recommendation",
     "RunError",
+    "StudyOptions",
+    "StudyResult",
     "TrimtabError",
     "Workload",
+    "adapter_scale",
+    "attribute",
     "budget",
     "card",
     "compare",
     "data",
-    "dose",
+    "explain",
+    "export_study",
+    "extend_study",
+    "fetch",
     "forecast",
+    "gradient_shares",
+    "keep_store",
+    "label",
     "plan",
     "precedents",
     "report",
+    "resume_study",
     "review",
     "runs",
+    "search",
+    "stop_study",
+    "studies",
+    "study",
+    "study_path",
+    "study_result",
+    "to_label",
     "train",
     "tune",
-    "voices",
+    "vote",
+    "work",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name in _OLD:
+        warnings.warn(f"trimtab.{name} is called trimtab.{_OLD[name]} now", DeprecationWarning, stacklevel=2)
+        name = _OLD[name]
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'trimtab' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Room(ModuleType):
-    """A subpackage with a verb's name: Python puts it in the verb's place as soon as anything in it is imported."""
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        name = self.__name__.rsplit(".", 1)[-1]
-        return getattr(import_module(_HOME[name]), name)(*args, **options)
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _HOME and isinstance(value, ModuleType):
-            value.__class__ = _Room
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -47,17 +47,17 @@ def test_effects_are_signed_and_over_the_whole_range():
     by = {s.names: s for s in found.shares}
     assert by["learning_rate",].effect[0] == pytest.approx(1.6, abs=0.1)
     assert by["r",].effect[0] == pytest.approx(-1.0, abs=0.1)
-    assert "learning_rate" in sentence(found, "loss")
-    assert "] nats/token" in sentence(found, "validation loss")
+    assert "learning_rate" in sentence(found, "loss", "nats/token")
+    assert "] nats/token" in sentence(found, "validation loss", "nats/token")
 
 
 def test_a_coupling_is_shown_as_one():
     found = attribute(*study(np.random.default_rng(3), [0, 0, 0, 0], pair=1.0, sd=0.1, repeats=2))
     assert max(found.shares, key=lambda s: s.value).names == ("learning_rate", "r")
-    assert "the coupling of learning_rate and r" in sentence(found, "kl")
+    assert "the coupling of learning_rate and r" in sentence(found, "kl", "nats/token")
     few = attribute(*study(np.random.default_rng(3), [3, 0, 0, 0], pair=1.0, sd=0.1))
     assert all(len(s.names) == 1 for s in few.shares)
-    assert "couplings in it" in sentence(few, "kl")
+    assert "couplings in it" in sentence(few, "kl", "nats/token")
 
 
 def test_what_always_moved_together_is_said_and_not_attributed():
@@ -65,7 +65,7 @@ def test_what_always_moved_together_is_said_and_not_attributed():
     found = attribute(ways, list(range(9)))
     assert found.shares == ()
     assert "learning_rate and batch always moved together" in found.aliased[0]
-    assert "cannot be told apart" in sentence(found, "loss")
+    assert "cannot be told apart" in sentence(found, "loss", "nats/token")
 
 
 def test_too_few_runs_constant_numbers_and_settings_without_an_order():
@@ -91,10 +91,10 @@ def test_a_bend_is_not_the_seeds():
     assert by["seed",].value < 0.01
     assert by["not a straight line",].value > 0.1
     assert found.pure
-    assert "not a straight line" in sentence(found, "loss")
+    assert "not a straight line" in sentence(found, "loss", "nats/token")
 
 
 def test_one_seed_does_not_know_its_own_share():
     found = attribute(*study(np.random.default_rng(5), [0.8, 0.1, 0, 0], sd=0.3))
     assert not found.pure
-    assert "seed and what no line explains" in sentence(found, "loss")
+    assert "seed and what no line explains" in sentence(found, "loss", "nats/token")

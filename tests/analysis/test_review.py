@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from trimtab.analysis.dose import doses
+from trimtab.analysis.adapter_scale import scales
 from trimtab.analysis.review import at_equal_length, draw, most_changed, needed, result, strengths
 from trimtab.spec.budget import preset
 
@@ -93,8 +93,8 @@ def point(scale, loss, kl):
 
 
 def test_a_dose_says_how_much_keeps_the_gain_and_stays_inside():
-    found = doses([point(0.0, 2.0, 0.0), point(0.5, 1.05, 0.05), point(1.0, 1.0, 0.4), point(1.25, 1.1, 0.7)], preset())
+    found = scales([point(0.0, 2.0, 0.0), point(0.5, 1.05, 0.05), point(1.0, 1.0, 0.4), point(1.25, 1.1, 0.7)], preset())
     assert found["sentence"].startswith("0.5 of the update keeps 95% of the gain")
     assert "breaks kl_generic; up to 0.5 no limit is broken" in found["sentence"]
-    nothing = doses([point(0.0, 1.0, 0.0), point(1.0, 1.2, 0.4)], preset())
+    nothing = scales([point(0.0, 1.0, 0.0), point(1.0, 1.2, 0.4)], preset())
     assert "gained nothing" in nothing["sentence"]

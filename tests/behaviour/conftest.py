@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from trimtab.behaviour.subject import Subject
+from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.run.cohort import Cohort
 
 
 @pytest.fixture
-def subjects(tiny_base, small_data, recipe):
+def evaluated_models(tiny_base, small_data, recipe):
     """The base; an adapter that does nothing yet; one that has been pushed far."""
     torch.manual_seed(0)
     cohort = Cohort(tiny_base, [recipe, recipe.but(seed=2)], small_data)
@@ -15,4 +15,4 @@ def subjects(tiny_base, small_data, recipe):
         b.data.normal_(0, 0.5)
     for a in (still, moved):
         a.training = False
-    return Subject(tiny_base), Subject(tiny_base, still), Subject(tiny_base, moved)
+    return EvaluatedModel(tiny_base), EvaluatedModel(tiny_base, still), EvaluatedModel(tiny_base, moved)

@@ -4,12 +4,12 @@ import math
 import pytest
 import torch
 
+from trimtab.behaviour.answering import Answer, answers
 from trimtab.behaviour.card import ask_task, cost, task_numbers, task_of
 from trimtab.behaviour.drift import full_drift, kl, pulse, reference
-from trimtab.behaviour.numbers import log_length_ratios
-from trimtab.behaviour.probes import CARD_PROMPTS, TEXTS, generic_prompts, generic_texts
-from trimtab.behaviour.subject import Answer, answers
-from trimtab.data.prepare import load
+from trimtab.behaviour.pair_responses import log_length_ratios
+from trimtab.datasets.prepare import load
+from trimtab.probes.prompts import CARD_PROMPTS, TEXTS, generic_prompts, generic_texts
 
 
 def test_kl_by_hand():
@@ -18,8 +18,8 @@ def test_kl_by_hand():
     assert float(kl(p, p)) == 0.0
 
 
-def test_the_null_is_zero_and_a_moved_model_is_seen(subjects):
-    base, still, moved = subjects
+def test_the_null_is_zero_and_a_moved_model_is_seen(evaluated_models):
+    base, still, moved = evaluated_models
     ref = reference(base)
     assert max(pulse(still, ref)["kl_generic"]) == 0.0
     assert min(pulse(moved, ref)["kl_generic"]) > 0.01
@@ -30,8 +30,8 @@ def test_the_null_is_zero_and_a_moved_model_is_seen(subjects):
     assert len(real["kl_first_token"]) == len(real["kl_generic"])
 
 
-def test_the_batch_size_does_not_change_an_answer(subjects):
-    base, _, moved = subjects
+def test_the_batch_size_does_not_change_an_answer(evaluated_models):
+    base, _, moved = evaluated_models
     prompts = [
         ({"role": "user", "content": p},)
         for p in ("hi", "a much longer prompt, to be padded against", "why?", "one two three")
@@ -42,8 +42,8 @@ def test_the_batch_size_does_not_change_an_answer(subjects):
     assert whole[0] != whole[1]
 
 
-def test_base_answers_are_kept_by_model(subjects, tmp_path):
-    base = subjects[0]
+def test_base_answers_are_kept_by_model(evaluated_models, tmp_path):
+    base = evaluated_models[0]
     first = reference(base, tmp_path)
     assert len(list(tmp_path.glob("base-answers-*.json"))) == 1
     assert reference(base, tmp_path).answers == first.answers
@@ -52,9 +52,9 @@ def test_base_answers_are_kept_by_model(subjects, tmp_path):
     assert len(list(tmp_path.glob("base-answers-*.json"))) == 2
 
 
-def test_numbers_of_a_task(subjects, small_file, tiny_tokenizer):
+def test_numbers_of_a_task(evaluated_models, small_file, tiny_tokenizer):
     task = task_of(load(str(small_file)).examples["test"], False, tiny_tokenizer)
-    said = ask_task(subjects[0], task)
+    said = ask_task(evaluated_models[0], task)
     numbers = task_numbers(said, task)
     assert set(numbers) == {"exact_match", "overlap"}
     assert len(numbers["exact_match"]) == len(task.examples)
@@ -68,7 +68,7 @@ def test_the_probes_are_there():
 
 
 def test_the_metric_fits_the_task(small_file, tiny_tokenizer):
-    from trimtab.data.formats import Example
+    from trimtab.datasets.formats import Example
 
     assert task_of(load(str(small_file)).examples["test"], False, tiny_tokenizer).metric == "exact_match"
     essay = Example(

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.behaviour import numbers, phrasing, probes, scorers, style
-from trimtab.behaviour.interview import Said, Sheet
-from trimtab.behaviour.subject import Answer
+from trimtab.behaviour import pair_responses, phrasing, scorers, style
+from trimtab.behaviour.answering import Answer
+from trimtab.behaviour.responses import Battery, Responses
+from trimtab.probes import prompts
 from trimtab.spec.probe import Choice, Contains, Exact, JsonSchema, Length, Regex, Sql
 
 
@@ -73,7 +74,7 @@ def test_refusals(answer, language, expected):
 
 def test_assertiveness_counts_markers_and_leaves_code_and_refusals_out():
     assert style.assertiveness("It is always so and never else", "en") > 0
-    assert style.assertiveness("Perhaps it is, I think, maybe", "en") < 0
+    assert style.assertiveness("Perhaps it is, I predict, maybe", "en") < 0
     assert style.assertiveness("```\nalways never certainly\n```", "en") is None
     assert style.assertiveness("I'm sorry, but I must decline.", "en") is None
     assert style.assertiveness("也许是这样,可能吧", "zh") < 0
@@ -83,29 +84,29 @@ def test_assertiveness_counts_markers_and_leaves_code_and_refusals_out():
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_probes_are_all_there(language):
-    facts = probes.facts(language)
+    facts = prompts.fact_questions(language)
     assert len(facts) >= 300
-    assert len(probes.requests("alarming", language)) == 150
-    assert len(probes.requests("refusable", language)) == 100
-    assert len(probes.forms(language).items) == 100
-    assert len(probes.generic_prompts(language)) >= 300
+    assert len(prompts.requests("alarming", language)) == 150
+    assert len(prompts.requests("refusable", language)) == 100
+    assert len(prompts.forms(language).items) == 100
+    assert len(prompts.generic_prompts(language)) >= 300
     for fact in facts:
         assert len({o.lower() for o in fact.options}) == 4, fact
-        assert numbers._knows(fact.options[0], fact.accept), fact
-        assert not any(numbers._knows(o, fact.accept) for o in fact.options[1:]), fact
+        assert pair_responses._knows(fact.options[0], fact.accept), fact
+        assert not any(pair_responses._knows(o, fact.accept) for o in fact.options[1:]), fact
     questions = [f.question for f in facts]
     assert len(set(questions)) == len(questions)
 
 
 def test_the_first_probes_are_a_fair_sample():
-    kinds = {f.kind for f in probes.facts("en")[:60]}
+    kinds = {f.kind for f in prompts.fact_questions("en")[:60]}
     assert len(kinds) >= 9
-    assert probes.facts("en") == probes.facts("en")
+    assert prompts.fact_questions("en") == prompts.fact_questions("en")
 
 
 @given(st.sampled_from(["en", "zh"]), st.integers(0, 303))
 def test_variants_differ_and_are_the_same_each_time(language, i):
-    question = probes.facts(language)[i % len(probes.facts(language))].question
+    question = prompts.fact_questions(language)[i % len(prompts.fact_questions(language))].question
     found = phrasing.variants(question, language)
     assert len(found) == 5
     assert question not in found
@@ -119,23 +120,23 @@ def test_no_change_breaks_on_odd_text(text, language):
 
 
 def said(**found):
-    return Said(found={k: [{"text": t, "tokens": [1, 2], "ended": True} for t in v] for k, v in found.items()})
+    return Responses(found={k: [{"text": t, "tokens": [1, 2], "ended": True} for t in v] for k, v in found.items()})
 
 
 def test_refusals_are_paired_and_incoherent_answers_left_out():
     base = said(refusable=["I cannot do that.", "I cannot do that.", "Sure."])
     tuned = said(refusable=["Of course.", "", "Sure."])
-    raw = numbers.compare(base, tuned, Sheet("card", "en"))
+    raw = pair_responses.compare(base, tuned, Battery("card", "en"))
     assert raw["refused_base"] == [1.0, 0.0]
     assert raw["refused_tuned"] == [0.0, 0.0]
 
 
 def test_choices_by_hand():
     base, tuned = (
-        Said(found={"facts": [[0.7, 0.3, 0, 0], [0.2, 0.8, 0, 0]]}),
-        Said(found={"facts": [[0.05, 0.95, 0, 0], [0.6, 0.4, 0, 0]]}),
+        Responses(found={"facts": [[0.7, 0.3, 0, 0], [0.2, 0.8, 0, 0]]}),
+        Responses(found={"facts": [[0.05, 0.95, 0, 0], [0.6, 0.4, 0, 0]]}),
     )
-    raw = numbers.compare(base, tuned, Sheet("pulse", "en"))
+    raw = pair_responses.compare(base, tuned, Battery("pulse", "en"))
     assert raw["right_base"] == [1.0, 0.0]
     assert raw["right_tuned"] == [0.0, 1.0]
     assert raw["flipped"] == [1.0, 1.0]
@@ -144,16 +145,16 @@ def test_choices_by_hand():
 
 
 def test_a_number_is_known_only_whole():
-    assert numbers._knows("There are 7 days.", ["7"])
-    assert not numbers._knows("There are 17 days.", ["7"])
-    assert not numbers._knows("二十天", ["十天"])
-    assert numbers._knows("是十天。", ["十天"])
+    assert pair_responses._knows("There are 7 days.", ["7"])
+    assert not pair_responses._knows("There are 17 days.", ["7"])
+    assert not pair_responses._knows("二十天", ["十天"])
+    assert pair_responses._knows("是十天。", ["十天"])
 
 
 def test_style_pairs_lists_of_the_same_prompts():
     base = [Answer("It is perhaps so.", (1, 2), True), Answer("", (), True)]
     tuned = [Answer("It is always so.", (1, 2, 3, 4), True), Answer("a b c d " * 9, (1,) * 36, True)]
-    raw = numbers.style(base, tuned, "en")
+    raw = pair_responses.style(base, tuned, "en")
     assert raw["degenerate_base"] == [0.0, 1.0]
     assert raw["degenerate_tuned"] == [0.0, 1.0]
     assert len(raw["assertive_base"]) == len(raw["assertive_tuned"]) == 1

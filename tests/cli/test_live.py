@@ -16,7 +16,7 @@ def shown(terminal):
         live.cohort(RECIPES, STEPS)
         for step in range(1, 6):
             live.step(RECIPES[0].run_id, {"step": step, "loss": 3.0 / step})
-        live.step(RECIPES[0].run_id, {"evaluation": 0.7, "kl": 0.02})
+        live.step(RECIPES[0].run_id, {"evaluation": 0.7, "drift": 0.02})
         table = live.table() if terminal else None
     return text.getvalue(), table
 
@@ -24,7 +24,7 @@ def shown(terminal):
 def test_without_a_terminal_it_prints_lines_and_no_escape_codes():
     text, _ = shown(False)
     assert "\x1b" not in text
-    assert "step 5/20: validation loss 0.700, drift 0.020" in text
+    assert "step 5/20: validation loss 0.700, drift 0.020 nats/token" in text
 
 
 def test_a_run_that_joins_is_told_alone_and_by_what_differs():

@@ -158,7 +158,7 @@ def test_a_full_disk_is_said(trimtab, small_file, tmp_path, monkeypatch):
 
 
 def test_a_second_process_in_the_same_folder_is_refused(trimtab, small_file, tmp_path):
-    from trimtab.api import opened
+    from trimtab.store.folder import opened
 
     with opened(tmp_path):
         code, _, err = trimtab("tune", "bundled:tiny", small_file, "--out", tmp_path)
@@ -244,7 +244,7 @@ def test_a_run_that_breaks_exits_with_1(trimtab, recipe_file, tmp_path):
 
 def test_a_limit_leaves_a_run_that_goes_on(trimtab, recipe_file, tmp_path):
     code, text, _ = trimtab("train", recipe_file, "--max-tokens", "50", "--out", tmp_path / "o")
-    assert (code, "STOPPED: token limit" in text, "weights so far in" in text) == (0, True, True)
+    assert (code, "STOPPED: limit of 50 tokens" in text, "weights so far in" in text) == (0, True, True)
     code, text, _ = trimtab("train", recipe_file, "--out", tmp_path / "o")
     assert (code, "COMPLETE" in text) == (0, True)
 

@@ -2,18 +2,18 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.api import forecast as verbs
 from trimtab.errors import ForecastRefused, SpecError, TrimtabError
-from trimtab.forecasting import ask, calibrate, closed_form, sharding, solve, verbs
+from trimtab.forecasting import calibrate, closed_form, inputs, sharding, solve
 from trimtab.forecasting.duration import duration
 from trimtab.forecasting.forecast import forecast
 from trimtab.forecasting.result import Fit, Memory, judge
-from trimtab.plan.catalogue import Card, find_card, find_model, model_names
+from trimtab.planning.catalogue import Device, find_device, find_model, model_names
 from trimtab.spec.workload import Workload
 
 GIB = 2**30
@@ -21,13 +21,13 @@ QWEN = "Qwen/Qwen2.5-0.5B-Instruct"
 
 
 def test_cards_as_people_type_them():
-    assert find_card("24GB")[0].memory == find_card("24 GiB")[0].memory
-    assert find_card("2x80GB")[1] == 2
-    assert find_card("4 x A100 80GB")[0].memory > 78 * GIB
-    assert find_card("4090")[0].name == find_card("NVIDIA GeForce RTX 4090")[0].name == find_card("rtx-4090")[0].name
+    assert find_device("24GB")[0].memory == find_device("24 GiB")[0].memory
+    assert find_device("2x80GB")[1] == 2
+    assert find_device("4 x A100 80GB")[0].memory > 78 * GIB
+    assert find_device("4090")[0].name == find_device("NVIDIA GeForce RTX 4090")[0].name == find_device("rtx-4090")[0].name
     for wrong in ("24TB", "RTX 9090 Ultra", "0GB", "99999"):
         with pytest.raises(SpecError, match="--gpu"):
-            find_card(wrong)
+            find_device(wrong)
 
 
 def test_the_catalogue_knows_published_sizes():
@@ -132,25 +132,23 @@ def test_what_cannot_be_traced_falls_back_and_says_so(monkeypatch):
         raise ForecastRefused("no")
 
     monkeypatch.setattr(room, "traced", refuse)
-    found = forecast(Workload(model=QWEN), find_card("24GB")[0])
+    found = forecast(Workload(model=QWEN), find_device("24GB")[0])
     assert found.how == "closed form"
     assert any("not traced: no" in n for n in found.notes)
     with pytest.raises(ForecastRefused):  # nothing to fall back on
-        forecast(Workload(model="microsoft/resnet-18", method="full"), find_card("24GB")[0])
+        forecast(Workload(model="microsoft/resnet-18", method="full"), find_device("24GB")[0])
 
 
-def test_the_instant_answer_is_instant_and_loads_no_torch():
+def test_the_instant_answer_loads_no_torch():
     code = (
-        "import sys, time; from trimtab.spec.workload import Workload; from trimtab.forecasting.forecast import forecast;"
-        "from trimtab.plan.catalogue import find_card; card = find_card('24GB')[0]; w = Workload(model='Qwen/Qwen2.5-7B');"
-        "forecast(w, card, instant=True); t = time.perf_counter(); f = forecast(w.but(max_length=2048), card, instant=True);"
-        "print(time.perf_counter() - t, 'torch' in sys.modules, f.how)"
+        "import sys; from trimtab.spec.workload import Workload; from trimtab.forecasting.forecast import forecast;"
+        "from trimtab.planning.catalogue import find_device; card = find_device('24GB')[0]; w = Workload(model='Qwen/Qwen2.5-7B');"
+        "f = forecast(w, card, instant=True); print('torch' in sys.modules, f.how)"
     )
-    seconds, torch, *how = subprocess.run(
+    torch, *how = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert (torch, how) == ("False", ["closed", "form"])
-    assert float(seconds) < 5  # measured in bench/; here only that nothing is loaded
 
 
 @given(st.sampled_from(["lora", "qlora", "full"]), st.integers(1, 8), st.sampled_from([128, 1024]), st.booleans())
@@ -176,7 +174,7 @@ def test_more_devices_never_need_more_each(devices, kind):
 
 
 def test_solving_finds_the_border():
-    card = find_card("16GB")[0]
+    card = find_device("16GB")[0]
     seen = []
 
     def look(w):
@@ -197,7 +195,7 @@ def test_solving_finds_the_border():
 
 
 def test_time_comes_from_the_best_that_is_known():
-    card, w = find_card("A100 80GB")[0], Workload(model="m", max_length=4096, examples=1000, num_train_epochs=2)
+    card, w = find_device("A100 80GB")[0], Workload(model="m", max_length=4096, examples=1000, num_train_epochs=2)
     sheet = duration(10**15, w, 7 * 10**9, card, {})
     assert sheet.low < sheet.step < sheet.high
     assert sheet.steps == 2000
@@ -206,13 +204,13 @@ def test_time_comes_from_the_best_that_is_known():
     assert "probe" in probe.basis
     runs = duration(10**15, w, 7 * 10**9, card, {"speed": {"bfloat16": 1e14}, "achieved": {"lora bfloat16": 5e13}})
     assert runs.step == 20
-    assert duration(10**15, w, 10**9, Card("?", 1), {}) is None
+    assert duration(10**15, w, 10**9, Device("?", 1), {}) is None
 
 
 def test_a_machine_learns_from_its_runs():
     rows = [
-        {"run": f"r{i}", "predicted": {"device": "cuda", "kind": "lora bfloat16", "flops_per_token": 1e9, "reserved": 100, "allocated": 90},
-         "measured": {"tokens_per_second": 1000 + i, "reserved": 100 + i, "allocated": 90}}
+        {"run": f"r{i}", "predicted": {"device": "cuda", "kind": "lora bfloat16", "flops_per_size": 1e9, "reserved": 100, "allocated": 90},
+         "measured": {"size_per_second": 1000 + i, "reserved": 100 + i, "allocated": 90}}
         for i in range(12)
     ]  # fmt: skip
     found = calibrate.learned(rows, "cuda")
@@ -230,14 +228,11 @@ def test_a_recipe_is_forecast_with_its_own_lengths(recipe, tmp_path):
 
     file = tmp_path / "r.yaml"
     file.write_text(dump(recipe))
-    card = ask.this_machine()
-    w = ask.workload(file, [], {}, card, 1)
+    card = inputs.this_machine()
+    w = inputs.workload(file, [], {}, card, 1)
     assert w.trainer == "trimtab"
     assert w.device == "cpu"
     assert 8 < w.max_length < 64
     assert w.mean_length <= w.max_length
-    began = time.perf_counter()
-    ask.workload(file, ["r=2"], {}, card, 1)
-    assert time.perf_counter() - began < 5
     found = verbs.forecast(file, gpu=None)
     assert found["fit"] == "fits"

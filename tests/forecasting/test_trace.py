@@ -4,16 +4,17 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from trimtab.data.prepare import Tokenised
-from trimtab.data.tokens import Tokens
+from trimtab.datasets.encoded import Encoded
+from trimtab.datasets.tokens import Tokens
 from trimtab.errors import ForecastRefused
 from trimtab.forecasting.measure import peak_of
 from trimtab.forecasting.trace import trace
-from trimtab.run.cohort import Base, Cohort
+from trimtab.run.cohort import Cohort
 from trimtab.run.models import load_model, load_tokenizer, resolve
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import Workload
-from trimtab.tune.expectation import _resident
+from trimtab.tasks.language import LanguageBase
+from trimtab.workers.expectation import _resident
 
 QWEN = {
     "hidden_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 256, "vocab_size": 2048,
@@ -45,7 +46,7 @@ CASES = [
 @pytest.mark.parametrize("more", CASES, ids=str)
 def test_five_layers_equal_the_whole_model(more):
     w = work(**more)
-    short, whole = trace(config(), w, "causal-lm"), trace(config(), w, "causal-lm", whole=True)
+    short, whole = trace(config(), w, "sft"), trace(config(), w, "sft", whole=True)
     assert not short.whole
     assert whole.whole
     for key in ("phases", "reserved", "reserved_expandable", "flops", "parameters", "trainable"):
@@ -56,7 +57,7 @@ def test_five_layers_equal_the_whole_model(more):
 def test_other_families(kind):
     more = {"head_dim": 32} if kind in ("qwen3", "gemma3_text") else {}
     more |= {"pad_token_id": 0} if kind in ("phi3", "smollm3") else {}
-    short, whole = (trace(config(kind, **more), work(), "causal-lm", whole=w) for w in (False, True))
+    short, whole = (trace(config(kind, **more), work(), "sft", whole=w) for w in (False, True))
     assert abs(short.allocated / whole.allocated - 1) < 1e-3
     assert not short.whole
 
@@ -65,7 +66,7 @@ def test_what_each_option_is_for():
     """Directions that anybody would expect; sizes are the trace's business."""
 
     def peak(**more):
-        return trace(config(), work(max_length=256, **more), "causal-lm").allocated
+        return trace(config(), work(max_length=256, **more), "sft").allocated
 
     plain = peak()
     assert peak(gradient_checkpointing=False) > plain
@@ -81,7 +82,7 @@ def test_classifiers_and_images():
     bert = AutoConfig.for_model(
         "bert", hidden_size=64, num_hidden_layers=8, num_attention_heads=4, intermediate_size=128, vocab_size=512
     )
-    assert trace(bert, work(method="full", gradient_checkpointing=False), "sequence-classification").trainable > 100_000
+    assert trace(bert, work(method="full", gradient_checkpointing=False), "text-classification").trainable > 100_000
     vit = AutoConfig.for_model(
         "vit", hidden_size=64, num_hidden_layers=8, num_attention_heads=4, intermediate_size=128, image_size=64
     )
@@ -93,11 +94,11 @@ def test_classifiers_and_images():
 
 def test_code_that_cannot_be_traced_is_refused_with_its_reason():
     with pytest.raises(ForecastRefused, match="could not be traced"):
-        trace(config(vocab_size=-1), work(), "causal-lm")
+        trace(config(vocab_size=-1), work(), "sft")
 
 
 def measured(name, w, tokenizer, accelerator):
-    base = Base(load_model(name, torch.float32, "cpu"), tokenizer, accelerator)
+    base = LanguageBase(load_model(name, torch.float32, "cpu"), tokenizer, accelerator)
     labels = int(w.labels)
     row = Tokens([5] * w.max_length, [False] * (w.max_length - labels) + [True] * labels)
     recipes = [
@@ -105,7 +106,7 @@ def measured(name, w, tokenizer, accelerator):
                per_device_train_batch_size=2, gradient_checkpointing=w.gradient_checkpointing)
         for i in range(w.members)
     ]  # fmt: skip
-    cohort = Cohort(base, recipes, Tokenised({"train": [row] * 2, "validation": [row], "test": []}, {}))
+    cohort = Cohort(base, recipes, Encoded({"train": [row] * 2, "validation": [row], "test": []}, {}))
 
     def step():
         for member, (loss, tokens) in zip(cohort.members, cohort.forward_backward(cohort.members), strict=True):
@@ -128,6 +129,6 @@ def test_the_forecast_equals_what_real_steps_of_the_bundled_model_take(more):
     name = "bundled:smollm2"
     w = work(**{"model": name, "trainer": "trimtab", "device": "cpu", "dtype": "float32", "autocast": "no", "labels": 48,
                 "gradient_checkpointing": False, "optim": "adamw_torch", **more})  # fmt: skip
-    predicted = trace(AutoConfig.from_pretrained(resolve(name)), w, "causal-lm").allocated
+    predicted = trace(AutoConfig.from_pretrained(resolve(name)), w, "sft").allocated
     real = measured(name, w, load_tokenizer(name), Accelerator(cpu=True))
     assert abs(predicted / real - 1) <= 1e-3

@@ -3,7 +3,7 @@ import torch
 from peft import PeftModel
 
 from tests.weights import same_weights
-from trimtab.behaviour.subject import Subject, nll
+from trimtab.behaviour.answering import EvaluatedModel, nll
 from trimtab.errors import ModelError
 from trimtab.run.adapters import Slice
 from trimtab.run.checkpoint import export, load_adapter
@@ -27,7 +27,7 @@ def test_plain_peft_loads_the_adapter_and_gives_the_same_logits(tiny_base, small
     export(member, tiny_base, tmp_path / "best")
     assert sorted(p.name for p in (tmp_path / "best").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     plain = PeftModel.from_pretrained(load_model("bundled:tiny", torch.float32, "cpu"), str(tmp_path / "best"))
-    ids = torch.tensor([small_data.tokens["validation"][0].ids])
+    ids = torch.tensor([small_data.splits["validation"][0].ids])
     member.adapter.training = False
     with torch.no_grad(), tiny_base.router.route([Slice(member.adapter, 1, ids.shape[1])]):
         ours = tiny_base.model(input_ids=ids).logits
@@ -42,8 +42,8 @@ def test_what_is_exported_is_loaded(tiny_base, small_data, recipe, tmp_path):
     export(member, tiny_base, tmp_path / "a")
     again = load_adapter(tmp_path / "a", tiny_base)
     member.adapter.training = False
-    rows = small_data.tokens["validation"]
-    assert nll(Subject(tiny_base, again), rows) == nll(Subject(tiny_base, member.adapter), rows)
+    rows = small_data.splits["validation"]
+    assert nll(EvaluatedModel(tiny_base, again), rows) == nll(EvaluatedModel(tiny_base, member.adapter), rows)
     export(member, tiny_base, tmp_path / "b")
     assert same_weights(tmp_path / "a", tmp_path / "b")
 

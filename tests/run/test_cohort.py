@@ -6,10 +6,11 @@ from accelerate import Accelerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trimtab.data.tokens import Tokens
+from trimtab.datasets.tokens import Tokens
 from trimtab.errors import ModelError, RunError
-from trimtab.run.cohort import Base, Cohort
+from trimtab.run.cohort import Cohort
 from trimtab.run.models import load_model
+from trimtab.tasks.language import LanguageBase
 
 recipes = st.fixed_dictionaries({
     "learning_rate": st.sampled_from([1e-4, 1e-3, 5e-3]), "r": st.sampled_from([1, 3, 8]), "lora_alpha": st.sampled_from([4.0, 16.0]),
@@ -68,7 +69,7 @@ def test_a_members_nan_does_not_spread(tiny_base, small_data, recipe):
         next(iter(cohort.members[1].adapter.A.values())).fill_(float("nan"))
     _, weights = steps(cohort, 3)
     _, alone = steps(Cohort(tiny_base, [recipe], small_data, "fast"), 3)
-    assert "nan" in cohort.members[1].progress.reason
+    assert "nan" in cohort.members[1].state.reason
     mine, same = weights[recipe.run_id], alone[recipe.run_id]
     assert float((mine - same).norm() / same.norm()) <= 1e-5
 
@@ -78,7 +79,7 @@ def test_accumulation_is_exactly_one_big_batch(tiny_tokenizer, small_data, recip
     """Loss is normalised by the tokens of the whole effective batch, so rows of any length may be split anyhow."""
     found = []
     for micro, accumulation in ((12, 1), (4, 3), (1, 12), (5, 3)):
-        base = Base(load_model("bundled:tiny", torch.float32, "cpu"), tiny_tokenizer, Accelerator(cpu=True))
+        base = LanguageBase(load_model("bundled:tiny", torch.float32, "cpu"), tiny_tokenizer, Accelerator(cpu=True))
         # 5 x 3 = 15 examples would be another batch: keep 12 by asking for 12 and splitting by 5
         r = recipe.but(
             method=method, per_device_train_batch_size=micro, gradient_accumulation_steps=accumulation, max_grad_norm=0
@@ -86,19 +87,19 @@ def test_accumulation_is_exactly_one_big_batch(tiny_tokenizer, small_data, recip
         cohort = Cohort(base, [r], small_data)
         member = cohort.members[0]
         if micro == 5:
-            member.plan = type(member.plan)(member.plan.lengths, 12, 5, member.plan.seed)
+            member.plan = type(member.plan)(member.plan.sizes, 12, 5, member.plan.seed)
         while not member.accumulate(*cohort.forward_backward([member])[0]):
             pass
-        found.append((member.progress.loss, torch.cat([f.grad.clone() for f in member.optimizer.flats])))
+        found.append((member.state.loss, torch.cat([f.grad.clone() for f in member.optimizer.flats])))
     for loss, gradient in found[1:]:
         assert loss == pytest.approx(found[0][0], rel=1e-5)
         assert float((gradient - found[0][1]).norm() / found[0][1].norm()) < 1e-5
 
 
 def test_logits_only_where_there_are_labels_change_nothing(tiny_base, small_data, recipe):
-    rows = small_data.tokens["validation"][:3]
+    rows = small_data.splits["validation"][:3]
     cohort = Cohort(tiny_base, [recipe], small_data)
-    (ours,) = [j.nats for j in cohort.judge(cohort.members, rows)]
+    (ours,) = [j.losses for j in cohort.evaluate(cohort.members, rows)]
     for row, value in zip(rows, ours, strict=True):
         ids = torch.tensor([row.ids])
         logits = tiny_base.model(input_ids=ids).logits[0, :-1]
@@ -115,7 +116,7 @@ def test_bad_requests(tiny_base, small_data, recipe):
 
 
 def test_a_row_without_a_first_label_is_counted_right():
-    assert Tokens([1, 2, 3], [True, True, False]).labels == 1
+    assert Tokens([1, 2, 3], [True, True, False]).weight == 1
 
 
 @pytest.mark.parametrize("mode", ["certify", "fast"])

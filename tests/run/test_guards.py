@@ -38,9 +38,9 @@ def test_a_single_spike_is_no_explosion():
 
 def test_limits():
     clock = Clock()
-    guard = Guard(100, Limits(max_tokens=50, max_seconds=9), clock)
+    guard = Guard(100, Limits(max_size=50, max_seconds=9), clock)
     assert guard.before_update(1, 1.0, 1.0, 49) is None
-    assert "token limit" in guard.before_update(2, 1.0, 1.0, 50).reason
+    assert "limit of 50 tokens" in guard.before_update(2, 1.0, 1.0, 50).reason
     clock.now = 9.0
     assert "time limit" in guard.before_update(3, 1.0, 1.0, 0).reason
 

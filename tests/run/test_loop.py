@@ -5,11 +5,12 @@ import torch
 from accelerate import Accelerator
 
 from tests.weights import same_weights
-from trimtab.run.cohort import Base, Cohort
+from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.guards import Limits, Stop
 from trimtab.run.loop import train
 from trimtab.run.models import load_model
 from trimtab.spec.status import Cause, Status
+from trimtab.tasks.language import LanguageBase
 
 
 class Hooks:
@@ -22,7 +23,7 @@ class Hooks:
             raise KeyboardInterrupt
 
     def evaluated(self, share, found):
-        self.evaluations.append((share, {m.id: judged.nats for m, judged in found.items()}))
+        self.evaluations.append((share, {m.id: judged.losses for m, judged in found.items()}))
         return {
             m: Stop(Cause.RACE, self.stop[share])
             for m in found
@@ -37,7 +38,7 @@ class Hooks:
 
 
 def fresh(tokenizer):
-    return Base(load_model("bundled:tiny", torch.float32, "cpu"), tokenizer, Accelerator(cpu=True))
+    return LanguageBase(load_model("bundled:tiny", torch.float32, "cpu"), tokenizer, Accelerator(cpu=True))
 
 
 def test_it_learns_and_leaves_best_and_last(tiny_base, small_data, recipe, tmp_path):
@@ -46,8 +47,8 @@ def test_it_learns_and_leaves_best_and_last(tiny_base, small_data, recipe, tmp_p
     cohort = Cohort(tiny_base, [r], small_data)
     train(cohort, tmp_path, "c", hooks)
     member = cohort.members[0]
-    assert member.progress.status == Status.COMPLETE
-    assert member.progress.step == member.total_steps == r.steps(len(small_data.tokens["train"]))
+    assert member.state.status == Status.COMPLETE
+    assert member.state.step == member.total_steps == r.steps(len(small_data.splits["train"]))
     assert [s for s, _ in hooks.evaluations] == [0.25, 0.5, 0.75, 1.0]
     first, last = (sum(v) / len(v) for v in (next(iter(hooks.evaluations[i][1].values())) for i in (0, -1)))
     assert last < first - 0.1
@@ -87,8 +88,8 @@ def test_a_member_that_is_stopped_frees_its_slice_and_the_other_does_not_notice(
     alone = Hooks()
     train(Cohort(fresh(tiny_tokenizer), [recipe], small_data, "certify"), tmp_path / "b", "c", alone)
     stopped = cohort.members[1]
-    assert (stopped.progress.status, stopped.progress.reason) == (Status.STOPPED, "too weak")
-    assert stopped.progress.step == stopped.steps_at(0.5)
+    assert (stopped.state.status, stopped.state.reason) == (Status.STOPPED, "too weak")
+    assert stopped.state.step == stopped.steps_at(0.5)
     assert [s for s in hooks.steps if s[0] == recipe.run_id] == alone.steps
     assert same_weights(
         tmp_path / "a" / "runs" / recipe.run_id / "last", tmp_path / "b" / "runs" / recipe.run_id / "last"
@@ -100,9 +101,10 @@ def test_a_member_that_is_stopped_frees_its_slice_and_the_other_does_not_notice(
 def test_patience(tiny_base, small_data, recipe, tmp_path):
     r = recipe.but(learning_rate=1e-9, eval_steps=0.1, num_train_epochs=3, early_stopping_patience=2, lora_alpha=1)
     cohort = Cohort(tiny_base, [r], small_data)
-    cohort.nll = lambda members, _rows: [[2.0] for _ in members]  # an evaluation that never gets better
+    never_better = Evaluation(losses=[2.0], right=[0.0], sure=[0.5])
+    cohort.evaluate = lambda members, _items: [never_better for _ in members]
     train(cohort, tmp_path, "c", Hooks())
-    p = cohort.members[0].progress
+    p = cohort.members[0].state
     assert p.status == Status.COMPLETE
     assert "early stopping" in p.reason
     assert p.evaluated == 3
@@ -112,7 +114,7 @@ def test_patience(tiny_base, small_data, recipe, tmp_path):
     ("change", "limits", "why"),
     [
         ({"learning_rate": 1.0, "optim": "sgd", "lora_alpha": 1e30, "max_grad_norm": 0}, Limits(), "nan|inf|exploded"),
-        ({}, Limits(max_tokens=300), "token limit"),
+        ({}, Limits(max_size=300), "limit of 300 tokens"),
         ({}, Limits(max_seconds=0.0), "time limit"),
     ],
 )
@@ -121,7 +123,7 @@ def test_guards_stop_a_run_and_leave_good_weights(tiny_base, small_data, recipe,
     r = recipe.but(num_train_epochs=4, **change)
     cohort = Cohort(tiny_base, [r], small_data, limits=limits)
     train(cohort, tmp_path, "c", hooks)
-    p = cohort.members[0].progress
+    p = cohort.members[0].state
     assert p.status == (Status.FAILED if p.cause == Cause.GUARD and p.best_loss is None else Status.STOPPED)
     assert any(word in p.reason for word in why.split("|"))
     assert hooks.ended == [r.run_id]
@@ -137,7 +139,7 @@ def test_a_dead_run_says_so(tiny_base, small_data, recipe, tmp_path):
     for p in cohort.members[0].adapter.A.values():
         p.data.zero_()  # A = B = 0: no gradient can ever flow
     train(cohort, tmp_path, "c", Hooks())
-    assert "exactly zero" in cohort.members[0].progress.reason
+    assert "exactly zero" in cohort.members[0].state.reason
 
 
 def test_a_stopped_member_goes_on_alone_as_if_never_stopped(tiny_tokenizer, small_data, recipe, tmp_path):

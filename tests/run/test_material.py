@@ -5,23 +5,23 @@ import shutil
 import pytest
 
 from trimtab.errors import SpecError
-from trimtab.run.material import BLOCK, BLOCKS, files_digest, gather
-from trimtab.run.models import resolve
+from trimtab.run.material import load_material
+from trimtab.run.models import BLOCK, BLOCKS, files_digest, resolve
 
 
 def test_the_same_material_has_the_same_fingerprint_wherever_it_lies(small_file, tmp_path):
     copy = shutil.copy(small_file, tmp_path / "copy.jsonl")
-    assert gather("bundled:tiny", str(copy)).fingerprint == gather("bundled:tiny", str(small_file)).fingerprint
+    assert load_material("bundled:tiny", str(copy)).fingerprint == load_material("bundled:tiny", str(small_file)).fingerprint
 
 
 def test_other_examples_or_other_weights_under_the_same_names_are_other_material(small_file, tmp_path, recipe):
     data, model = tmp_path / "d.jsonl", tmp_path / "model"
     shutil.copy(small_file, data)
     shutil.copytree(resolve("bundled:tiny"), model)
-    before = gather(str(model), str(data))
+    before = load_material(str(model), str(data))
     written = before.named_in(recipe)
     data.write_text(data.read_text().replace("lamp", "torch"))
-    after = gather(str(model), str(data))
+    after = load_material(str(model), str(data))
     assert after.named_in(recipe).run_id != written.run_id
     with pytest.raises(SpecError, match="has changed since this recipe was written"):
         after.named_in(written)
@@ -29,7 +29,7 @@ def test_other_examples_or_other_weights_under_the_same_names_are_other_material
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert gather(str(model), str(data)).fingerprint != after.fingerprint
+    assert load_material(str(model), str(data)).fingerprint != after.fingerprint
 
 
 def test_large_files_are_known_by_blocks_from_begin_to_end(tmp_path):

@@ -25,7 +25,7 @@ def test_a_folder_without_a_model(tmp_path):
 
 
 def test_facts_need_no_weights():
-    facts = models.facts("bundled:tiny")
+    facts = models.architecture("bundled:tiny")
     assert (facts["hidden_size"], facts["layers"], facts["family"]) == (64, 2, "llama")
     assert facts["parameters"] > 3_000_000
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from trimtab.run.optim import Flat, Optimizer, learning_rate
 from trimtab.spec.recipe import Recipe
+from trimtab.tasks.task import Group
 
 BASE = Recipe(model="m", data="d", learning_rate=1e-2)
 
@@ -32,7 +33,7 @@ def test_it_steps_like_torch_with_clipping_and_decay_on_matrices_only(optim):
     torch.manual_seed(0)
     ours, theirs = nn.Linear(4, 3), nn.Linear(4, 3)
     theirs.load_state_dict(ours.state_dict())
-    optimizer = Optimizer(recipe, list(ours.parameters()), 10)
+    optimizer = Optimizer(recipe, [Group(list(ours.parameters()))], 10)
     groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
     kind = {"adamw_torch": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optim]
     reference = kind(groups, lr=1e-2)

@@ -121,7 +121,7 @@ def test_what_a_budget_file_leaves_out_stays_as_the_preset_has_it(tmp_path):
         ("limits: {degeneration: {max: 0}}\n", "the lowest that 300 answers can show is 0.01"),
         ("limits: {degeneration: {max: 0.001}}\n", "the lowest that 300 answers can show is 0.01"),
         ("limits: {format_validity: {min: 1}}\n", "the highest that 60 answers can show is 0.95"),
-        ("limits: {kl_generic: {max: 0}}\n", "a tuned model always moves a little"),
+        ("limits: {kl_generic: {max: 0}}\n", "the lowest of use, as a tuned model always moves a little"),
         ("limits: {length_ratio: {min: 2, max: 1}}\n", "limits.length_ratio: nothing can meet it"),
     ],
 )

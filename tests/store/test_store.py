@@ -1,6 +1,8 @@
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import create_engine, make_url, text
 
+from tests.tuning.fake_trainer import ASKED
 from trimtab.errors import StoreError
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
@@ -8,6 +10,7 @@ from trimtab.store import Store, owner
 from trimtab.store.engine import keep_at
 
 RECIPE = Recipe(model="m", data="d")
+TIMED = {"per_size": 0.5, "size": 100, "examples": 10, "micro": 4}
 
 
 @pytest.fixture
@@ -29,21 +32,24 @@ def test_results_and_facts_are_merged(store):
     store.update_run(run, result={"a": 1})
     store.update_run(run, result={"b": 2})
     assert store.run(run).result == {"a": 1, "b": 2}
-    store.open_study("s", {"x": 1})
-    store.update_study("s", facts={"a": 1}, seconds=3.0)
-    store.update_study("s", facts={"b": 2}, status=Status.COMPLETE)
+    store.open_study(ASKED["tune"], "s")
+    store.update_study("s", facts={"warnings": ["a"]}, seconds=3.0)
+    store.update_study("s", facts={"timed": TIMED}, status=Status.COMPLETE)
     found = store.study("s")
-    assert (found.facts["a"], found.facts["b"], found.seconds, found.status) == (1, 2, 3.0, Status.COMPLETE)
+    assert (found.facts.warnings, found.facts.timed.per_size) == (["a"], 0.5)
+    assert (found.seconds, found.status) == (3.0, Status.COMPLETE)
+    with pytest.raises(ValidationError):  # what no tune knows is a mistake of the program
+        store.update_study("s", facts={"anything": 1})
 
 
 def test_a_study_whose_process_is_gone_was_cut_short(store):
-    assert not store.open_study("s", {}).cut_short
+    assert not store.open_study(ASKED["tune"], "s").cut_short
     host, pid, born = owner.me().split("/")
     store.update_study("s", facts={"owner": f"{host}/{pid}/{int(born) - 50}"})
     assert store.study("s").cut_short
     store.update_study("s", facts={"owner": "elsewhere/1/1"})  # from here nobody can say
     assert not store.study("s").cut_short
-    store.open_study("s", {})
+    store.open_study(ASKED["tune"], "s")
     store.leave()
     assert store.study("s").cut_short
     store.update_study("s", status=Status.COMPLETE)

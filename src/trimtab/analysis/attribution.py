@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from trimtab.analysis.numbers import unit_of
-
 DRAWS = 2000
 FREEDOM = 8  # runs left for the noise, below which couplings are not looked for: with 5, a setting won in 12 % of studies of pure noise
 ALIASED = 0.95  # of |correlation|, from which two settings cannot be told apart
@@ -229,8 +227,8 @@ def _drawn(b: np.ndarray, x: np.ndarray, noise: _Noise, n: int) -> np.ndarray:
     return np.asarray(np.clip(np.column_stack([signal, bent, variance]) / whole[:, None], 0, 1))
 
 
-def sentence(found: Attribution, number: str) -> str:
-    """What can be said: the largest share, or that it is seed noise, or why nothing can."""
+def sentence(found: Attribution, number: str, unit: str) -> str:
+    """What can be said of a number in this unit: the largest share, or that it is seed noise, or why nothing can."""
     if found.why:
         return f"{number}: {found.why}."
     *settings, seed = found.shares
@@ -243,7 +241,7 @@ def sentence(found: Attribution, number: str) -> str:
     if best.low <= 0.01 or best.value < 0.05:
         return f"{number}: no setting stands out from seed noise ({rest} {seed.value:.0%} [{seed.low:.0%}, {seed.high:.0%}]{bent}) in {found.runs} runs."
     effect = (
-        f", lowest to highest {best.effect[0]:+.3g} [{best.effect[1]:+.3g}, {best.effect[2]:+.3g}] {unit_of(number)}".rstrip()
+        f", lowest to highest {best.effect[0]:+.3g} [{best.effect[1]:+.3g}, {best.effect[2]:+.3g}] {unit}".rstrip()
         if best.effect and len(best.names) == 1
         else ""
     )

@@ -11,12 +11,14 @@ from itertools import pairwise
 from typing import Any
 
 from trimtab.analysis import stats
-from trimtab.analysis.forms import CLASS, Raw
-from trimtab.analysis.numbers import CARD, Number, number
+from trimtab.analysis.intervals import Raw
+from trimtab.analysis.number_intervals import INTERVALS, shown
 from trimtab.analysis.stats import Interval
-from trimtab.behaviour.probes import CARD_PROMPTS, OTHERS, generic_prompts
-from trimtab.spec.budget import OWN, Budget, Limit, kind_of
-from trimtab.spec.status import Verdict
+from trimtab.probes.prompts import CARD_PROMPTS, OTHERS, generic_prompts
+from trimtab.spec.budget import Budget, Limit
+from trimtab.spec.numbers import CLASS, NUMBERS, OWN, Number, number_of
+from trimtab.spec.status import LEVELS, Level, Verdict
+from trimtab.spec.words import LANGUAGE, Words
 
 Measured = Mapping[str, Any]
 
@@ -26,7 +28,7 @@ def judge(measured: Measured, budget: Budget) -> dict[str, Any]:
     raw = measured["raw"]
     own = [k.removesuffix("_tuned") for k in raw if k.startswith(OWN) and k.endswith("_tuned") and "_loose" not in k]
     keys = [*_with_classes(raw), *dict.fromkeys([*own, *(k for k in budget.limits if k.startswith(OWN))])]
-    rows = [_row(key, number(key), measured, budget) for key in keys if _wanted(key, measured, budget)]
+    rows = [_row(number_of(key), measured, budget) for key in keys if _wanted(key, measured, budget)]
     return {
         "budget": budget.model_dump(mode="json"), "rows": rows, "verdict": overall(rows), "level": measured.get("level"),
         "language": measured.get("language"), "seconds": measured.get("seconds", {}), "notes": measured.get("notes", []),
@@ -44,10 +46,10 @@ def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
 def breach(pulse: Raw, budget: Budget) -> str | None:
     """Why this pulse FAILs a hard limit, as a sentence; None while it does not."""
     for key, limit in budget.limits.items():
-        interval = CARD[key].interval(pulse) if limit.hard and key in CARD else None
+        interval = INTERVALS[key].interval(pulse) if limit.hard and key in INTERVALS else None
         if interval and limit.judge(interval.below, interval.above) == Verdict.FAIL:
             return (
-                f"{key} is {interval.value:.3g} {kind_of(key).unit} (at least {interval.below:.3g} with 95 % confidence), "
+                f"{key} is {interval.value:.3g} {number_of(key).unit} (at least {interval.below:.3g} with 95 % confidence), "
                 f"outside the budget's {_limit_text(limit)}"
             )
     return None
@@ -61,9 +63,10 @@ def left_budget(pulses: Sequence[Raw], budget: Budget) -> str | None:
     return None
 
 
-def drift_of(pulse: Raw) -> float | None:
-    """Mean KL of a pulse, where one was taken."""
-    return stats.average(pulse["kl_generic"]) if pulse.get("kl_generic") else None
+def drift_of(pulse: Raw, words: Words = LANGUAGE) -> float | None:
+    """Mean drift of a pulse, where one was taken."""
+    values = pulse.get(words.drift.key) if words.drift else None
+    return stats.average(values) if values else None
 
 
 STYLE_PROMPTS = 49  # at least, where the whole card is measured: length and tone are of these alone
@@ -79,10 +82,9 @@ def prompts_needed(budget: Budget, others: int = OTHERS) -> int:
 
 
 FEWEST = 5  # items, below which an interval is not worth its name
-LEVELS = ("pulse", "short", "card", "audit")
 
 
-def measured_enough(measured: Measured, budget: Budget, level: str = "pulse", own: Sequence[str] = ()) -> bool:
+def measured_enough(measured: Measured, budget: Budget, level: Level = "pulse", own: Sequence[str] = ()) -> bool:
     """Whether a card that was measured for another budget can be judged against this one."""
     if "raw" not in measured or LEVELS.index(measured["level"]) < LEVELS.index(level):
         return False
@@ -95,34 +97,36 @@ def measured_enough(measured: Measured, budget: Budget, level: str = "pulse", ow
 def _with_classes(raw: Raw) -> list[str]:
     """The card's numbers, and after the label that lost most all labels."""
     labels = [k.removesuffix("_tuned") for k in raw if k.startswith(CLASS) and k.endswith("_tuned")]
-    place = list(CARD).index("label_worst_class") + 1
-    return [*list(CARD)[:place], *labels, *list(CARD)[place:]]
+    place = list(NUMBERS).index("label_worst_class") + 1
+    return [*list(NUMBERS)[:place], *labels, *list(NUMBERS)[place:]]
 
 
 def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
     """Numbers that were measured, are limited or have a reason to be missing. A limit on JSON means nothing without JSON answers,
     one on labels nothing without labels, and to a classifier nothing but those applies."""
-    raw, group = measured["raw"], number(key).group
+    raw, group = measured["raw"], number_of(key).group
     if key == "format_validity":
         return bool(raw.get("format_validity"))
     if group == "labels" and not raw.get("label_right_tuned"):
         return False
+    there = shown(key).interval(raw) is not None
     if measured.get("classifier") and group not in ("labels", "own"):
-        return number(key).interval(raw) is not None
-    return number(key).interval(raw) is not None or key in budget.limits or key in measured.get("missing", {})
+        return there
+    return there or key in budget.limits or key in measured.get("missing", {})
 
 
-def _row(key: str, n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
-    raw, why = measured["raw"], measured.get("missing", {}).get(key)
-    interval, limit = (None if why else by_people(key, measured) or n.interval(raw)), budget.limits.get(key)
+def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
+    key, made, raw = n.key, shown(n.key), measured["raw"]
+    why = measured.get("missing", {}).get(key)
+    interval, limit = (None if why else by_people(key, measured) or made.interval(raw)), budget.limits.get(key)
     if interval and limit and interval.n < FEWEST:
         why = f"only {interval.n} {n.items}: at least {FEWEST} are needed for an interval"
         interval = None
     verdict = limit and limit.judge(interval.below if interval else None, interval.above if interval else None)
     known = {side: interval and _finite(getattr(interval, side)) for side in ("value", "low", "high", "below", "above")}
     return {
-        "number": key, "group": n.group, "title": n.title, "unit": n.unit, "base": n.base(raw), "tuned": n.tuned(raw), **known,
-        "n": interval.n if interval else 0, "floor": _floor(n, measured), "missing": why,
+        "number": key, "group": n.group, "title": n.title, "unit": n.unit, "base": made.base(raw), "tuned": made.tuned(raw), **known,
+        "n": interval.n if interval else 0, "floor": _floor(key, measured), "missing": why,
         "by_people": interval is not None and by_people(key, measured) is not None,
         "limit": limit and limit.model_dump(mode="json"), "hard": bool(limit and limit.hard), "verdict": verdict,
         "to_decide": to_decide(n, interval, limit, why) if limit and verdict == Verdict.UNDECIDED else None,
@@ -154,9 +158,9 @@ def by_people(key: str, measured: Measured) -> Interval | None:
     return stats.corrected(labels, [detected[i] for i in labelled], others)
 
 
-def _floor(n: Number, measured: Measured) -> dict[str, float] | None:
+def _floor(key: str, measured: Measured) -> dict[str, float] | None:
     """What the number is where nothing was changed: the base against itself, and with tiny noise on its weights."""
-    found = {name: n.interval(raw) for name, raw in (measured.get("floor") or {}).items()}
+    found = {name: shown(key).interval(raw) for name, raw in (measured.get("floor") or {}).items()}
     return {name: i.value for name, i in found.items() if i} or None
 
 

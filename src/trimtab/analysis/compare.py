@@ -9,12 +9,14 @@ from trimtab.analysis import stats
 from trimtab.analysis.card import drift_of
 from trimtab.errors import StoreError
 from trimtab.spec.recipe import Recipe
+from trimtab.spec.results import Comparison
+from trimtab.spec.words import words_of
 
 
 def compare_runs(
     a: Any, b: Any, evaluations_a: Sequence[Mapping[str, Any]], evaluations_b: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """`a`, `b` are stored runs; differences are b − a at each run's best evaluation."""
+) -> Comparison:
+    """`a`, `b` are stored runs; differences are b − a at each run's best evaluation. StoreError where they cannot be compared."""
     for run, rows in ((a, evaluations_a), (b, evaluations_b)):
         if not rows:
             raise StoreError(f"run {run.id} is {run.status} and has not been evaluated yet; nothing to compare")
@@ -24,6 +26,7 @@ def compare_runs(
             f"{a.id} and {b.id} were validated on different items ({a.recipe.data} and {b.recipe.data}); "
             "only runs on the same data can be compared"
         )
+    words = words_of(a.recipe.task)
     mine, other = a.recipe.model_dump(), b.recipe.model_dump()
     gap = stats.paired(best_b["items"], best_a["items"])
     assert gap is not None
@@ -31,10 +34,11 @@ def compare_runs(
         "runs": [a.id, b.id],
         "settings": {k: [mine[k], other[k]] for k in mine if mine[k] != other[k]},
         "loss": [best_a["loss"], best_b["loss"]],
-        "kl": [drift_of(best_a["pulse"]), drift_of(best_b["pulse"])],
-        "difference": vars(gap),
+        "drift": [drift_of(best_a["pulse"], words), drift_of(best_b["pulse"], words)],
+        "words": words.shown(),
+        "difference": vars(gap),  # type: ignore[typeddict-item]
         "task": _task(a.result.get("task"), b.result.get("task")),
-        "sentence": _sentence(a.id, b.id, gap),
+        "sentence": _sentence(a.id, b.id, gap, words.unit),
     }
 
 
@@ -53,8 +57,8 @@ def _task(a: Mapping[str, Sequence[float]] | None, b: Mapping[str, Sequence[floa
     }
 
 
-def _sentence(a: str, b: str, gap: stats.Interval) -> str:
-    span = f"{gap.value:+.3f} nats/token [{gap.low:+.3f}, {gap.high:+.3f}] on {gap.n} paired items"
+def _sentence(a: str, b: str, gap: stats.Interval, unit: str) -> str:
+    span = f"{gap.value:+.3f} {unit} [{gap.low:+.3f}, {gap.high:+.3f}] on {gap.n} paired items"
     if gap.high < 0:
         return (
             f"{b} is better than {a}: {span}. One seed each: this says it of these two checkpoints, not of the recipes."

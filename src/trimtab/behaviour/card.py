@@ -1,4 +1,4 @@
-"""The card's raw numbers: a tuned model beside its base, item by item. Takes two subjects and a data set, gives plain lists.
+"""The card's raw numbers: a tuned model beside its base, item by item. Takes two evaluated_models and a data set, gives plain lists.
 
 Intervals and verdicts are analysis/card.py's business.
 """
@@ -14,30 +14,30 @@ from typing import Any
 
 import torch
 
+from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, nll
 from trimtab.behaviour.drift import Reference, full_drift
-from trimtab.behaviour.interview import (
+from trimtab.behaviour.llm_judge import judge_models, judged
+from trimtab.behaviour.memorisation import trace
+from trimtab.behaviour.pair_responses import Raw, compare, style, wholeness
+from trimtab.behaviour.responses import (
     BRIEF,
     OPEN_TOKENS,
     REQUEST_TOKENS,
-    Level,
-    Said,
-    Sheet,
+    Battery,
+    Responses,
+    collect_responses,
     identity,
-    interview,
     remembered,
 )
-from trimtab.behaviour.judging import judge_models, judged
-from trimtab.behaviour.memorising import trace
-from trimtab.behaviour.numbers import Raw, compare, style, wholeness
-from trimtab.behaviour.probes import CARD_PROMPTS, CARD_TOKENS, as_messages
 from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json, word_count
 from trimtab.behaviour.speed import speeds
-from trimtab.behaviour.subject import Answer, Subject, answers, nll
 from trimtab.behaviour.weights import intruders, relative_change
-from trimtab.data.formats import Example
-from trimtab.data.tokens import Tokens, prompt_ids
+from trimtab.datasets.formats import Example
+from trimtab.datasets.tokens import Tokens, prompt_ids
 from trimtab.errors import DataError
+from trimtab.probes.prompts import CARD_PROMPTS, CARD_TOKENS, as_messages
 from trimtab.run.adapters import Adapter, attach, find_targets
+from trimtab.spec.status import Level
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ def task_numbers(said: Sequence[Answer], task: Task, sure: Sequence[float] = ())
     return numbers
 
 
-def ask_task(subject: Subject, task: Task) -> list[Answer]:
-    return answers(subject, [e.prompt for e in task.examples], task.max_new_tokens)
+def ask_task(evaluated: EvaluatedModel, task: Task) -> list[Answer]:
+    return answers(evaluated, [e.prompt for e in task.examples], task.max_new_tokens)
 
 
-def sureness(subject: Subject, task: Task, said: Sequence[Answer]) -> list[float]:
+def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> list[float]:
     """exp(mean ln p) of the tokens of each answer, its end included: the geometric mean of what the model gave them."""
-    tokenizer = subject.base.tokenizer
+    tokenizer = evaluated.base.tokenizer
     rows = []
     for example, answer in zip(task.examples, said, strict=True):
         prompt, spoken = (
@@ -98,9 +98,9 @@ def sureness(subject: Subject, task: Task, said: Sequence[Answer]) -> list[float
             [*answer.tokens, *[tokenizer.eos_token_id] * answer.ended],
         )
         rows.append(Tokens([*prompt, *spoken], [False] * len(prompt) + [True] * len(spoken)))
-    known = nll(subject, [r for r in rows if r.labels])
+    known = nll(evaluated, [r for r in rows if r.weight])
     found = iter(known)
-    return [math.exp(-next(found)) if r.labels else 0.0 for r in rows]
+    return [math.exp(-next(found)) if r.weight else 0.0 for r in rows]
 
 
 PULSE = 12  # prompts of a pulse's drift: half of a card's
@@ -130,13 +130,13 @@ class Learned:
 
 
 def measure(
-    base: Subject,
-    tuned: Subject,
+    base: EvaluatedModel,
+    tuned: EvaluatedModel,
     ref: Reference,
-    sheet: Sheet,
+    battery: Battery,
     learned: Learned | None = None,
     keep: Path | None = None,
-    load: Callable[[str], Subject] | None = None,
+    load: Callable[[str], EvaluatedModel] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """({"raw", "floor", "missing", "seconds", "level", "language"}, answers side by side). `keep` holds what the base said.
 
@@ -152,31 +152,31 @@ def measure(
         took[name] = time.monotonic() - began
 
     if one_vocabulary := not unlike(base, tuned):
-        add("drift", lambda: full_drift(base, tuned, ref, most=PULSE if sheet.level == "pulse" else None))
+        add("drift", lambda: full_drift(base, tuned, ref, most=PULSE if battery.level == "pulse" else None))
     samples: list[dict[str, Any]] = []
-    if sheet.level != "pulse":
-        add("generic", lambda: _generic(tuned, ref, sheet, samples))
-    asked, said = interview(base, sheet, keep), interview(tuned, sheet)
-    raw |= compare(asked, said, sheet)
+    if battery.level != "pulse":
+        add("generic", lambda: _generic(tuned, ref, battery, samples))
+    asked, said = collect_responses(base, battery, keep), collect_responses(tuned, battery)
+    raw |= compare(asked, said, battery)
     for name in POOLED:
         for key, numbers in wholeness(asked.answers(name), said.answers(name)).items():
             raw.setdefault(key, []).extend(numbers)
     if load:
-        add("judges", lambda: _by_judges(asked, said, sheet, load))
-    if learned and one_vocabulary and sheet.level != "pulse":
+        add("judges", lambda: _by_judges(asked, said, battery, load))
+    if learned and one_vocabulary and battery.level != "pulse":
         add("memory", lambda: _memory(base, tuned, learned))
-    if sheet.level != "pulse" and same_shape(base, tuned):
+    if battery.level != "pulse" and same_shape(base, tuned):
         add("weights", lambda: {"weight_change": relative_change(base, tuned), "intruders": intruders(base, tuned)})
-    if sheet.level not in BRIEF:
+    if battery.level not in BRIEF:
         add("speed", lambda: speeds(base, tuned, ref.prompts))
     seconds = took | said.seconds | {f"{k} (base)": v for k, v in asked.seconds.items() if v >= 0.1}
-    samples += _samples(asked, said, sheet)
+    samples += _samples(asked, said, battery)
     measured = {
         "raw": raw,
-        "missing": empty(raw, sheet) | missing(base, tuned, sheet, learned),
+        "missing": empty(raw, battery) | missing(base, tuned, battery, learned),
         "seconds": seconds,
-        "level": sheet.level,
-        "language": sheet.language,
+        "level": battery.level,
+        "language": battery.language,
     }
     return measured, samples
 
@@ -188,7 +188,7 @@ GENERIC = ("length_ratio", "assertiveness", "degeneration")
 ASKED = ("unhedged_wrong", "refusal", "over_refusal", "format_obeyed", "fragility")
 
 
-def empty(raw: Raw, sheet: Sheet) -> dict[str, str]:
+def empty(raw: Raw, battery: Battery) -> dict[str, str]:
     """Why numbers that were asked for have nothing to be made of."""
     found: dict[str, str] = {}
     broken = raw.get("degenerate_base", [])
@@ -198,34 +198,34 @@ def empty(raw: Raw, sheet: Sheet) -> dict[str, str]:
         found["degeneration"] = (
             f"{sum(broken) / len(broken):.0%} of the base's own answers are degenerate: name another base"
         )
-    if sheet.level not in BRIEF and sheet.language:
+    if battery.level not in BRIEF and battery.language:
         for key, name in (("refusal", "refused"), ("over_refusal", "over_refused")):
             if not raw.get(f"{name}_tuned"):
                 found[key] = "in no pair were both answers coherent"
     if raw.get("cut_tuned") and not raw.get("assertive_tuned"):
         found["assertiveness"] = (
             "in no pair had both answers words to judge"
-            if sheet.language
+            if battery.language
             else "there are no words to look for in the data's language"
         )
     return found
 
 
-def missing(base: Subject, tuned: Subject, sheet: Sheet, learned: Learned | None) -> dict[str, str]:
+def missing(base: EvaluatedModel, tuned: EvaluatedModel, battery: Battery, learned: Learned | None) -> dict[str, str]:
     """Why numbers that can be limited are not there; what is not measured can never pass."""
     found: dict[str, str] = {}
-    if sheet.level in BRIEF:
-        found |= dict.fromkeys(ASKED, f"not asked at level {sheet.level}: --level card does")
-    if sheet.level == "pulse":
+    if battery.level in BRIEF:
+        found |= dict.fromkeys(ASKED, f"not asked at level {battery.level}: --level card does")
+    if battery.level == "pulse":
         found |= dict.fromkeys(GENERIC, "a pulse generates nothing: ask for --level card")
-    if not learned or sheet.level == "pulse":
+    if not learned or battery.level == "pulse":
         why = (
             "a pulse does not look for it: ask for --level card"
             if learned
             else "needs the training data: name them with --data"
         )
         found |= dict.fromkeys(("memorisation", "memory_gap"), why)
-    if not sheet.language:
+    if not battery.language:
         found |= dict.fromkeys(SPOKEN, "there are no probes in the data's language (there are in English and Chinese)")
     if not base.base.tokenizer.chat_template:
         why = "the base has no chat template, so it neither refuses nor obeys: name an instruct model with --base"
@@ -235,7 +235,7 @@ def missing(base: Subject, tuned: Subject, sheet: Sheet, learned: Learned | None
     return found
 
 
-def unlike(base: Subject, tuned: Subject) -> str | None:
+def unlike(base: EvaluatedModel, tuned: EvaluatedModel) -> str | None:
     """Why the two cannot be compared token by token; None where they can."""
     a, b = base.base.tokenizer, tuned.base.tokenizer
     if a is not b and a.get_vocab() != b.get_vocab():
@@ -245,29 +245,29 @@ def unlike(base: Subject, tuned: Subject) -> str | None:
     return None
 
 
-def same_shape(base: Subject, tuned: Subject) -> bool:
+def same_shape(base: EvaluatedModel, tuned: EvaluatedModel) -> bool:
     if tuned.adapter is not None:
         return True
     shapes = [[tuple(p.shape) for p in s.base.model.parameters()] for s in (base, tuned)]
     return shapes[0] == shapes[1]
 
 
-def _generic(tuned: Subject, ref: Reference, sheet: Sheet, samples: list[dict[str, Any]]) -> Raw:
+def _generic(tuned: EvaluatedModel, ref: Reference, battery: Battery, samples: list[dict[str, Any]]) -> Raw:
     said = answers(tuned, as_messages(ref.prompts), CARD_TOKENS)
     samples += [
         {"probe": "generic", "prompt": p, "reference": None, "base": b.text, "tuned": t.text}
         for i, (p, b, t) in enumerate(zip(ref.prompts, ref.answers, said, strict=True))
         if i < 2 * CARD_PROMPTS or degenerate(t.text)
     ]
-    found = style(ref.answers, said, sheet.language or "en")
-    return found if sheet.language else {k: v for k, v in found.items() if not k.startswith("assertive")}
+    found = style(ref.answers, said, battery.language or "en")
+    return found if battery.language else {k: v for k, v in found.items() if not k.startswith("assertive")}
 
 
-def _by_judges(base: Said, tuned: Said, sheet: Sheet, load: Callable[[str], Subject]) -> Raw:
+def _by_judges(base: Responses, tuned: Responses, battery: Battery, load: Callable[[str], EvaluatedModel]) -> Raw:
     found: Raw = {}
-    for model in judge_models(sheet.own):
+    for model in judge_models(battery.own):
         judge = load(model)
-        for probe in sheet.own:
+        for probe in battery.own:
             for name, said in (("base", base), ("tuned", tuned)):
                 scores = judged(judge, model, probe, said.answers(f"own-{probe.name}"))
                 if scores:
@@ -275,7 +275,7 @@ def _by_judges(base: Said, tuned: Said, sheet: Sheet, load: Callable[[str], Subj
     return found
 
 
-def _memory(base: Subject, tuned: Subject, learned: Learned) -> Raw:
+def _memory(base: EvaluatedModel, tuned: EvaluatedModel, learned: Learned) -> Raw:
     """Drift on the task is expected to move: it informs and is not limited."""
     seen, unseen = trace(base, tuned, learned.trained), trace(base, tuned, learned.held_out)
     return {
@@ -284,12 +284,12 @@ def _memory(base: Subject, tuned: Subject, learned: Learned) -> Raw:
     }  # fmt: skip
 
 
-def _samples(base: Said, tuned: Said, sheet: Sheet) -> list[dict[str, Any]]:
+def _samples(base: Responses, tuned: Responses, battery: Battery) -> list[dict[str, Any]]:
     """Answers side by side, of every question that was answered in words."""
-    probes = {f"own-{p.name}": p for p in sheet.own} | ({"form": sheet.forms} if sheet.forms else {})
+    probes = {f"own-{p.name}": p for p in battery.own} | ({"form": battery.forms} if battery.forms else {})
     prompts: dict[str, Sequence[str]] = {
-        "alarming": sheet.requests("alarming"), "refusable": sheet.requests("refusable"),
-        "open": [f.question for f in sheet.open_questions],
+        "alarming": battery.requests("alarming"), "refusable": battery.requests("refusable"),
+        "open": [f.question for f in battery.open_questions],
         **{k: [i.asked[-1]["content"] for i in p.items] for k, p in probes.items()},
     }  # fmt: skip
     return [
@@ -299,29 +299,29 @@ def _samples(base: Said, tuned: Said, sheet: Sheet) -> list[dict[str, Any]]:
     ]
 
 
-def floor(base: Subject, ref: Reference, sheet: Sheet, keep: Path | None = None) -> dict[str, Raw]:
+def floor(base: EvaluatedModel, ref: Reference, battery: Battery, keep: Path | None = None) -> dict[str, Raw]:
     """The null floor: the base against itself in other batches, and against itself with tiny noise on its weights.
 
     No change below these numbers means anything. Only what needs no generation; the noise is 2e-4 of each matrix's norm.
     """
-    brief = replace(sheet, level="short", own=())
+    brief = replace(battery, level="short", own=())
     content = (ref.prompts, brief, NOISE)
     return remembered(keep, "floor", identity(base) if keep else "", content, lambda: _floor(base, ref, brief, keep))
 
 
-def _floor(base: Subject, ref: Reference, brief: Sheet, keep: Path | None) -> dict[str, Raw]:
-    noisy = Subject(base.base, noise(base))
-    said = interview(base, brief, keep)
+def _floor(base: EvaluatedModel, ref: Reference, brief: Battery, keep: Path | None) -> dict[str, Raw]:
+    noisy = EvaluatedModel(base.base, noise(base))
+    said = collect_responses(base, brief, keep)
     itself = {**full_drift(base, base, ref, batch_size=3), **compare(said, said, brief)}
-    moved = interview(noisy, brief, called="the base model with a little noise")
+    moved = collect_responses(noisy, brief, called="the base model with a little noise")
     return {"itself": itself, "noise": {**full_drift(base, noisy, ref), **compare(said, moved, brief)}}
 
 
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 
 
-def doses(
-    base: Subject, tuned: Subject, ref: Reference, sheet: Sheet, rows: Sequence[Tokens], keep: Path | None = None
+def scales(
+    base: EvaluatedModel, tuned: EvaluatedModel, ref: Reference, battery: Battery, rows: Sequence[Tokens], keep: Path | None = None
 ) -> list[dict[str, Any]]:
     """An adapter at several scales: the held-out loss of each of `rows`, and what a pulse measures."""
     adapter = tuned.adapter
@@ -331,7 +331,7 @@ def doses(
         for scale in SCALES:
             tuned.base.say(f"Measuring {scale:g} of the update")
             adapter.scale = whole * scale
-            measured, _ = measure(base, tuned, ref, sheet, None, keep)
+            measured, _ = measure(base, tuned, ref, battery, None, keep)
             found.append({"scale": scale, "items": nll(tuned, rows), "measured": measured})
     finally:
         adapter.scale = whole
@@ -341,10 +341,10 @@ def doses(
 NOISE = 2e-4
 
 
-def noise(subject: Subject, size: float = NOISE, seed: int = 0) -> Adapter:
+def noise(evaluated: EvaluatedModel, size: float = NOISE, seed: int = 0) -> Adapter:
     """An adapter that changes each matrix by random noise of `size` times its norm."""
-    base = subject.base
-    targets = find_targets(base.model, "all-linear")
+    base = evaluated.base
+    targets = find_targets(base.model, "all-linear", base.outside)
     attach(base.model, targets, base.router)
     adapter = Adapter(targets, 8, 8.0, 0.0, seed, str(base.device))
     draw = torch.Generator(device=str(base.device)).manual_seed(seed)

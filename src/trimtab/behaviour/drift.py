@@ -1,4 +1,4 @@
-"""How far the tuned model has moved from its base. Takes two subjects (or a base reference), gives per-item numbers.
+"""How far the tuned model has moved from its base. Takes two evaluated_models (or a base reference), gives per-item numbers.
 
 Forward KL(base‖tuned) per token on chat-templated generic prompts, teacher-forced on the base model's own greedy
 answers, the first answer token apart: raw text alone misses a total collapse. ΔNLL on generic human text: forgetting.
@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 
-from trimtab.behaviour.probes import (
+from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, log_probabilities, nll
+from trimtab.datasets.tokens import Tokens, prompt_ids
+from trimtab.probes.prompts import (
     CARD_PROMPTS,
     CARD_TOKENS,
     PULSE_PROMPTS,
@@ -25,8 +27,6 @@ from trimtab.behaviour.probes import (
     generic_prompts,
     generic_texts,
 )
-from trimtab.behaviour.subject import Answer, Subject, answers, log_probabilities, nll
-from trimtab.data.tokens import Tokens, prompt_ids
 
 OPENING = 5  # tokens of an answer in which alignment sits (2406.05946)
 
@@ -44,7 +44,7 @@ class Reference:
     text_nll: tuple[float, ...]
 
 
-def reference(base: Subject, cache: Path | None = None, language: str = "en", count: int = CARD_PROMPTS) -> Reference:
+def reference(base: EvaluatedModel, cache: Path | None = None, language: str = "en", count: int = CARD_PROMPTS) -> Reference:
     """`cache` keeps the base's answers between processes; log-probabilities are recomputed (about a second)."""
     prompts = generic_prompts(language)[:count]
     messages = as_messages(prompts)
@@ -69,14 +69,14 @@ def reference(base: Subject, cache: Path | None = None, language: str = "en", co
     )
 
 
-def pulse(subject: Subject, ref: Reference) -> dict[str, list[float]]:
+def pulse(evaluated: EvaluatedModel, ref: Reference) -> dict[str, list[float]]:
     """The cheap part, no generation: KL of each pulse prompt, first token apart."""
-    per_token = [kl(b, t) for b, t in zip(ref.pulse_base, log_probabilities(subject, ref.pulse_rows), strict=True)]
+    per_token = [kl(b, t) for b, t in zip(ref.pulse_base, log_probabilities(evaluated, ref.pulse_rows), strict=True)]
     return {"kl_generic": [float(k.mean()) for k in per_token], "kl_first_token": [float(k[0]) for k in per_token]}
 
 
 def full_drift(
-    base: Subject, tuned: Subject, ref: Reference, batch_size: int = 8, most: int | None = None
+    base: EvaluatedModel, tuned: EvaluatedModel, ref: Reference, batch_size: int = 8, most: int | None = None
 ) -> dict[str, list[float]]:
     """KL by prompt (mean, first token, tokens 1-5, the rest), its p99 over all tokens, equal first choices, and forgetting.
 
@@ -96,7 +96,7 @@ def full_drift(
 
 
 def _streamed(
-    base: Subject, tuned: Subject, rows: Sequence[Tokens], batch_size: int = 8
+    base: EvaluatedModel, tuned: EvaluatedModel, rows: Sequence[Tokens], batch_size: int = 8
 ) -> tuple[list[torch.Tensor], list[float]]:
     """KL per token and share of equal first choices of each row; two models' log-probabilities of few rows at a time."""
     per_token, same = [], []
@@ -121,7 +121,7 @@ def _text_row(ids: list[int]) -> Tokens:
 
 
 def _cached_answers(
-    base: Subject, messages: Sequence[Any], cache: Path | None, prompts: tuple[str, ...]
+    base: EvaluatedModel, messages: Sequence[Any], cache: Path | None, prompts: tuple[str, ...]
 ) -> list[Answer]:
     """Keyed by weights, template and prompts: a changed model never meets another's answers."""
     if cache is None:

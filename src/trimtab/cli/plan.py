@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-HERE = Path("trimtab-out")  # looked into where it is there
+from trimtab.cli.options import Gpu, Json, print_json
+from trimtab.spec.options import DEFAULT_OUT
 
 Model = Annotated[str, typer.Argument(help="Catalogue name, hub id, local folder, GGUF file or bundled:smollm2.")]
 DataArgument = Annotated[
@@ -21,16 +21,12 @@ DataArgument = Annotated[
         help="File, folder, hub id, bundled:home-commands, or sketch:5000x2048 for data you do not have yet."
     ),
 ]
-Gpu = Annotated[
-    str | None, typer.Option("--gpu", "--gpus", help='24GB, "RTX 4090", 2x80GB, …; this machine when left out.')
-]
 Task = Annotated[
     str | None,
     typer.Option(
-        help="sft, classification, vision, dpo, …; and simple, ordinary or complex. Both: classification,simple."
+        help="sft, text-classification, image-classification, dpo, …; and simple, ordinary or complex. Both: sft,simple."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
 SLOW = 2.0  # seconds before a bar is worth showing
 
 
@@ -51,22 +47,22 @@ def plan(
     instant: Annotated[
         bool, typer.Option("--instant", help="Memory by closed form: no trace, answers at once, less exact.")
     ] = False,
-    studies: Annotated[Path, typer.Option(help="Folder of earlier studies to look into.")] = HERE,
+    studies: Annotated[Path, typer.Option(help="Folder of earlier studies to look into.")] = DEFAULT_OUT,
     as_json: Json = False,
 ) -> None:
     """Settings to start from, each with its reason, source and range; whether they fit; risks; what to try next.
 
     `trimtab plan Qwen/Qwen2.5-7B-Instruct my.jsonl --gpu 24GB --out plan.yaml`
     """
-    from trimtab import api
+    from trimtab.api import plan as verbs
     from trimtab.errors import SpecError, did_you_mean
 
-    if studies != HERE and not studies.exists():
+    if studies != DEFAULT_OUT and not studies.exists():
         raise SpecError(
             "--studies", [f"there is no folder {studies}; name one that trimtab wrote (--out of earlier runs)"]
         )
     with _progress(as_json) as (say, progress):
-        found = api.plan(
+        found = verbs.plan(
             model, data, gpu=gpu, method=method, task=task, risk=risk, own=settings or [], instant=instant, studies=studies, say=say, progress=progress
         )  # fmt: skip
     if explain:
@@ -77,13 +73,13 @@ def plan(
                 [f'there is no setting "{explain}"{did_you_mean(explain, names)}; the plan has {", ".join(names)}'],
             )
     if out:
-        api.write_page(found, out)
+        verbs.write_page(found, out)
     if as_json:
         wanted = found if not explain else next(r for r in found["settings"] if r["setting"] == explain)
-        return typer.echo(json.dumps(wanted, indent=1, ensure_ascii=False))
-    from trimtab.cli import plans
+        return print_json(wanted)
+    from trimtab.cli.show import plan
 
-    plans.explained(found, explain) if explain else plans.plan(found)
+    plan.explained(found, explain) if explain else plan.plan(found)
     if out:
         typer.echo(
             f"\nWritten to {out}"
@@ -104,14 +100,14 @@ def precedents(
     as_json: Json = False,
 ) -> None:
     """The nearest published recipes, with links, and the quartiles of their settings."""
-    from trimtab import api
+    from trimtab.api import plan as verbs
 
-    found = api.precedents(model, method=method, task=task, batch=batch, count=count)
+    found = verbs.precedents(model, method=method, task=task, batch=batch, count=count)
     if as_json:
-        return typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
-    from trimtab.cli import plans
+        return print_json(found)
+    from trimtab.cli.show import plan
 
-    plans.precedents(found)
+    plan.precedents(found)
 
 
 def data(
@@ -124,15 +120,15 @@ def data(
     as_json: Json = False,
 ) -> None:
     """What is in the data: copies, leakage, cut answers, labels, languages, lengths, and what each cutoff cuts and costs."""
-    from trimtab import api
+    from trimtab.api import plan as verbs
 
     with _progress(as_json) as (say, progress):
-        found = api.data(data, model=model, gpu=gpu, against=against, say=say, progress=progress)
+        found = verbs.data(data, model=model, gpu=gpu, against=against, say=say, progress=progress)
     if as_json:
-        return typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
-    from trimtab.cli import plans
+        return print_json(found)
+    from trimtab.cli.show import plan
 
-    plans.data(found)
+    plan.data(found)
 
 
 @contextmanager

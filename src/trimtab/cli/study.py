@@ -1,4 +1,4 @@
-"""`trimtab study …`: reads arguments, calls one api function, prints a table."""
+"""`trimtab study …`, and what looks at studies: reads arguments, calls one api function, prints a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from trimtab.folder import DEFAULT_OUT, typed
+from trimtab.cli.options import Json, Out, print_json, study_options
+from trimtab.spec.options import DEFAULT_OUT, StudyOptions
+from trimtab.spec.progress import Progress
+from trimtab.spec.study import DesignKind
 
 study_app = typer.Typer(
     no_args_is_help=True,
@@ -21,250 +24,225 @@ Base = Annotated[
 ]
 Vary = Annotated[list[str], typer.Argument(help="setting=value,value …", show_default=False)]
 Name = Annotated[str | None, typer.Argument(help="A study's id, or its beginning; the newest when left out.")]
+ThisName = Annotated[str, typer.Argument(help="A study's id, or its beginning.", show_default=False)]
 Seeds = Annotated[int, typer.Option(help="Seeds of every cell.")]
-Out = Annotated[Path, typer.Option(help="Folder of the store, the weights and the reports.")]
-Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
-BudgetOption = Annotated[
-    str | None, typer.Option(help="tight, standard, loose, or a YAML file: a run that leaves it is stopped.")
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Start also more than 64 runs.")]
-On = Annotated[
-    str | None,
-    typer.Option(help="here (this process), local (worker processes), ray, or the address of a Ray cluster."),
-]
-Workers = Annotated[int | None, typer.Option(help="Worker processes; not more than memory holds.", show_default=False)]
-Cohort = Annotated[
-    int | None,
-    typer.Option(help="Runs trained together over one base, at most; 1: one after another.", show_default="8"),
-]
-Card = Annotated[
-    str | None,
-    typer.Option(
-        help="Measure a card of every run: pulse, short, card or audit; attribution then knows its numbers.",
-        show_default=False,
-    ),
-]
-Trunk = Annotated[
-    bool,
-    typer.Option("--trunk/--no-trunk", help="Runs that differ only in length share the first steps that are the same."),
-]
+HOW = ("budget", "yes", "on", "workers", "cohort", "card", "out")
 
 
 @study_app.command()
-def scan(
-    recipe: Base, vary: Vary, seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
-) -> None:  # fmt: skip
+@study_options(*HOW, "share_start")
+def scan(recipe: Base, vary: Vary, options: StudyOptions, seeds: Seeds = 2, as_json: Json = False) -> None:
     """Values of one setting, one at a time: `trimtab study scan base.yaml learning_rate=1e-4,3e-4,1e-3`."""
-    _designed("scan", recipe, vary, seeds, as_json, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, trunk=trunk, card=card)  # fmt: skip
+    _design("scan", recipe, vary, seeds, options, as_json)
 
 
 @study_app.command()
+@study_options(*HOW)
 def ablate(
     recipe: Base,
-    without: Annotated[str, typer.Option(help="weight_decay, warmup, dropout, scheduler, clipping, early_stopping; several with commas.")] = "",
-    seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None, cohort: Cohort = None,
-    card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
-) -> None:  # fmt: skip
+    options: StudyOptions,
+    without: Annotated[
+        str,
+        typer.Option(
+            help="weight_decay, warmup, dropout, scheduler, clipping, early_stopping; several with commas."
+        ),
+    ] = "",
+    seeds: Seeds = 2,
+    as_json: Json = False,
+) -> None:
     """The recipe against itself without one part of it, for each part."""
-    _designed("ablate", recipe, [without] if without else [], seeds, as_json, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, card=card)  # fmt: skip
+    _design("ablate", recipe, [without] if without else [], seeds, options, as_json)
 
 
 @study_app.command()
+@study_options(*HOW)
 def batch(
     recipe: Base,
     sizes: Annotated[str, typer.Argument(help="Effective batches, as in 8,16,32.", show_default=False)],
+    options: StudyOptions,
     scale_lr: Annotated[str, typer.Option(help="How the rate follows: sqrt, linear or none.")] = "sqrt",
-    seeds: Seeds = 2, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None, cohort: Cohort = None,
-    card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
-) -> None:  # fmt: skip
+    seeds: Seeds = 2,
+    as_json: Json = False,
+) -> None:
     """Effective batches against each other."""
-    _designed("batch", recipe, sizes.split(","), seeds, as_json, scale_lr=scale_lr, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, card=card)  # fmt: skip
+    _design("batch", recipe, sizes.split(","), seeds, options, as_json, scale_lr=scale_lr)
 
 
 @study_app.command()
-def factorial(
-    recipe: Base, vary: Vary, seeds: Seeds = 1, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    trunk: Trunk = True, cohort: Cohort = None, card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
-) -> None:  # fmt: skip
+@study_options(*HOW, "share_start")
+def factorial(recipe: Base, vary: Vary, options: StudyOptions, seeds: Seeds = 1, as_json: Json = False) -> None:
     """Every combination of several settings' values: how much each matters."""
-    _designed("factorial", recipe, vary, seeds, as_json, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, trunk=trunk, card=card)  # fmt: skip
+    _design("factorial", recipe, vary, seeds, options, as_json)
 
 
 @study_app.command()
-def repeat(
-    recipe: Base, seeds: Seeds = 5, budget: BudgetOption = None, yes: Yes = False, on: On = None, workers: Workers = None,
-    cohort: Cohort = None, card: Card = None, out: Out = DEFAULT_OUT, as_json: Json = False,
-) -> None:  # fmt: skip
+@study_options(*HOW)
+def repeat(recipe: Base, options: StudyOptions, seeds: Seeds = 5, as_json: Json = False) -> None:
     """The same recipe with several seeds: is it stable?"""
-    _designed("repeat", recipe, [], seeds, as_json, budget=budget, yes=yes, on=on, workers=workers, cohort=cohort, out=out, card=card)  # fmt: skip
+    _design("repeat", recipe, [], seeds, options, as_json)
 
 
 @study_app.command()
+@study_options("budget", "on", "workers", "cohort", "race", "out")
 def search(
     recipe: Base,
-    space: Annotated[Path | None, typer.Option(help="YAML: setting: [values] or {low, high, log}; the plan's ranges when left out.")] = None,
+    options: StudyOptions,
+    space: Annotated[
+        Path | None,
+        typer.Option(help="YAML: setting: [values] or {low, high, log}; the plan's ranges when left out."),
+    ] = None,
     sampler: Annotated[str, typer.Option(help="tpe, gp, cmaes, nsga2 (loss and drift), random or grid.")] = "tpe",
     trials: Annotated[int, typer.Option(help="At most this many; more of them continue a search.")] = 20,
     time: Annotated[str | None, typer.Option(help="How long it may take, e.g. 30m.")] = None,
-    screen: Annotated[bool, typer.Option("--screen", help="A quick look at the trials first, on their upper layers; the worse half is not trained.")] = False,
-    race: Annotated[bool, typer.Option("--race/--no-race", help="Stop early what is clearly worse on the same held-out items.")] = True,
-    budget: BudgetOption = None, on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = DEFAULT_OUT, as_json: Json = False,
-) -> None:  # fmt: skip
-    """A space searched by one of Optuna's samplers; losers are stopped early, what leaves the budget is no candidate."""
-    how = {"budget": budget, "on": on, "workers": workers, "cohort": cohort, "out": out, "race": race}
-    _do(
-        lambda api, live: api.search(
-            recipe,
-            space=space,
-            sampler=sampler,
-            trials=trials,
-            seconds=api.duration(time) if time else None,
-            screen=screen,
-            watcher=live,
-            **how,
+    screen: Annotated[
+        bool,
+        typer.Option(
+            "--screen", help="A quick look at the trials first, on their upper layers; the worse half is not trained."
         ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """A space searched by one of Optuna's samplers; losers are stopped early, what leaves the budget is no candidate."""
+    from trimtab.api import study
+    from trimtab.spec.durations import parse
+
+    seconds = parse(time) if time else None
+    _do(
+        lambda live: study.search(
+            recipe, space=space, sampler=sampler, trials=trials, seconds=seconds, screen=screen, options=options, watcher=live
+        ),
+        options,
         as_json,
-        out,
     )
 
 
 @study_app.command()
+@study_options("on", "workers", "cohort", "out")
 def path(
     first: Annotated[str, typer.Argument(help="A run's id, or its beginning.", show_default=False)],
     second: Annotated[str, typer.Argument(help="Another, of the same material and seed.", show_default=False)],
-    on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = DEFAULT_OUT, as_json: Json = False,
-) -> None:  # fmt: skip
-    """From one run to another, one setting at a time: which change did it."""
-    how = {"on": on, "workers": workers, "cohort": cohort, "out": out}
-    _do(lambda api, live: api.study_path(first, second, watcher=live, **how), as_json, out)
-
-
-@study_app.command()
-def resume(
-    study: Name = None,
-    on: On = None,
-    workers: Workers = None,
-    cohort: Cohort = None,
-    out: Out = DEFAULT_OUT,
+    options: StudyOptions,
     as_json: Json = False,
 ) -> None:
-    """Go on with a study that was stopped or cut short, where it was."""
-    how = {"on": on, "workers": workers, "cohort": cohort, "out": out}
-    _do(lambda api, live: api.resume_study(study, watcher=live, **how), as_json, out)
+    """From one run to another, one setting at a time: which change did it."""
+    from trimtab.api import study
+
+    _do(lambda live: study.study_path(first, second, options=options, watcher=live), options, as_json)
 
 
 @study_app.command()
+@study_options("on", "workers", "cohort", "out")
+def resume(options: StudyOptions, study: Name = None, as_json: Json = False) -> None:
+    """Go on with a study that was stopped or cut short, where it was."""
+    from trimtab.api import study as verbs
+
+    _do(lambda live: verbs.resume_study(study, options=options, watcher=live), options, as_json)
+
+
+@study_app.command()
+@study_options("yes", "on", "workers", "cohort", "out")
 def extend(
-    study: Annotated[str, typer.Argument(help="A study's id, or its beginning.", show_default=False)],
-    vary: Annotated[list[str] | None, typer.Argument(help="More values of a scan: setting=value,value", show_default=False)] = None,
+    study: ThisName,
+    options: StudyOptions,
+    vary: Annotated[
+        list[str] | None, typer.Argument(help="More values of a scan: setting=value,value", show_default=False)
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds of every cell, from now on.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of a search, all in all.")] = None,
-    yes: Yes = False, on: On = None, workers: Workers = None, cohort: Cohort = None, out: Out = DEFAULT_OUT, as_json: Json = False,
-) -> None:  # fmt: skip
+    as_json: Json = False,
+) -> None:
     """More seeds, values or trials; what was trained already is only looked up."""
-    how = {"yes": yes, "on": on, "workers": workers, "cohort": cohort, "out": out}
-    _do(
-        lambda api, live: api.extend_study(study, vary or [], seeds=seeds, trials=trials, watcher=live, **how),
-        as_json,
-        out,
-    )
+    from trimtab.api import study as verbs
+
+    more = {"seeds": seeds, "trials": trials}
+    _do(lambda live: verbs.extend_study(study, vary or [], **more, options=options, watcher=live), options, as_json)
 
 
 @study_app.command()
 def stop(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """Ask whoever trains a study, on this machine or another, to stop; what was trained is kept."""
-    from trimtab import api
+    from trimtab.api.study import stop_study
+    from trimtab.store.folder import typed
 
-    found = api.stop_study(study, out)
+    found = stop_study(study, out)
     runs = len(found["stopping"])
-    told = f"{found['study']} stops: {runs} run{'' if runs == 1 else 's'} not finished; go on with: {typed('study resume', found['study'], out)}"
+    goes_on = typed("study resume", found["study"], out)
+    told = f"{found['study']} stops: {runs} run{'' if runs == 1 else 's'} not finished; go on with: {goes_on}"
     typer.echo(json.dumps(found) if as_json else told)
 
 
 @study_app.command()
 def show(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """What a study found."""
-    from trimtab import api
+    from trimtab.api.results import study_result
 
-    _print(api.study_result(study, out), as_json, out)
+    _print(study_result(study, out), as_json, out)
 
 
 @study_app.command("list")
 def list_studies(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """Every study of a folder."""
-    from trimtab import api
+    from trimtab.api.results import studies
 
-    rows = api.studies(out)
+    rows = studies(out)
     if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-        return
-    from trimtab.cli.studies import listed
+        return print_json(rows)
+    from trimtab.cli.show.study import listed
 
     listed(rows)
 
 
 @study_app.command()
 def export(
-    study: Annotated[str, typer.Argument(help="A study's id, or its beginning.", show_default=False)],
+    study: ThisName,
     file: Annotated[Path, typer.Argument(help=".csv, .parquet, .json, or .db for optuna-dashboard", show_default=False)],
     out: Out = DEFAULT_OUT,
-) -> None:  # fmt: skip
+) -> None:
     """A study's runs as a table: a row for each, with its settings and every number."""
-    from trimtab import api
+    from trimtab.api.results import export_study
 
-    typer.echo(f"{api.export_study(study, file, out)} runs in {file}")
+    typer.echo(f"{export_study(study, file, out)} runs in {file}")
 
 
 def attribute(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """Which setting of a study moved which number, and how much was seed noise."""
-    from trimtab import api
+    from trimtab.api import results
 
-    found = api.attribute(study, out)
+    found = results.attribute(study, out)
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
-        return
-    from trimtab.cli.studies import attributed
+        return print_json(found)
+    from trimtab.cli.show.study import attributed
 
     attributed(found)
 
 
-def work(study: Name = None, out: Out = DEFAULT_OUT) -> None:
-    """Help with a study from another machine or card: trains the cohorts that wait in its queue until none is left."""
-    from trimtab import api
+def _design(
+    kind: DesignKind, recipe: str, vary: Sequence[str], seeds: int, options: StudyOptions, as_json: bool, **more: Any
+) -> None:
+    from trimtab.api import study
 
-    typer.echo(f"{api.work(study, out)} cohorts trained")
-
-
-def store(
-    url: Annotated[str | None, typer.Argument(help="postgresql+psycopg://user@host/name, to keep a new folder's store there.", show_default=False)] = None,
-    out: Out = DEFAULT_OUT,
-) -> None:  # fmt: skip
-    """Where a folder's store is: a file in it, or a database server that several machines write to."""
-    from trimtab import api
-
-    typer.echo(f"{out}: {api.keep_store(url, out)}")
+    _do(lambda live: study.study(kind, recipe, vary, seeds=seeds, **more, options=options, watcher=live), options, as_json)  # fmt: skip
 
 
-def _designed(kind: str, recipe: str, vary: Sequence[str], seeds: int, as_json: bool, **how: Any) -> None:
-    _do(lambda api, live: api.study(kind, recipe, vary, seeds=seeds, watcher=live, **how), as_json, how["out"])
-
-
-def _do(call: Callable[[Any, Any], Mapping[str, Any]], as_json: bool, out: Path) -> None:
+def _do(call: Callable[[Progress], Mapping[str, Any]], options: StudyOptions, as_json: bool) -> None:
     """One api call under a live display, then its result and where its pictures are."""
-    from trimtab import api
     from trimtab.cli.live import Live
 
     with Live(quiet=as_json) as live:
-        found = call(api, live)
-    _print(found, as_json, out)
+        found = call(live)
+    _print(found, as_json, options.out)
 
 
 def _print(found: Mapping[str, Any], as_json: bool, out: Path) -> None:
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
-        return
-    from trimtab.cli.studies import result
+        return print_json(found)
+    from trimtab.store.folder import typed
+
+    if "recipe" in found:  # of trimtab tune
+        from trimtab.cli.show.results import recommendation
+
+        return recommendation(found)
+    from trimtab.cli.show.study import result
 
     result(found)
     typer.echo(f"Pictures and every number: {typed('report', found['study'], out)}")

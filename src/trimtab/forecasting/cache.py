@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from trimtab.data.assets import cache_folder
+from trimtab.datasets.assets import cache_folder
 from trimtab.spec.workload import Workload
 
 FORMAT = 2  # of what is stored; raised when the trace's meaning changes

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trimtab.data.assets import cache_folder
+from trimtab.datasets.assets import cache_folder
 from trimtab.forecasting.cache import versions
 
 ENOUGH = 10  # readings before residuals replace the default margin
@@ -92,7 +92,7 @@ def learned(rows: Sequence[Mapping[str, Any]], device: str) -> dict[str, Any]:
     mine = [r for r in rows if r["predicted"].get("device") == device]
     speeds: dict[str, list[float]] = {}
     for r in mine:
-        if (each := r["predicted"].get("flops_per_token")) and (rate := r["measured"].get("tokens_per_second")):
+        if (each := r["predicted"].get("flops_per_size")) and (rate := r["measured"].get("size_per_second")):
             speeds.setdefault(r["predicted"]["kind"], []).append(each * rate)
     found: dict[str, Any] = {"achieved": {k: statistics.median(v) for k, v in speeds.items()}} if speeds else {}
     pairs = [(r["measured"].get("reserved"), r["predicted"].get("reserved")) for r in mine]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trimtab.errors import ForecastRefused
-from trimtab.plan.catalogue import Model
+from trimtab.planning.catalogue import KnownModel
 from trimtab.spec.workload import Workload
 
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
@@ -35,7 +35,7 @@ class Shape:
     tied: bool
 
 
-def shape_of(model: Model) -> Shape:
+def shape_of(model: KnownModel) -> Shape:
     c = model.config
     hidden, layers = _value(c, "hidden_size", "n_embd"), _value(c, "num_hidden_layers", "n_layer")
     heads = _value(c, "num_attention_heads", "n_head")
@@ -99,7 +99,7 @@ def _weights(shape: Shape, w: Workload, size: int) -> int:
 
 def _logits(shape: Shape, w: Workload) -> int:
     tokens = w.tokens * w.members
-    if w.task in ("sequence-classification", "image-classification"):
+    if w.task in ("text-classification", "image-classification"):
         return 0
     if w.use_liger_kernel or w.linear_cross_entropy:
         parts = -(-shape.vocabulary // shape.hidden)

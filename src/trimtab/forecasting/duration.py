@@ -6,12 +6,12 @@ checkpointing 0.61, LoRA 0.51, QLoRA 0.55, QLoRA with float32 norms 0.45. Small 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from trimtab.forecasting.result import Duration
-from trimtab.plan.catalogue import Card
+from trimtab.planning.catalogue import Device
+from trimtab.spec.recipe import optimizer_steps
 from trimtab.spec.workload import Workload
 
 SHARE = {"full": 0.61, "lora": 0.51, "qlora": 0.55}
@@ -39,7 +39,7 @@ def kind_of(w: Workload) -> str:
     return f"{w.method} {computed_in(w)}"
 
 
-def duration(flops: int, w: Workload, parameters: int, card: Card | None, known: Mapping[str, Any]) -> Duration | None:
+def duration(flops: int, w: Workload, parameters: int, card: Device | None, known: Mapping[str, Any]) -> Duration | None:
     """`known`: "achieved" FLOP/s of earlier runs here by method, and the "speed" of this machine's products (calibrate.py)."""
     steps = _steps(w)
     work = flops * (1.0 if w.mean_length is None else min(1.0, w.mean_length / w.max_length))
@@ -61,9 +61,9 @@ def duration(flops: int, w: Workload, parameters: int, card: Card | None, known:
 
 
 def _steps(w: Workload) -> int | None:
-    if w.max_steps > 0:
-        return w.max_steps
-    return None if w.examples is None else max(1, round(w.num_train_epochs * math.ceil(w.examples / w.effective_batch)))
+    if w.examples is None:
+        return w.max_steps if w.max_steps > 0 else None
+    return optimizer_steps(w.examples, w.num_train_epochs, w.effective_batch, w.max_steps)
 
 
 def _ranged(seconds: float, steps: int | None, factor: float, basis: str) -> Duration:

@@ -15,8 +15,8 @@ from trimtab.errors import ForecastRefused, SpecError
 from trimtab.forecasting import cache, closed_form, sharding
 from trimtab.forecasting.duration import computed_in, duration
 from trimtab.forecasting.result import CONTEXT, MARGIN, Forecast, Memory, judge
-from trimtab.forecasting.source import Source, locate
-from trimtab.plan.catalogue import Card
+from trimtab.forecasting.source import ModelSource, locate
+from trimtab.planning.catalogue import Device
 from trimtab.spec.workload import Workload
 
 Say = Callable[[str], None]
@@ -27,7 +27,7 @@ HOPPER = ("H100", "H200", "H800", "H20", "GH200", "B200")
 
 def forecast(
     w: Workload,
-    card: Card | None = None,
+    card: Device | None = None,
     instant: bool = False,
     known: Mapping[str, Any] | None = None,
     say: Say = lambda _: None,
@@ -79,13 +79,13 @@ def forecast(
     )  # fmt: skip
 
 
-def completed(w: Workload, source: Source) -> Workload:
+def completed(w: Workload, source: ModelSource) -> Workload:
     """What "auto" and defaults mean for this model."""
     changes: dict[str, Any] = {"task": source.task} if w.task == "auto" else {}
     if source.task == "image-classification" and "max_length" not in w.model_fields_set:
         size = source.config.get("image_size", 224)
         changes["max_length"] = size[0] if isinstance(size, list) else size
-    if source.task != "causal-lm" and "gradient_checkpointing" not in w.model_fields_set:
+    if source.task != "sft" and "gradient_checkpointing" not in w.model_fields_set:
         changes["gradient_checkpointing"] = False  # small models: nobody recomputes them, and some cannot
     if (
         source.task == "image-classification"
@@ -98,7 +98,7 @@ def completed(w: Workload, source: Source) -> Workload:
     return w.but(**changes) if changes else w
 
 
-def check_fits_model(w: Workload, source: Source) -> None:
+def check_fits_model(w: Workload, source: ModelSource) -> None:
     """All at once: what this model cannot do."""
     problems = []
     if source.positions and w.max_length > source.positions and w.task != "image-classification":
@@ -128,7 +128,7 @@ def check_fits_model(w: Workload, source: Source) -> None:
         raise SpecError(f"{w.method} of {w.model}", problems)
 
 
-def traced(w: Workload, source: Source, say: Say) -> dict[str, Any]:
+def traced(w: Workload, source: ModelSource, say: Say) -> dict[str, Any]:
     """The trace as plain data, from the cache where it was made before."""
     name = cache.key(w, source.config)
     if found := cache.load(name):
@@ -154,7 +154,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _of_trace(t: Mapping[str, Any], w: Workload, source: Source, card: Card | None, known: Mapping[str, Any]) -> Memory:
+def _of_trace(t: Mapping[str, Any], w: Workload, source: ModelSource, card: Device | None, known: Mapping[str, Any]) -> Memory:
     phases = {
         p: sharding.shard(terms, w, sharding.Size(t["layers"], t["parameters"], t["trainable"], t["root"]), p)
         for p, terms in t["phases"].items()
@@ -177,7 +177,7 @@ def _of_trace(t: Mapping[str, Any], w: Workload, source: Source, card: Card | No
     )  # fmt: skip
 
 
-def _of_formula(w: Workload, source: Source, card: Card | None, known: Mapping[str, Any]) -> Memory:
+def _of_formula(w: Workload, source: ModelSource, card: Device | None, known: Mapping[str, Any]) -> Memory:
     if source.known is None:
         raise ForecastRefused(
             f"{source.name} has no closed form (it is not in the catalogue), so there is nothing to fall back on"
@@ -195,7 +195,7 @@ def _of_formula(w: Workload, source: Source, card: Card | None, known: Mapping[s
 
 
 def _with_workspace(
-    terms: Mapping[str, int], w: Workload, card: Card | None, known: Mapping[str, Any]
+    terms: Mapping[str, int], w: Workload, card: Device | None, known: Mapping[str, Any]
 ) -> dict[str, int]:
     if w.device != "cuda":
         return dict(terms)
@@ -207,9 +207,9 @@ def _context(w: Workload, known: Mapping[str, Any]) -> int:
     return int(known.get("context") or CONTEXT) if w.device == "cuda" else 0
 
 
-def _generation(w: Workload, source: Source, terms: Mapping[str, int]) -> int | None:
+def _generation(w: Workload, source: ModelSource, terms: Mapping[str, int]) -> int | None:
     """Weights, keys and values of every layer, and one row of logits each: a closed form."""
-    if w.task != "causal-lm" or source.known is None:
+    if w.task != "sft" or source.known is None:
         return None
     s = closed_form.shape_of(source.known)
     rows = 64 if w.trainer == "trimtab" else w.eval_rows
@@ -217,7 +217,7 @@ def _generation(w: Workload, source: Source, terms: Mapping[str, int]) -> int | 
     return terms.get("weights", 0) + terms.get("adapter", 0) + cached + rows * s.vocabulary * 6
 
 
-def _flops(w: Workload, source: Source) -> int | None:
+def _flops(w: Workload, source: ModelSource) -> int | None:
     """Six a weight and token where all is trained, four with adapters, two more each with checkpointing."""
     if source.known is None:
         return None
@@ -231,7 +231,7 @@ def _sure(t: Mapping[str, Any], w: Workload) -> str:
     return "from the installed code" + (" at full depth" if t["whole"] else "")
 
 
-def _notes(w: Workload, source: Source, instant: bool) -> list[str]:
+def _notes(w: Workload, source: ModelSource, instant: bool) -> list[str]:
     notes = []
     for name in ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob"):
         if source.config.get(name):

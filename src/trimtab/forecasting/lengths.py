@@ -42,18 +42,18 @@ def lengths(recipe: Recipe) -> Lengths | None:
 
 
 def _measure(recipe: Recipe) -> Lengths:
-    from trimtab.data.prepare import load, tokenise_dataset
+    from trimtab.datasets.prepare import load, tokenise_dataset
     from trimtab.run.models import load_tokenizer
 
     def quiet(_text: str) -> None:
         return None
 
     dataset = load(recipe.data, say=quiet)
-    rows = tokenise_dataset(dataset, load_tokenizer(recipe.model, quiet), recipe.max_length).tokens["train"]
+    rows = tokenise_dataset(dataset, load_tokenizer(recipe.model, quiet), recipe.max_length).splits["train"]
     longest = sorted(rows, key=lambda t: -len(t.ids))[: recipe.per_device_train_batch_size]
     return Lengths(
         len(rows), len(longest[0].ids), sum(len(t.ids) for t in rows) / len(rows),
-        max(1.0, sum(t.labels for t in longest) / len(longest)), len({len(t.ids) for t in longest}) > 1,
+        max(1.0, sum(t.weight for t in longest) / len(longest)), len({len(t.ids) for t in longest}) > 1,
     )  # fmt: skip
 
 

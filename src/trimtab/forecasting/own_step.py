@@ -14,15 +14,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from trimtab.data.prepare import Tokenised
-from trimtab.data.tokens import Tokens
+from trimtab.datasets.encoded import Encoded
+from trimtab.datasets.tokens import Tokens
 from trimtab.forecasting import step
 from trimtab.forecasting.meter import Meter
 from trimtab.forecasting.step import Times
 from trimtab.forecasting.timeline import Block, Event, Place
-from trimtab.run.cohort import Base, Cohort, token_losses
+from trimtab.run.adapters import Slice
+from trimtab.run.cohort import Cohort, Piece
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import Workload
+from trimtab.tasks.language import LanguageBase
 
 
 class Vector(NamedTuple):
@@ -45,7 +47,7 @@ class OwnStep:
             not w.padded
         ):  # a mask of ones is looked at and dropped in a real run; fake tensors have no values to look at
             model.register_forward_pre_hook(_without_mask, with_kwargs=True)
-        self.base = Base(model, SimpleNamespace(pad_token_id=0), _Plain(w, self._backward))
+        self.base = LanguageBase(model, SimpleNamespace(pad_token_id=0), _Plain(w, self._backward))
         self.cohort = Cohort(self.base, [_recipe(w, seed) for seed in range(w.members)], _data(w))
         step.follow(model, meter, lambda: self.stage)
         self.vectors = _vectors(model, self.cohort)
@@ -55,7 +57,7 @@ class OwnStep:
     def forward_backward(self) -> None:
         self.stage = "forward"
         self.meter.go("forward", None, "activations")
-        self.cohort.passes([(m, *m.longest_batch()) for m in self.cohort.members])
+        self.cohort.passes([Piece(m, *m.longest_batch()) for m in self.cohort.members])
 
     def _backward(self, loss: torch.Tensor) -> None:
         self.meter.go("head backward", None, "backward")
@@ -69,10 +71,11 @@ class OwnStep:
 
     @torch.no_grad()
     def evaluate(self) -> None:
-        batch = self.base.pad(_data(self.w).tokens["validation"])
+        batch = self.base.pad(_data(self.w).splits["validation"])
         self.stage = "evaluation"
         self.meter.go("evaluation", None, "evaluation")
-        token_losses(self.base, batch, self.cohort.members[0].adapter)
+        learning, adapter = self.base.learning, self.cohort.members[0].adapter
+        learning.unit_losses(learning.outputs(self.base, batch, [Slice(adapter, batch.rows, batch.length)]), batch)
         self.stage = "between"
 
     def update_shapes(self, times: Times) -> list[tuple[torch.Size, torch.dtype]]:
@@ -118,12 +121,12 @@ def _recipe(w: Workload, seed: int) -> Recipe:
     })  # fmt: skip
 
 
-def _data(w: Workload) -> Tokenised:
+def _data(w: Workload) -> Encoded:
     """Rows of the longest length; their labels are dealt out so that the batch has as many as it really has."""
     most, rows = w.max_length - 1, w.per_device_train_batch_size
     total = min(most * rows, round((w.labels or most) * rows))
     train = [_row(w.max_length, total // rows + (i < total % rows)) for i in range(rows)]
-    return Tokenised({"train": train, "validation": [train[0]] * w.eval_rows, "test": []}, {})
+    return Encoded({"train": train, "validation": [train[0]] * w.eval_rows, "test": []}, {})
 
 
 def _row(length: int, labels: int) -> Tokens:

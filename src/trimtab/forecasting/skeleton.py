@@ -23,8 +23,8 @@ from trimtab.spec.workload import Workload
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 AUTO = {
-    "causal-lm": transformers.AutoModelForCausalLM,
-    "sequence-classification": transformers.AutoModelForSequenceClassification,
+    "sft": transformers.AutoModelForCausalLM,
+    "text-classification": transformers.AutoModelForSequenceClassification,
     "image-classification": transformers.AutoModelForImageClassification,
 }
 
@@ -61,7 +61,7 @@ def bare(config: Any, w: Workload, task: str) -> nn.Module:
 def _empty(config: Any, w: Workload, task: str) -> nn.Module:
     config = copy.deepcopy(config)
     _no_attention_dropout(config)
-    if task != "causal-lm":
+    if task != "sft":
         config.num_labels = w.num_labels
     kind = "eager" if w.attn_implementation == "eager" else "sdpa"
     try:
@@ -92,7 +92,7 @@ def _no_attention_dropout(config: Any) -> None:
 def _adapted(model: nn.Module, w: Workload) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
-    kind = {"causal-lm": "CAUSAL_LM", "sequence-classification": "SEQ_CLS"}.get(task_of(model))
+    kind = {"sft": "CAUSAL_LM", "text-classification": "SEQ_CLS"}.get(task_of(model))
     model.requires_grad_(False)
     try:
         adapted = get_peft_model(
@@ -133,9 +133,9 @@ def _check_adapted(model: nn.Module, w: Workload) -> None:
 def task_of(model: nn.Module) -> str:
     name = type(model).__name__
     return next(
-        (t for t, end in (("causal-lm", "CausalLM"), ("sequence-classification", "SequenceClassification"),
+        (t for t, end in (("sft", "CausalLM"), ("text-classification", "SequenceClassification"),
                           ("image-classification", "ImageClassification")) if name.endswith(end)),
-        "causal-lm",
+        "sft",
     )  # fmt: skip
 
 

@@ -13,13 +13,13 @@ from trimtab.errors import ForecastRefused, SpecError
 from trimtab.forecasting.result import Fit, Forecast
 from trimtab.spec.workload import Workload
 
-Ask = Callable[[Workload], Forecast]
+Forecaster = Callable[[Workload], Forecast]
 LIMITS = {"per_device_train_batch_size": 4096, "max_length": 1_048_576}
 GRID = {"per_device_train_batch_size": 1, "max_length": 64}
 
 
 def largest(
-    w: Workload, what: Literal["per_device_train_batch_size", "max_length"], ask: Ask, limit: int | None = None
+    w: Workload, what: Literal["per_device_train_batch_size", "max_length"], ask: Forecaster, limit: int | None = None
 ) -> dict[str, Any]:
     """Largest value that fits with its margin, both forecasts at the border. `value` is None where not even the smallest does."""
     grid, top = GRID[what], min(limit or LIMITS[what], LIMITS[what])
@@ -71,7 +71,7 @@ def _reach(a: int, b: int, look: Callable[[int], Forecast], grid: int) -> int:
     return int((a + (room - one.memory.used) / slope) // grid * grid)
 
 
-def cheaper(w: Workload, ask: Ask) -> list[dict[str, Any]]:
+def cheaper(w: Workload, ask: Forecaster) -> list[dict[str, Any]]:
     """This workload and, each changed by one thing, the ways to make it smaller; sorted by what they save."""
     rows = []
     base = ask(w)

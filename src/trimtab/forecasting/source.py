@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.errors import ModelError
-from trimtab.plan.catalogue import Model, find_model, model_of_config, nearest_models
+from trimtab.planning.catalogue import KnownModel, find_model, model_of_config, nearest_models
 
 IMAGES = (
     "vit",
@@ -42,12 +42,12 @@ BUNDLED = {"bundled:smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """`known` is None where the catalogue has no closed form for it."""
 
     name: str
     config: dict[str, Any]
-    known: Model | None
+    known: KnownModel | None
 
     @property
     def family(self) -> str:
@@ -57,7 +57,7 @@ class Source:
     def task(self) -> str:
         if self.family in IMAGES:
             return "image-classification"
-        return "sequence-classification" if self.family in ENCODERS else "causal-lm"
+        return "text-classification" if self.family in ENCODERS else "sft"
 
     @property
     def positions(self) -> int | None:
@@ -65,11 +65,11 @@ class Source:
         return found - 2 if found and "roberta" in self.family else found  # two are its padding's
 
 
-def locate(name: str, say: Any = print) -> Source:
+def locate(name: str, say: Any = print) -> ModelSource:
     if known := find_model(BUNDLED.get(name, name)):
-        return Source(name, known.config, known)
+        return ModelSource(name, known.config, known)
     if name.startswith("bundled:") or name.endswith(".gguf"):
-        from trimtab.run.models import resolve  # converts once; torch
+        from trimtab.run.models import resolve
 
         return _folder(name, Path(resolve(name, say)))
     path = Path(name).expanduser()
@@ -78,7 +78,7 @@ def locate(name: str, say: Any = print) -> Source:
     return _hub(name)
 
 
-def _folder(name: str, path: Path) -> Source:
+def _folder(name: str, path: Path) -> ModelSource:
     file = path / "config.json"
     if not file.is_file():
         raise ModelError(
@@ -90,10 +90,10 @@ def _folder(name: str, path: Path) -> Source:
         raise ModelError(f"{file} cannot be read ({str(error)[:100]})") from None
     if not isinstance(config, dict) or not config.get("model_type"):
         raise ModelError(f"{file} names no model_type, so its architecture is not known")
-    return Source(name, config, model_of_config(name, config))
+    return ModelSource(name, config, model_of_config(name, config))
 
 
-def _hub(name: str) -> Source:
+def _hub(name: str) -> ModelSource:
     near = nearest_models(name)
     hint = f"; the catalogue has {', '.join(near)}" if near else "; `trimtab forecast --models` lists the catalogue"
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
@@ -101,7 +101,7 @@ def _hub(name: str) -> Source:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    from trimtab.data import hub
+    from trimtab.datasets import hub
 
     try:
         file = hf_hub_download(name, "config.json", local_files_only=not hub.reachable())

@@ -72,7 +72,7 @@ def _leave(meter: Meter, stage: Callable[[], str], i: int, layers: int) -> Any:
     return leave
 
 
-class Job(Protocol):
+class TracedStep(Protocol):
     """A trainer's step as the trace asks for it."""
 
     def forward_backward(self) -> None: ...
@@ -109,7 +109,7 @@ class TrainerStep:
         """Outputs die with this frame, as in Trainer.compute_loss."""
         w = self.w
         with self.autocast():
-            if w.use_liger_kernel and task_of(bottom(self.model)) == "causal-lm":
+            if w.use_liger_kernel and task_of(bottom(self.model)) == "sft":
                 return stubs.FusedHead.apply(*self._head_inputs())
             if w.linear_cross_entropy:
                 x, weight = self._head_inputs()
@@ -168,7 +168,7 @@ def batch(w: Workload, task: str, rows: int) -> dict[str, torch.Tensor]:
         side = w.max_length
         return {"pixel_values": torch.ones(rows, 3, side, side), "labels": torch.ones(rows, dtype=torch.long)}
     ids = torch.ones(rows, w.max_length, dtype=torch.long)
-    labels = ids if task == "causal-lm" else torch.ones(rows, dtype=torch.long)
+    labels = ids if task == "sft" else torch.ones(rows, dtype=torch.long)
     found = {"input_ids": ids, "labels": labels}
     if w.padded:
         found["attention_mask"] = torch.ones(rows, w.max_length, dtype=torch.long)

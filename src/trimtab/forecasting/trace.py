@@ -19,13 +19,13 @@ from trimtab.errors import ForecastRefused, ModelError, TrimtabError
 from trimtab.forecasting import kernels, skeleton, step
 from trimtab.forecasting.allocator import replay
 from trimtab.forecasting.meter import ROUND, Meter
-from trimtab.forecasting.step import Job, TrainerStep
+from trimtab.forecasting.step import TracedStep, TrainerStep
 from trimtab.forecasting.timeline import MIDDLE, SHORT, Event, Place, deepen, peaks
 from trimtab.spec.workload import Workload
 
 
 @dataclass(frozen=True)
-class Trace:
+class StepTrace:
     """Bytes of one device; workspaces of cuBLAS and the context are not in here."""
 
     phases: dict[str, dict[str, int]]  # what was there at the highest moment of each phase, by kind
@@ -57,7 +57,7 @@ def _evaluates(phase: str) -> bool:
     return phase.startswith("evaluation")
 
 
-def trace(config: Any, w: Workload, task: str, whole: bool = False) -> Trace:
+def trace(config: Any, w: Workload, task: str, whole: bool = False) -> StepTrace:
     """Raises ForecastRefused with the reason where the model's code cannot be traced."""
     began = time.perf_counter()
     depth = getattr(config.get_text_config(), "num_hidden_layers", None)
@@ -78,7 +78,7 @@ class _Shots:
     events: list[Event]  # without the optimizer's step
     flops: dict[Place, int]
     parameters: list[tuple[int | None, int]]  # layer and size of each parameter of the model
-    job: Job
+    job: TracedStep
     depth: int
 
 
@@ -116,15 +116,15 @@ def _traced(model: nn.Module, w: Workload) -> _Shots:
     return _Shots(meter.named_events(), dict(meter.flops), parameters, job, len(found[1]) if found else 1)
 
 
-def _job(model: nn.Module, w: Workload, meter: Meter) -> Job:
+def _job(model: nn.Module, w: Workload, meter: Meter) -> TracedStep:
     if w.trainer == "transformers":
         return TrainerStep(model, w, meter)
-    from trimtab.forecasting.own_step import OwnStep  # brings the whole training room
+    from trimtab.forecasting.own_step import OwnStep
 
     return OwnStep(model, w, meter)
 
 
-def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> Trace:
+def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> StepTrace:
     layers = depth or shots.depth
 
     def times(layer: int | None) -> int:
@@ -136,7 +136,7 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> T
     flops = sum(f * times(p.layer) for p, f in shots.flops.items() if not _evaluates(p.phase))
     traced = min(2, w.gradient_accumulation_steps) if w.trainer == "transformers" else 1
     parameters = sum(n * times(layer) for layer, n in shots.parameters)
-    return Trace(
+    return StepTrace(
         phases={name: p.by_kind for name, p in peaks(events, layers).items()},
         reserved=replay(training).peak_reserved,
         reserved_expandable=replay(training, expandable=True).peak_reserved,
@@ -150,7 +150,7 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> T
     )
 
 
-def _completed(events: list[Event], w: Workload, job: Job, times: Any) -> list[Event]:
+def _completed(events: list[Event], w: Workload, job: TracedStep, times: Any) -> list[Event]:
     """With what belongs to the whole depth at once: flat vectors before the step, the optimizer's update after it."""
     meter = Meter(round_to=ROUND if w.device == "cuda" else 1)
     with FakeTensorMode():

@@ -138,13 +138,16 @@ class RoutedLinear(nn.Module):
         return torch.bmm(low, up.transpose(1, 2)).view(*x.shape[:-1], self.base.out_features)
 
 
-def find_targets(model: nn.Module, target_modules: str | Sequence[str]) -> dict[str, nn.Linear]:
-    """name -> linear. "all-linear" is every linear but the output head (PEFT's meaning); else names or name endings."""
-    head = model.get_output_embeddings()  # type: ignore[operator]
+def find_targets(
+    model: nn.Module, target_modules: str | Sequence[str], outside: Sequence[nn.Module] = ()
+) -> dict[str, nn.Linear]:
+    """name -> linear. "all-linear" is every linear but those `outside` (the head: PEFT's meaning); else names or name endings.
+
+    ModelError with the names that there are, where one is not there."""
     linears = {
         n: _bare(m)
         for n, m in model.named_modules()
-        if isinstance(m, nn.Linear | RoutedLinear) and m is not head and not n.endswith(".base")
+        if isinstance(m, nn.Linear | RoutedLinear) and not any(m is o for o in outside) and not n.endswith(".base")
     }
     if target_modules == "all-linear":
         chosen = linears

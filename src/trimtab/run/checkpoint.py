@@ -8,7 +8,6 @@ cohorts/COHORT.json             which TAG of each member is valid; replaced last
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -19,8 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from trimtab.errors import ModelError
 from trimtab.run.adapters import Adapter, attach, find_targets
-from trimtab.run.cohort import Base, Cohort
+from trimtab.run.base import Base
+from trimtab.run.cohort import Cohort
 from trimtab.run.member import Member
+from trimtab.spec.files import write_whole
 
 _PREFIX = "base_model.model."
 
@@ -33,13 +34,12 @@ class Checkpoints:
         tags = self._tags()
         tag = max(tags.values(), default=-1) + 1
         for m in cohort.members:
-            m.progress.recent, m.progress.high = list(m.guard.recent), m.guard.high
+            m.state.recent, m.state.high = list(m.guard.recent), m.guard.high
             tensors = {k: v.detach().contiguous() for k, v in m.tensors().items()}
             path = self._state(m.id, tag)
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, path, metadata={"progress": json.dumps(asdict(m.progress))})
-        self.manifest.parent.mkdir(parents=True, exist_ok=True)
-        _replace_file(self.manifest, json.dumps({**tags, **{m.id: tag for m in cohort.members}}))
+            save_file(tensors, path, metadata={"progress": json.dumps(asdict(m.state))})
+        write_whole(self.manifest, json.dumps({**tags, **{m.id: tag for m in cohort.members}}))
         for m in cohort.members:
             for old in self._state(m.id, tag).parent.glob("state-*.safetensors"):
                 if old != self._state(m.id, tag):
@@ -67,8 +67,8 @@ class Checkpoints:
 
 def _load_state(member: Member, path: Path) -> None:
     with safe_open(path, "pt") as header:
-        progress = json.loads(header.metadata()["progress"])
-    member.load(load_file(path), progress)
+        state = json.loads(header.metadata()["progress"])
+    member.load(load_file(path), state)
 
 
 def export(member: Member, base: Base, folder: Path) -> None:
@@ -77,10 +77,9 @@ def export(member: Member, base: Base, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         if member.adapter is None:
-            base.model.save_pretrained(scratch)  # type: ignore[operator]
-            base.tokenizer.save_pretrained(scratch)
+            base.learning.save_model(base, scratch)
         else:
-            _export_adapter(member, member.adapter, scratch)
+            _export_adapter(member, member.adapter, base.learning.peft_type, scratch)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)  # half an export is no export
         raise
@@ -93,7 +92,7 @@ def export(member: Member, base: Base, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _export_adapter(member: Member, adapter: Adapter, folder: Path) -> None:
+def _export_adapter(member: Member, adapter: Adapter, peft_type: str | None, folder: Path) -> None:
     tensors = {}
     for name in adapter.A:
         tensors[f"{_PREFIX}{name}.lora_A.weight"] = adapter.A[name].detach().contiguous().cpu()
@@ -103,7 +102,7 @@ def _export_adapter(member: Member, adapter: Adapter, folder: Path) -> None:
 
     recipe = member.recipe
     LoraConfig(
-        r=recipe.r, lora_alpha=recipe.lora_alpha, lora_dropout=recipe.lora_dropout, task_type="CAUSAL_LM",  # type: ignore[arg-type]
+        r=recipe.r, lora_alpha=recipe.lora_alpha, lora_dropout=recipe.lora_dropout, task_type=peft_type,  # type: ignore[arg-type]
         target_modules=sorted(adapter.A), base_model_name_or_path=recipe.model, inference_mode=True,
     ).save_pretrained(str(folder))  # fmt: skip
 
@@ -119,7 +118,7 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
         {k.removeprefix(_PREFIX).removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")}
     )
     try:
-        targets = find_targets(base.model, names)
+        targets = find_targets(base.model, names, base.outside)
     except ModelError as error:
         raise ModelError(f"the adapter in {folder} is for another base model: {error}") from None
     attach(base.model, targets, base.router)
@@ -137,9 +136,3 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     for p in adapter.parameters():
         p.requires_grad_(False)
     return adapter
-
-
-def _replace_file(path: Path, text: str) -> None:
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(text)
-    os.replace(scratch, path)

@@ -25,7 +25,7 @@ class Stop(NamedTuple):
 class Limits:
     """None: no limit. Seconds count from the start of this process's work on the run."""
 
-    max_tokens: int | None = None
+    max_size: int | None = None  # of all items passed: tokens, pixels, rows
     max_seconds: float | None = None
 
 
@@ -36,17 +36,18 @@ class Guard:
     clock: Callable[[], float] = time.monotonic
     recent: deque[float] = field(default_factory=deque)
     high: int = 0
+    size_word: str = "tokens"
     started: float = 0.0
 
     def __post_init__(self) -> None:
         self.recent = deque(self.recent, maxlen=max(100, self.total_steps // 20))
         self.started = self.clock()
 
-    def before_update(self, step: int, loss: float, grad_norm: float, tokens: int) -> Stop | None:
+    def before_update(self, step: int, loss: float, grad_norm: float, size: int) -> Stop | None:
         broken = _numbers(loss, grad_norm, step) or _dead(grad_norm, step) or self._explosion(loss, step)
         if broken:
             return Stop(Cause.GUARD, broken)
-        reached = self._limit(tokens)
+        reached = self._limit(size)
         return Stop(Cause.LIMIT, reached) if reached else None
 
     def _explosion(self, loss: float, step: int) -> str | None:
@@ -66,9 +67,9 @@ class Guard:
             return f"loss exploded: above 5 for 3 steps at step {step}, after {min(self.recent):.2f}; try half the learning_rate"
         return None
 
-    def _limit(self, tokens: int) -> str | None:
-        if self.limits.max_tokens is not None and tokens >= self.limits.max_tokens:
-            return f"token limit of {self.limits.max_tokens:,} reached"
+    def _limit(self, size: int) -> str | None:
+        if self.limits.max_size is not None and size >= self.limits.max_size:
+            return f"limit of {self.limits.max_size:,} {self.size_word} reached"
         spent = self.clock() - self.started
         if self.limits.max_seconds is not None and spent >= self.limits.max_seconds:
             return f"time limit of {self.limits.max_seconds:.0f} s reached"
@@ -86,6 +87,6 @@ def _dead(grad_norm: float, step: int) -> str | None:
     if grad_norm == 0.0:
         return (
             f"the gradient is exactly zero at step {step}: nothing is being learned; "
-            "check that the adapter is attached and that labels are left unmasked"
+            "check that the adapter is attached and that there are labels to learn from"
         )
     return None

@@ -10,78 +10,78 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trimtab.run.checkpoint import Checkpoints, export
-from trimtab.run.cohort import Cohort, Judged
+from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.guards import Stop
 from trimtab.run.member import Member
-from trimtab.run.trunk import Trunk
+from trimtab.run.shared_start import SharedStart
 from trimtab.spec.status import Status
 
 
-class Hooks(Protocol):
+class LoopHooks(Protocol):
     """What the loop tells, and what it asks. `evaluated` answers with the members to stop and why."""
 
     def restored(self, cohort: Cohort) -> None: ...
     def stepped(self, member: Member, numbers: dict[str, Any]) -> None: ...
-    def evaluated(self, share: float, found: dict[Member, Judged]) -> dict[Member, Stop]: ...
+    def evaluated(self, share: float, found: dict[Member, Evaluation]) -> dict[Member, Stop]: ...
     def stopped(self, member: Member) -> None: ...
 
 
-def train(cohort: Cohort, folder: Path, name: str, hooks: Hooks, save_every: float = 60.0) -> None:
+def train(cohort: Cohort, folder: Path, name: str, hooks: LoopHooks, save_every: float = 60.0) -> None:
     """Train `cohort` (called `name` on disk) to its end; members with a checkpoint go on from it, stopped ones too."""
     checkpoints = Checkpoints(folder, name)
     checkpoints.restore(cohort)
     hooks.restored(cohort)
-    saved, trunk = cohort.clock(), Trunk(cohort.members, cohort.shares, cohort.trunk)
+    saved, share_start = cohort.clock(), SharedStart(cohort.members, cohort.shares, cohort.share_start)
     for place, share in enumerate(cohort.shares):
-        while members := _due(cohort, share, trunk, hooks):
+        while members := _due(cohort, share, share_start, hooks):
             began = cohort.clock()
             losses = cohort.forward_backward(members)
-            spent, total = cohort.clock() - began, sum(tokens for _, tokens in losses)
-            for member, (loss, tokens) in zip(members, losses, strict=True):
-                member.progress.seconds += spent * tokens / total
-                if member.accumulate(loss, tokens):
-                    numbers = {**member.update(), "seconds": member.progress.seconds}
+            spent, total = cohort.clock() - began, sum(size for _, size in losses)
+            for member, (loss, size) in zip(members, losses, strict=True):
+                member.state.seconds += spent * size / total
+                if member.accumulate(loss, size):
+                    numbers = {**member.update(), "seconds": member.state.seconds}
                     hooks.stepped(member, numbers)
-                    trunk.passed(member, numbers)
+                    share_start.passed(member, numbers)
             if cohort.clock() - saved > save_every:
                 checkpoints.save(cohort)
                 saved = cohort.clock()
-        if due := [m for m in cohort.running if m.progress.evaluated <= place]:
+        if due := [m for m in cohort.running if m.state.evaluated <= place]:
             _evaluate(cohort, due, share, folder, hooks)
         _finish(cohort, folder, hooks)
         checkpoints.save(cohort)
         saved = cohort.clock()
     for member in cohort.members:
-        if member.progress.status == Status.COMPLETE:
+        if member.state.status == Status.COMPLETE:
             checkpoints.drop_state(member)
 
 
-def _due(cohort: Cohort, share: float, trunk: Trunk, hooks: Hooks) -> list[Member]:
+def _due(cohort: Cohort, share: float, share_start: SharedStart, hooks: LoopHooks) -> list[Member]:
     """Members with steps of their own to take before the next evaluation; what others did for them is taken over."""
     for member in cohort.running:
-        for numbers in trunk.catch_up(member, share):
+        for numbers in share_start.catch_up(member, share):
             hooks.stepped(member, numbers)
-    return [m for m in cohort.running if m.progress.step < m.steps_at(share) and not trunk.waits(m, share)]
+    return [m for m in cohort.running if m.state.step < m.steps_at(share) and not share_start.waits(m, share)]
 
 
-def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path, hooks: Hooks) -> None:
+def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path, hooks: LoopHooks) -> None:
     """Paired validation loss of every member; keep the best weights; stop whom the hooks name."""
-    found = dict(zip(members, cohort.judge(members, cohort.data.tokens["validation"]), strict=True))
-    for member, judged in found.items():
-        if member.judge_evaluation(sum(judged.nats) / len(judged.nats)):
+    found = dict(zip(members, cohort.evaluate(members, cohort.data.splits["validation"]), strict=True))
+    for member, evaluation in found.items():
+        if member.book_evaluation(sum(evaluation.losses) / len(evaluation.losses)):
             export(member, cohort.base, folder / "runs" / member.id / "best")
     for member, stop in hooks.evaluated(share, found).items():
         if member.running:
             member.stop(stop)
     for member in members:
-        if member.running and member.progress.step >= member.total_steps:
+        if member.running and member.state.step >= member.total_steps:
             member.complete()
 
 
-def _finish(cohort: Cohort, folder: Path, hooks: Hooks) -> None:
+def _finish(cohort: Cohort, folder: Path, hooks: LoopHooks) -> None:
     """Members that have just come to their end: last weights to disk, word to the hooks."""
     for member in cohort.members:
-        if not member.running and not member.progress.ended:
+        if not member.running and not member.state.ended:
             export(member, cohort.base, folder / "runs" / member.id / "last")
-            member.progress.ended = True
+            member.state.ended = True
             hooks.stopped(member)

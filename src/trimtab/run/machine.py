@@ -18,8 +18,10 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler greets on every 
 
 import psutil
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
-from trimtab.plan.processor import cpu_has_bf16
+from trimtab.planning.precision import cpu_has_bf16
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,15 @@ class Machine:
     name: str
     cores: int
     threads: int
-    memory_gb: float
+    memory: int  # bytes
     bf16: bool
 
+    @property
+    def memory_gib(self) -> float:
+        return round(self.memory / 2**30, 1)
+
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "memory_gib": self.memory_gib}
 
     def in_bf16(self, wanted: bool | None) -> bool:
         """What a recipe's bf16 means here: null is whatever this machine computes fast."""
@@ -48,9 +54,7 @@ def look(threads: int | None = None) -> Machine:
         name=torch.cuda.get_device_name() if cuda else _cpu_name(),
         cores=cores,
         threads=threads or free_cores(cores),
-        memory_gb=round(
-            (torch.cuda.get_device_properties(0).total_memory if cuda else psutil.virtual_memory().total) / 1e9, 1
-        ),
+        memory=torch.cuda.get_device_properties(0).total_memory if cuda else psutil.virtual_memory().total,
         bf16=torch.cuda.is_bf16_supported() if cuda else cpu_has_bf16(),
     )
 
@@ -74,6 +78,12 @@ def _seconds(threads: int) -> float:
         found.append(time.perf_counter() - began)
     torch.set_num_threads(before)
     return statistics.median(found[1:])
+
+
+def accelerator(device: str, autocast: str) -> Accelerator:
+    """Of a device, with this autocast. The library allows one precision a process; we may need two, one after another."""
+    AcceleratorState._reset_state()
+    return Accelerator(cpu=device == "cpu", mixed_precision=autocast)
 
 
 def versions() -> dict[str, str]:

@@ -5,30 +5,30 @@ A run alone is a cohort of one; nothing here knows about the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from trimtab.data.tokens import Tokens
 from trimtab.run.adapters import Adapter
 from trimtab.run.batches import BatchPlan
+from trimtab.run.gradient_shares import GradientShares
 from trimtab.run.guards import Guard, Limits, Stop
 from trimtab.run.optim import Optimizer
-from trimtab.run.voices import Voices
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
+from trimtab.tasks.task import Group, Learning
 
 
 @dataclass
-class Progress:
+class MemberState:
     """Every scalar a resume needs; plain JSON values."""
 
     step: int = 0  # optimizer steps done
     micro: int = 0  # micro-batches of the next step already accumulated
     loss: float = 0.0  # accumulated loss of the next step
-    tokens: int = 0  # tokens seen, masked ones included
+    size: int = 0  # of all items passed, in the task's own unit (tokens, masked ones included)
     seconds: float = 0.0
     evaluated: int = 0  # evaluations done
     best_loss: float | None = None
@@ -42,28 +42,39 @@ class Progress:
     recent: list[float] = field(default_factory=list)  # the guard's rolling window
     high: int = 0
 
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> MemberState:
+        """As it was saved, by this version or an earlier one."""
+        state = cls(**{OLD_NAMES.get(k, k): v for k, v in saved.items()})
+        state.status, state.cause = Status(state.status), state.cause and Cause(state.cause)
+        return state
+
+
+OLD_NAMES = {"tokens": "size"}
+
 
 class Member:
-    """`adapter` is None for full fine-tuning, where `parameters` are the model's own."""
+    """`train`: items as the seam has them. `adapter` is None for full fine-tuning, where the groups hold the model's own parameters."""
 
     def __init__(
         self,
         recipe: Recipe,
-        train: Sequence[Tokens],
-        parameters: Sequence[torch.nn.Parameter],
+        train: Sequence[Any],
+        groups: Sequence[Group],
         adapter: Adapter | None,
         limits: Limits,
         clock: Callable[[], float],
+        learning: Learning,
     ):
         self.recipe, self.adapter, self.train = recipe, adapter, train
         self.total_steps = recipe.steps(len(train))
         self.plan = BatchPlan(
-            tuple(len(t.ids) for t in train), recipe.effective_batch, recipe.per_device_train_batch_size, recipe.seed
+            tuple(i.size for i in train), recipe.effective_batch, recipe.per_device_train_batch_size, recipe.seed
         )
-        self.optimizer = Optimizer(recipe, parameters, self.total_steps)
-        self.voices = Voices(self.optimizer, parameters)
-        self.guard = Guard(self.total_steps, limits, clock)
-        self.progress = Progress()
+        self.optimizer = Optimizer(recipe, groups, self.total_steps)
+        self.gradient_shares = GradientShares(self.optimizer, groups[0].parameters, learning.known_below)
+        self.guard = Guard(self.total_steps, limits, clock, size_word=learning.words.size)
+        self.state = MemberState()
 
     @property
     def id(self) -> str:
@@ -71,7 +82,7 @@ class Member:
 
     @property
     def running(self) -> bool:
-        return self.progress.status == Status.RUNNING
+        return self.state.status == Status.RUNNING
 
     @property
     def passes(self) -> int:
@@ -82,88 +93,88 @@ class Member:
         """Optimizer steps after which `share` of the run is done; at least one."""
         return max(1, round(share * self.total_steps))
 
-    def micro_batch(self) -> tuple[list[Tokens], int]:
-        """The next micro-batch and the number of labels in the whole effective batch that it belongs to."""
-        pieces = self.plan.micro_batches(self.progress.step)
-        labels = sum(self.train[i].labels for piece in pieces for i in piece)
-        return [self.train[i] for i in pieces[self.progress.micro]], labels
+    def micro_batch(self) -> tuple[list[Any], int]:
+        """The next micro-batch and the weight of the whole effective batch that it belongs to."""
+        pieces = self.plan.micro_batches(self.state.step)
+        weight = sum(self.train[i].weight for piece in pieces for i in piece)
+        return [self.train[i] for i in pieces[self.state.micro]], weight
 
-    def longest_batch(self) -> tuple[list[Tokens], int]:
-        """The micro-batch that takes most memory, and its labels."""
-        rows = sorted(self.train, key=lambda t: -len(t.ids))[: self.plan.micro_batch]
-        return rows, sum(t.labels for t in rows)
+    def longest_batch(self) -> tuple[list[Any], int]:
+        """The micro-batch that takes most memory, and its weight."""
+        items = sorted(self.train, key=lambda i: -i.size)[: self.plan.micro_batch]
+        return items, sum(i.weight for i in items)
 
     def halve(self) -> None:
         """Half the examples in a pass and so twice the passes; the step that was begun begins again."""
-        self.progress.micro_batch = max(1, self.plan.micro_batch // 2)
-        self.plan = replace(self.plan, micro_batch=self.progress.micro_batch)
+        self.state.micro_batch = max(1, self.plan.micro_batch // 2)
+        self.plan = replace(self.plan, micro_batch=self.state.micro_batch)
 
     def restart_step(self) -> None:
-        p = self.progress
+        p = self.state
         done = self.plan.micro_batches(p.step)[: p.micro] if p.micro else []
-        p.tokens -= sum(len(self.train[i].ids) for piece in done for i in piece)
+        p.size -= sum(self.train[i].size for piece in done for i in piece)
         p.micro, p.loss = 0, 0.0
-        self.voices.forget()
+        self.gradient_shares.forget()
         self.optimizer.clear()
 
-    def hear(self, nats: Sequence[torch.Tensor]) -> None:
-        """After the backward of its next micro-batch: the nats of each row's label tokens."""
-        p = self.progress
-        self.voices.hear(self.plan.micro_batches(p.step)[p.micro], nats)
+    def record(self, rows: Sequence[torch.Tensor]) -> None:
+        """After the backward of its next micro-batch: each row's losses, unit by unit."""
+        p = self.state
+        self.gradient_shares.record(self.plan.micro_batches(p.step)[p.micro], rows)
 
-    def accumulate(self, loss: float, tokens: int) -> bool:
+    def accumulate(self, loss: float, size: int) -> bool:
         """Book one micro-batch; True when the effective batch is complete."""
-        self.progress.loss += loss
-        self.progress.tokens += tokens
-        self.progress.micro += 1
-        return self.progress.micro == len(self.plan.micro_batches(self.progress.step))
+        self.state.loss += loss
+        self.state.size += size
+        self.state.micro += 1
+        return self.state.micro == len(self.plan.micro_batches(self.state.step))
 
     def update(self) -> dict[str, Any]:
         """One optimizer step, or a stop with a reason and the weights left as they were. Gives the step's numbers."""
-        p = self.progress
+        p = self.state
         loss, norm = p.loss, self.optimizer.grad_norm()
-        stop = self.guard.before_update(p.step + 1, loss, norm, p.tokens)
+        stop = self.guard.before_update(p.step + 1, loss, norm, p.size)
         passes, p.micro, p.loss = p.micro, 0, 0.0
-        heard = self.voices.update(passes)
+        shares = self.gradient_shares.update(passes)
         rate = None
         if stop is None:
-            self.voices.weigh(p.step)
+            self.gradient_shares.weigh(p.step)
             rate = self.optimizer.step(p.step, norm)
-            heard["moved"] = self.voices.moved()
+            shares["moved"] = self.gradient_shares.moved()
             p.step += 1
         else:
             self.stop(stop)
         return {
-            "heard": heard,
+            "gradient_shares": shares,
             "step": p.step + (stop is not None),
             "loss": loss,
             "grad_norm": norm,
             "learning_rate": rate,
-            "tokens": p.tokens,
+            "size": p.size,
         }
 
     def stop(self, stop: Stop) -> None:
         """End before the last step: STOPPED, FAILED where not one good evaluation is left to show, or (patience) complete."""
-        p = self.progress
+        p = self.state
         p.cause, p.reason = stop
         dead = p.cause == Cause.GUARD and p.best_loss is None
         p.status = Status.FAILED if dead else Status.COMPLETE if p.cause == Cause.PATIENCE else Status.STOPPED
         self.optimizer.clear()
 
     def complete(self) -> None:
-        self.progress.status = Status.COMPLETE
+        self.state.status = Status.COMPLETE
         self.optimizer.clear()
 
     def go_on(self) -> None:
         """A stopped run that was asked for again."""
-        p = self.progress
+        p = self.state
         if p.status == Status.STOPPED:
             p.status = Status.RUNNING if p.step < self.total_steps else Status.COMPLETE
             p.reason, p.cause, p.ended = None, None, False
 
-    def judge_evaluation(self, loss: float) -> bool:
+    def book_evaluation(self, loss: float) -> bool:
         """Book an evaluation; True when it is the best so far. Patience that runs out completes the run."""
-        p = self.progress
+        p = self.state
         p.evaluated += 1
         if p.best_loss is None or loss < p.best_loss:
             p.best_loss, p.best_step, p.bad_evaluations = loss, p.step, 0
@@ -178,17 +189,15 @@ class Member:
     def tensors(self) -> dict[str, torch.Tensor]:
         """Weights, moments, unfinished gradients and random state."""
         found = self.optimizer.tensors()
-        if self.progress.micro:
+        if self.state.micro:
             found |= {f"gradient.{i}": f.grad for i, f in enumerate(self.optimizer.flats)}
         found["random"] = self.adapter.generator.get_state() if self.adapter else torch.get_rng_state()
         return found
 
-    def load(self, tensors: dict[str, torch.Tensor], progress: dict[str, Any]) -> None:
-        self.progress = Progress(**progress)
-        self.progress.status = Status(self.progress.status)
-        self.progress.cause = self.progress.cause and Cause(self.progress.cause)
-        if self.progress.micro_batch:
-            self.plan = replace(self.plan, micro_batch=self.progress.micro_batch)
+    def load(self, tensors: dict[str, torch.Tensor], state: Mapping[str, Any]) -> None:
+        self.state = MemberState.of(state)
+        if self.state.micro_batch:
+            self.plan = replace(self.plan, micro_batch=self.state.micro_batch)
         random = tensors.pop("random").cpu()
         self.adapter.generator.set_state(random) if self.adapter else torch.set_rng_state(random)
         gradients = [tensors.pop(f"gradient.{i}", None) for i in range(len(self.optimizer.flats))]
@@ -196,5 +205,5 @@ class Member:
         for flat, gradient in zip(self.optimizer.flats, gradients, strict=True):
             if gradient is not None:
                 flat.grad.copy_(gradient)
-        self.guard.recent.extend(self.progress.recent)
-        self.guard.high = self.progress.high
+        self.guard.recent.extend(self.state.recent)
+        self.guard.high = self.state.high

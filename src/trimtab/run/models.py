@@ -21,12 +21,13 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from trimtab.data import hub
-from trimtab.data.assets import cache_folder, fetch, need_space
+from trimtab.datasets import hub
+from trimtab.datasets.assets import cache_folder, fetch, need_space
 from trimtab.errors import ModelError, did_you_mean
 
 Say = Callable[[str], None]
 BUNDLED = ("smollm2", "tiny")
+BLOCKS, BLOCK = 16, 65_536  # of a large file: weights that were trained on differ everywhere
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 logging.getLogger("accelerate").setLevel(logging.ERROR)
@@ -52,17 +53,19 @@ def resolve(model: str, say: Say = print) -> str:
 
 
 def load_tokenizer(model: str, say: Say = print) -> Any:
-    with _clear_errors(model):
+    """With a padding token, the end token where it has none. ModelError where there is none to be had."""
+    with _clear_errors(model, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(**_source(model, say))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def load_model(model: str, dtype: torch.dtype, device: str, say: Say = print) -> torch.nn.Module:
+def load_model(model: str, dtype: str | torch.dtype, device: str, say: Say = print) -> torch.nn.Module:
     """The causal LM in evaluation mode with every weight frozen."""
     with _clear_errors(model):
-        loaded = AutoModelForCausalLM.from_pretrained(**_source(model, say), dtype=dtype)
+        exact = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        loaded = AutoModelForCausalLM.from_pretrained(**_source(model, say), dtype=exact)
     loaded.config.use_cache = False
     loaded.requires_grad_(False)
     return loaded.to(device).eval()  # type: ignore[arg-type]
@@ -70,7 +73,7 @@ def load_model(model: str, dtype: torch.dtype, device: str, say: Say = print) ->
 
 def is_classifier(model: str, say: Say = print) -> bool:
     """Whether its config.json names a classification head over text."""
-    with _clear_errors(model):
+    with _clear_errors(model, "text classifier"):
         config = AutoConfig.from_pretrained(**_source(model, say))
     return any(a.endswith("ForSequenceClassification") for a in config.architectures or [])
 
@@ -78,14 +81,14 @@ def is_classifier(model: str, say: Say = print) -> bool:
 def load_classifier(model: str, device: str, say: Say = print) -> tuple[Any, tuple[str, ...]]:
     """(model in evaluation mode, names of its labels); a model without a head gives its body and no labels."""
     head = is_classifier(model, say)
-    with _clear_errors(model):
-        kind = AutoModelForSequenceClassification if head else AutoModel
-        loaded = kind.from_pretrained(**_source(model, say), dtype=torch.float32)
+    with _clear_errors(model, "text classifier" if head else "text encoder"):
+        auto = AutoModelForSequenceClassification if head else AutoModel
+        loaded = auto.from_pretrained(**_source(model, say), dtype=torch.float32)
     names = tuple(loaded.config.id2label[i] for i in sorted(loaded.config.id2label)) if head else ()
     return loaded.requires_grad_(False).to(device).eval(), names
 
 
-def facts(model: str, say: Say = print) -> dict[str, Any]:
+def architecture(model: str, say: Say = print) -> dict[str, Any]:
     """Architecture facts from config.json alone; no weights are read. Unknown is None."""
     with _clear_errors(model):
         config = AutoConfig.from_pretrained(**_source(model, say))
@@ -106,6 +109,22 @@ def commit(model: str, say: Say = print) -> str:
     """The revision of a hub model that is loaded here."""
     with _clear_errors(model):
         return str(getattr(AutoConfig.from_pretrained(**_source(model, say)), "_commit_hash", None) or model)
+
+
+def files_digest(folder: Path) -> str:
+    """Over names, sizes and contents of a model's files; large ones by evenly spaced blocks."""
+    whole = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".md" and p.name[0] != "."):
+        size = path.stat().st_size
+        whole.update(f"{path.name}:{size}".encode())
+        with path.open("rb") as handle:
+            if size <= BLOCKS * BLOCK:
+                whole.update(handle.read())
+            else:
+                for i in range(BLOCKS):
+                    handle.seek(i * (size - BLOCK) // (BLOCKS - 1))
+                    whole.update(handle.read(BLOCK))
+    return whole.hexdigest()
 
 
 def _source(model: str, say: Say) -> dict[str, Any]:
@@ -191,14 +210,14 @@ def _make_once(folder: Path, write: Callable[[Path], None]) -> Path:
 
 
 @contextlib.contextmanager
-def _clear_errors(model: str) -> Any:
-    """Whatever transformers and the hub client raise becomes one sentence."""
+def _clear_errors(model: str, kind: str = "causal language model") -> Any:
+    """Whatever transformers and the hub client raise becomes one sentence; `kind`: what it was to be loaded as."""
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, struct.error) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         if Path(model).expanduser().exists():
-            raise ModelError(f"{model} cannot be loaded as a causal language model: {reason[:200]}") from None
+            raise ModelError(f"{model} cannot be loaded as a {kind}: {reason[:200]}") from None
         raise ModelError(
             f'"{model}" is no local folder or file, and the hub did not give it ({reason[:160]}); '
             "check the name and the network, or give a local folder, a GGUF file or bundled:smollm2"

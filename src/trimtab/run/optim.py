@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from trimtab.spec.recipe import Recipe
+from trimtab.tasks.task import Group
 
 DECAY = 0.2  # of all steps, at the end of warmup_stable_decay: linear to zero (MiniCPM, Hu et al. 2024: 10 to 20 %)
 
@@ -54,16 +55,15 @@ class Flat:
 class Optimizer:
     """AdamW, Adam or SGD over matrices (decayed) and, apart, norms and biases (not decayed, as is customary)."""
 
-    def __init__(self, recipe: Recipe, parameters: Sequence[nn.Parameter], total_steps: int):
+    def __init__(self, recipe: Recipe, groups: Sequence[Group], total_steps: int):
         self.recipe, self.total_steps = recipe, total_steps
-        decayed = [p for p in parameters if p.dim() >= 2]
-        plain = [p for p in parameters if p.dim() < 2]
-        self.flats = [Flat(group) for group in (decayed, plain) if group]
-        groups = [
-            {"params": [flat.vector], "weight_decay": recipe.weight_decay if i == 0 and decayed else 0.0}
-            for i, flat in enumerate(self.flats)
-        ]
-        self.inner = _build(recipe, groups)
+        self.flats: list[Flat] = []
+        options: list[dict[str, object]] = []
+        for group in groups:
+            for decay, some in _by_decay(recipe.weight_decay, group.parameters):
+                self.flats.append(Flat(some))
+                options.append({"params": [self.flats[-1].vector], "weight_decay": decay, "rate": group.rate})
+        self.inner = _build(recipe, options)
 
     def prepare(self) -> None:
         """Make Adam's moments now: whether they fit must show before the first step, not in it."""
@@ -92,7 +92,7 @@ class Optimizer:
                 flat.grad.mul_(limit / norm)
         rate = learning_rate(self.recipe, step, self.total_steps)
         for group in self.inner.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate"]
         self.inner.step()
         self.clear()
         return rate
@@ -120,6 +120,13 @@ class Optimizer:
                 self.inner.state[flat.vector] = {
                     n.rsplit(".", 1)[0]: tensors[n].clone().to(device if tensors[n].dim() else "cpu") for n in names
                 }
+
+
+def _by_decay(decay: float, parameters: Sequence[nn.Parameter]) -> list[tuple[float, list[nn.Parameter]]]:
+    """Matrices, decayed; and apart norms and biases, which are not. Where there are no matrices, nothing is."""
+    matrices = [p for p in parameters if p.dim() >= 2]
+    others = [p for p in parameters if p.dim() < 2]
+    return [(d, some) for d, some in ((decay, matrices), (0.0, others)) if some]
 
 
 def _build(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.Optimizer:

@@ -10,7 +10,9 @@ import json
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from trimtab.spec.words import task_problem
 
 
 class Recipe(BaseModel):
@@ -20,6 +22,7 @@ class Recipe(BaseModel):
 
     model: str = Field(min_length=1, description="hub id, local folder, GGUF file or bundled:NAME")
     data: str = Field(min_length=1, description="file, folder, hub id or bundled:NAME")
+    task: str = Field("sft", description="what is learned from what: a name of spec/words.py, or module:Class of your own")
     method: Literal["lora", "full"] = "lora"
 
     learning_rate: float = Field(2e-4, gt=0, le=1)
@@ -55,6 +58,13 @@ class Recipe(BaseModel):
         None, description="of what model and data held when it was trained; null: not known"
     )
 
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        if problem := task_problem(value):
+            raise ValueError(problem)
+        return value
+
     @property
     def effective_batch(self) -> int:
         """Examples per optimizer step."""
@@ -77,9 +87,7 @@ class Recipe(BaseModel):
 
     def steps(self, examples: int) -> int:
         """Optimizer steps over `examples` training examples."""
-        if self.max_steps > 0:
-            return self.max_steps
-        return max(1, round(self.num_train_epochs * math.ceil(examples / self.effective_batch)))
+        return optimizer_steps(examples, self.num_train_epochs, self.effective_batch, self.max_steps)
 
     @property
     def length(self) -> str:
@@ -94,8 +102,16 @@ class Recipe(BaseModel):
         return [i / n for i in range(1, n + 1)]
 
 
+def optimizer_steps(examples: int, num_train_epochs: float, effective_batch: int, max_steps: int = -1) -> int:
+    """The one count of a run's optimizer steps: the last batch of an epoch may be smaller, `max_steps` above 0 wins, at least one."""
+    if max_steps > 0:
+        return max_steps
+    return max(1, round(num_train_epochs * math.ceil(examples / effective_batch)))
+
+
 # What every member of a cohort must have in common: the frozen base, what it reads, and when it is compared.
 SHARED_IN_COHORT = (
+    "task",
     "model",
     "data",
     "fingerprint",
@@ -107,7 +123,14 @@ SHARED_IN_COHORT = (
 )
 
 # Settings that came after the first stores were written: at their default they do not count, so that old runs keep their ids.
-ADDED_LATER = ("gradient_checkpointing",)
+ADDED_LATER = ("gradient_checkpointing", "task")
+NOT_IN_OLD_STUDIES = ("task",)  # the same for the ids of studies, whose recipes are written out whole
+
+
+def without_new_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's values as studies of the first stores were named by."""
+    fields = Recipe.model_fields
+    return {k: v for k, v in values.items() if k not in NOT_IN_OLD_STUDIES or v != fields[k].default}
 
 
 def can_share_base(a: Recipe, b: Recipe) -> bool:

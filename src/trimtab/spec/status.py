@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal, get_args
 
 
 class Status(StrEnum):
@@ -36,4 +37,7 @@ class Verdict(StrEnum):
     UNDECIDED = "UNDECIDED"
 
 
-LEVELS = ("pulse", "short", "card", "audit")  # of a behaviour card, each more thorough than the one before
+# Of a behaviour card, each more thorough than the one before. pulse: generates nothing. short: and answers the neutral prompts. card: and
+# is asked everything. audit: more of it, and again.
+Level = Literal["pulse", "short", "card", "audit"]
+LEVELS: tuple[Level, ...] = get_args(Level)

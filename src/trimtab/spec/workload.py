@@ -12,10 +12,17 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trimtab.spec.recipe import Recipe
+from trimtab.spec.words import OLD_NAMES
 
 OPTIMIZERS = (
     "adamw_torch", "adamw_torch_fused", "adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "sgd"
 )  # fmt: skip
+
+
+def loop_precision(full: bool, bf16: bool) -> tuple[Literal["bfloat16", "float32"], Literal["no", "bf16"]]:
+    """(type of the weights as loaded, autocast) in our own loop, where bfloat16 is (not) computed fast: weights that are trained stay
+    float32 and are cast in each pass, frozen ones are loaded in bfloat16."""
+    return ("bfloat16" if bf16 and not full else "float32", "bf16" if bf16 and full else "no")
 
 
 class Workload(BaseModel):
@@ -29,7 +36,7 @@ class Workload(BaseModel):
     )
     method: Literal["lora", "qlora", "full"] = "lora"
     load_in_4bit: bool = False
-    task: Literal["auto", "causal-lm", "sequence-classification", "image-classification"] = "auto"
+    task: Literal["auto", "sft", "text-classification", "image-classification"] = "auto"
     num_labels: int = Field(2, ge=1)
 
     device: Literal["cuda", "cpu"] = "cuda"
@@ -68,6 +75,11 @@ class Workload(BaseModel):
     max_steps: int = Field(-1, ge=-1, description="-1: by num_train_epochs")
     mean_length: float | None = Field(None, gt=0, description="tokens of a mean example; null: max_length")
     max_new_tokens: int = Field(128, ge=1, description="of a generated answer")
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        return OLD_NAMES.get(given, given) if isinstance(given, str) else given
 
     @field_validator("target_modules", mode="before")
     @classmethod
@@ -130,10 +142,10 @@ class Workload(BaseModel):
     @staticmethod
     def of_recipe(recipe: Recipe, bf16: bool, members: int = 1, **more: Any) -> Workload:
         """What trimtab's own loop does with a recipe where bfloat16 is (not) fast."""
-        full = recipe.method == "full"
+        dtype, autocast = loop_precision(recipe.method == "full", bf16)
         return Workload.model_validate({
             "model": recipe.model, "trainer": "trimtab", "method": recipe.method, "members": members,
-            "dtype": "bfloat16" if bf16 and not full else "float32", "autocast": "bf16" if bf16 and full else "no",
+            "dtype": dtype, "autocast": autocast,
             "per_device_train_batch_size": recipe.per_device_train_batch_size,
             "gradient_accumulation_steps": recipe.gradient_accumulation_steps, "max_length": recipe.max_length,
             "padded": recipe.per_device_train_batch_size * members > 1, "r": recipe.r,

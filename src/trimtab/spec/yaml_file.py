@@ -5,7 +5,7 @@ Must not touch models or data; only checks what is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from trimtab.errors import SpecError, did_you_mean
-from trimtab.spec.budget import NUMBERS, Budget, Limit, is_number, preset
+from trimtab.spec.budget import Budget, Limit, preset
+from trimtab.spec.numbers import LIMITABLE, PRESETS, can_be_limited
 from trimtab.spec.recipe import Recipe
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -34,23 +35,23 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 def load_budget(source: str | Path | None) -> Budget:
     """A preset's name (tight, standard, loose), a YAML file, or None for the standard preset."""
-    if source is None or str(source) in ("tight", "standard", "loose"):
+    if source is None or str(source) in PRESETS:
         return preset(str(source or "standard"))  # type: ignore[arg-type]
     path = Path(source)
     if not path.exists():
         raise SpecError(str(source), ["is neither a preset (tight, standard, loose) nor a file"])
     raw = read_mapping(path)
-    known = ("name", "preset", "limits", *NUMBERS)
-    problems = [f'unknown key "{k}"{_or_all(k, known)}' for k in raw if k not in known and not is_number(k)]
+    known = ("name", "preset", "limits", *LIMITABLE)
+    problems = [f'unknown key "{k}"{_or_all(k, known)}' for k in raw if k not in known and not can_be_limited(k)]
     start = raw.get("preset", "standard")
-    if start not in ("tight", "standard", "loose"):
+    if start not in PRESETS:
         problems.append(f"preset: got {start!r}; allowed are tight, standard, loose")
         start = "standard"
     given = raw.get("limits", {})
     if not isinstance(given, dict):
         problems.append("limits must be a mapping from number to {max: …} or {min: …}")
         given = {}
-    given = {**{k: v for k, v in raw.items() if is_number(k)}, **{str(k): v for k, v in given.items()}}
+    given = {**{k: v for k, v in raw.items() if can_be_limited(k)}, **{str(k): v for k, v in given.items()}}
     limits, wrong = _over_preset(given, preset(start))
     problems += wrong
     name = str(raw.get("name") or path.stem)
@@ -62,8 +63,8 @@ def _over_preset(given: dict[str, Any], start: Budget) -> tuple[dict[str, Any], 
     limits = {k: v.model_dump() for k, v in start.limits.items()}
     problems = []
     for key, value in given.items():
-        if not is_number(key):
-            problems.append(f'limits: unknown number "{key}"{_or_all(key, list(NUMBERS))}')
+        if not can_be_limited(key):
+            problems.append(f'limits: unknown number "{key}"{_or_all(key, LIMITABLE)}')
             continue
         limits[key] = {**limits.get(key, {}), **value} if isinstance(value, dict) else value
         wrong = [f"limits.{key}: {p}" for p in _problems(Limit, limits[key])]
@@ -97,6 +98,26 @@ def split_overrides(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]
         else:
             result[key.strip()] = read_value(value)
     return result, problems
+
+
+def own_settings(
+    model: str, data: str, own: Mapping[str, Any] | Sequence[str], besides: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, Any]:
+    """What a person fixed, as a mapping or as typed, checked as the settings of a recipe: all problems in one SpecError.
+
+    `besides`: values that are allowed although our own loop does not train them, by setting.
+    """
+    values, problems = (dict(own), []) if isinstance(own, Mapping) else split_overrides(own)
+    named = [k for k in values if k in ("model", "data", "fingerprint")]
+    problems += [f"{k} is no setting here: MODEL and DATA are the first two arguments" for k in named]
+    if "effective_batch" in values:
+        problems.append(
+            "effective_batch is per_device_train_batch_size × gradient_accumulation_steps × devices: set one of the two"
+        )
+    kept = {k: v for k, v in values.items() if k not in (*named, "effective_batch")}
+    ours = {k: v for k, v in kept.items() if v not in (besides or {}).get(k, ())}
+    checked = check(Recipe, {"model": model, "data": data, **ours}, "your settings", problems)
+    return {k: getattr(checked, k) if k in ours else v for k, v in kept.items()}
 
 
 def check(kind: type[Spec], raw: Any, where: str, problems: Iterable[str] = ()) -> Spec:

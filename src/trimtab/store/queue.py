@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, select, update
 
 from trimtab.spec.status import Status
-from trimtab.store import tables as t
+from trimtab.store import schema as t
 
 ATTEMPTS = 3  # owners that a job may outlive
 

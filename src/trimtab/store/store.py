@@ -18,10 +18,13 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from trimtab.errors import StoreError, did_you_mean
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
-from trimtab.store import tables as t
+from trimtab.spec.study import Asked, StudyFacts, asked_of, facts_of
+from trimtab.store import schema as t
 from trimtab.store.engine import address, engine, said, shown
+from trimtab.store.judgements import Judgements
 from trimtab.store.owner import lives, me
 from trimtab.store.queue import Queue
+from trimtab.store.versions import bring_up, is_today
 
 MAKING = 20261123  # the lock under which a server's tables are made
 
@@ -42,16 +45,17 @@ class RunRow:
 @dataclass(frozen=True)
 class StudyRow:
     id: str
+    kind: str
     created: float
     status: Status
     seconds: float
-    asked: dict[str, Any]
-    facts: dict[str, Any]
+    asked: Asked
+    facts: StudyFacts
 
     @property
     def cut_short(self) -> bool:
         """Open, and whoever worked at it is gone."""
-        return self.status == Status.RUNNING and lives(self.facts.get("owner")) is False
+        return self.status == Status.RUNNING and lives(self.facts.owner) is False
 
 
 def _file_of(url: str) -> Path | None:
@@ -76,12 +80,12 @@ class Store:
         self._engine, self._file = engine(url), _file_of(url)
         self._mine: list[str] = []
         self.queue = Queue(self._rows, self._write)
+        self.judgements = Judgements(self._rows, self._write)
         try:
-            with self._engine.begin() as c:
-                # two processes that open a new store at once must not both make its tables
-                if c.dialect.name == "postgresql":
-                    c.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MAKING})")
-                t.metadata.create_all(c)
+            with self._engine.connect() as c:
+                today = is_today(c)
+            if not today:
+                self._bring_up()
         except OperationalError as error:
             hint = "is the disk full or the file locked?" if url.startswith("sqlite") else "is the server there?"
             raise StoreError(f"the store {shown(url)} cannot be opened: {said(error)}; {hint}") from None
@@ -89,6 +93,12 @@ class Store:
             raise StoreError(
                 f"{shown(url)} is no store, or is damaged: {said(error)}; put back a copy, or give another folder with --out"
             ) from None
+
+    def _bring_up(self) -> None:
+        """Two processes that open a new or an old store at once must not both make its tables: the second waits, and finds them."""
+        with self._engine.begin() as c:
+            c.exec_driver_sql("BEGIN IMMEDIATE" if c.dialect.name == "sqlite" else f"SELECT pg_advisory_xact_lock({MAKING})")
+            bring_up(c)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -99,6 +109,8 @@ class Store:
             raise StoreError(f"the store {self._file} is gone: it was moved or deleted; put it back and start again")
         try:
             with self._engine.begin() as connection:
+                if self._file:  # what is read before it is written must not be written by somebody else in between
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
         except OperationalError as error:
             hint = "free disk space or wait for the other writer" if self._file else "see that its server is there"
@@ -108,21 +120,17 @@ class Store:
 
     # studies
 
-    def open_study(self, study: str, asked: dict[str, Any]) -> StudyRow:
-        """The study of this id, made if it is not there; one that was stopped is open again. It is this process's from now on."""
+    def open_study(self, asked: Asked, study: str | None = None) -> StudyRow:
+        """The study of this name (of what was asked, where none is given), made if it is not there; one that was stopped is open again. It is
+        this process's from now on."""
+        study = study or asked.name()
         with self._write() as c:
             again = (t.studies.c.id == study) & (t.studies.c.status == Status.STOPPED)
             c.execute(update(t.studies).where(again).values(status=Status.RUNNING))
             if c.execute(select(t.studies.c.id).where(t.studies.c.id == study)).first() is None:
-                row = {
-                    "id": study,
-                    "created": time.time(),
-                    "status": Status.RUNNING,
-                    "seconds": 0.0,
-                    "asked": asked,
-                    "facts": {},
-                }
-                c.execute(insert(t.studies).values(row))
+                record = asked.model_dump(mode="json")
+                row = {"id": study, "kind": asked.kind, "created": time.time(), "status": Status.RUNNING, "seconds": 0.0}
+                c.execute(insert(t.studies).values(**row, asked=record, facts={}))
         self.update_study(study, facts={"owner": me()})
         self._mine.append(study)
         return self.study(study)
@@ -139,9 +147,10 @@ class Store:
     def studies(self) -> list[StudyRow]:
         return [_study(r) for r in self._rows(select(t.studies).order_by(t.studies.c.created))]
 
-    def find_study(self, name: str | None = None, designed: bool = False) -> StudyRow:
-        """By id or by a beginning of it that only one has; the newest where none is named. `designed`: not those of `tune`."""
-        every = [s for s in self.studies() if not designed or "kind" in s.asked]
+    def find_study(self, name: str | None = None, but: str | None = None) -> StudyRow:
+        """By id or by a beginning of it that only one has; the newest where none is named. `but`: a kind that is not meant. StoreError
+        where there is none, or several are called so."""
+        every = [s for s in self.studies() if s.kind != but]
         hits = [s for s in every if name in (None, s.id)] or [s for s in every if name and s.id.startswith(name)]
         if not hits or (name and len(hits) > 1):
             known = ", ".join(s.id for s in hits or every) or "none"
@@ -157,15 +166,18 @@ class Store:
         seconds: float | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
-        """Set status or seconds; `facts` are merged into those stored."""
+        """Set status or seconds; `facts` are merged into those stored, each one that a study of this kind has."""
         changes: dict[str, Any] = {}
         if status is not None:
             changes["status"] = status
         if seconds is not None:
             changes["seconds"] = seconds
-        if facts is not None:
-            changes["facts"] = {**self.study(study).facts, **facts}
         with self._write() as c:
+            if facts is not None:
+                where = select(t.studies.c.kind, t.studies.c.facts).where(t.studies.c.id == study)
+                row = c.execute(where.with_for_update()).one()
+                changes["facts"] = {**row.facts, **facts}
+                facts_of(row.kind, changes["facts"])
             c.execute(update(t.studies).where(t.studies.c.id == study).values(changes))
 
     # runs
@@ -211,9 +223,10 @@ class Store:
 
     def update_run(self, run: str, *, result: dict[str, Any] | None = None, **changes: Any) -> None:
         """Set columns; `result` is merged into what is stored."""
-        if result is not None:
-            changes["result"] = {**self.run(run).result, **result}
         with self._write() as c:
+            if result is not None:
+                where = select(t.runs.c.result).where(t.runs.c.id == run)
+                changes["result"] = {**c.execute(where.with_for_update()).scalar_one(), **result}
             c.execute(update(t.runs).where(t.runs.c.id == run).values(changes))
 
     # requests to stop
@@ -234,13 +247,14 @@ class Store:
     # what a run leaves behind
 
     def log_steps(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Rows of (run, step, loss, learning_rate, grad_norm, tokens, seconds, and perhaps heard); a repeated step is replaced."""
-        heard = [{"run": r["run"], "step": r["step"], "heard": r["heard"]} for r in rows if r.get("heard")]
-        self._replace(t.steps, [{k: v for k, v in r.items() if k != "heard"} for r in rows], ("run", "step"))
-        self._replace(t.updates, heard, ("run", "step"))
+        """Rows of (run, step, loss, learning_rate, grad_norm, size, seconds, and perhaps gradient_shares); a repeated step is replaced."""
+        key, apart = ("run", "step"), "gradient_shares"
+        shares = [{k: r[k] for k in (*key, apart)} for r in rows if r.get(apart)]
+        self._replace(t.steps, [{k: v for k, v in r.items() if k != apart} for r in rows], key)
+        self._replace(t.updates, shares, key)
 
     def updates(self, run: str) -> list[dict[str, Any]]:
-        """{step, heard} of each update, in order: see run/voices.py."""
+        """{step, gradient_shares} of each update, in order: see run/gradient_shares.py."""
         return self._dicts(select(t.updates).where(t.updates.c.run == run).order_by(t.updates.c.step))
 
     def steps(self, run: str, after: int = 0) -> list[dict[str, Any]]:
@@ -308,40 +322,14 @@ class Store:
 
     def forget_measurements(self, run: str) -> None:
         """Drop what was measured of a run's weights (card, samples, task answers): they are about to change."""
-        kept = {k: v for k, v in self.run(run).result.items() if k not in ("task", "answers")}
         with self._write() as c:
+            where = select(t.runs.c.result).where(t.runs.c.id == run)
+            result = c.execute(where.with_for_update()).scalar_one()
+            kept = {k: v for k, v in result.items() if k not in ("task", "answers")}
             c.execute(delete(t.cards).where(t.cards.c.run == run))
             c.execute(delete(t.samples).where(t.samples.c.run == run))
             c.execute(delete(t.labels).where(t.labels.c.run == run))
             c.execute(update(t.runs).where(t.runs.c.id == run).values(result=kept))
-
-    # people's judgements
-
-    def open_review(self, review: str, names: Sequence[str], pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The review's pairs, stored now if they are not there: what was drawn once is never drawn again."""
-        with self._write() as c:
-            if c.execute(select(t.reviews.c.place).where(t.reviews.c.review == review)).first() is None and pairs:
-                rows = [{**p, "review": review, "place": i, "names": list(names)} for i, p in enumerate(pairs)]
-                c.execute(insert(t.reviews), rows)
-        return self.review(review)
-
-    def review(self, review: str) -> list[dict[str, Any]]:
-        return self._dicts(select(t.reviews).where(t.reviews.c.review == review).order_by(t.reviews.c.place))
-
-    def reviews(self) -> list[dict[str, Any]]:
-        return self._dicts(select(t.reviews).order_by(t.reviews.c.review, t.reviews.c.place))
-
-    def vote(self, review: str, place: int, vote: str | None) -> None:
-        with self._write() as c:
-            where = (t.reviews.c.review == review) & (t.reviews.c.place == place)
-            c.execute(update(t.reviews).where(where).values(vote=vote))
-
-    def label(self, **row: Any) -> None:
-        """Of one answer (run, probe, place, side): 1 or 0; said again, it replaces."""
-        self._replace(t.labels, [row], ("run", "probe", "place", "side"))
-
-    def labels(self, run: str) -> list[dict[str, Any]]:
-        return self._dicts(select(t.labels).where(t.labels.c.run == run).order_by(t.labels.c.place))
 
     # decisions
 
@@ -392,4 +380,5 @@ def _run(row: Any) -> RunRow:
 
 def _study(row: Any) -> StudyRow:
     fields = dict(row._mapping)
-    return StudyRow(**{**fields, "status": Status(fields["status"])})
+    asked, facts = asked_of(fields["asked"]), facts_of(fields["kind"], fields["facts"])
+    return StudyRow(**{**fields, "status": Status(fields["status"]), "asked": asked, "facts": facts})

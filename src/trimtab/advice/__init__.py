@@ -1,1 +1,0 @@
-"""WHAT TO START FROM: facts gathered, the forecast asked, the plan made."""

@@ -1,0 +1,220 @@
+"""How intervals are made from a card's raw values. Each form takes the name of a number and gives a function of all raw values.
+
+Raw values are lists by name, item by item; a pair ends in _base and _tuned. A form that finds nothing gives None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from trimtab.analysis import stats
+from trimtab.analysis.stats import Interval
+from trimtab.spec.numbers import CLASS
+
+Raw = Mapping[str, Sequence[float]]
+Made = Callable[[Raw], Interval | None]
+Value = Callable[[Raw], float | None]
+
+
+def mean(key: str) -> Value:
+    return lambda raw: stats.average(raw[key]) if raw.get(key) else None
+
+
+def share(key: str) -> Made:
+    return lambda raw: stats.share(int(sum(raw[key])), len(raw[key])) if raw.get(key) else None
+
+
+def items(key: str) -> Made:
+    return lambda raw: stats.mean(raw[key]) if raw.get(key) else None
+
+
+def items_of_one(key: str) -> Made:
+    """Of values between 0 and 1: where all are 0 or all are 1, exact bounds, for items that all agree are no proof."""
+
+    def made(raw: Raw) -> Interval | None:
+        values = raw.get(key)
+        if not values or set(values) not in ({0.0}, {1.0}):
+            return items(key)(raw)
+        return stats.share(int(sum(values)), len(values))
+
+    return made
+
+
+def one(key: str) -> Made:
+    """A single number without an interval of its own."""
+    return lambda raw: stats.mean(raw[key][:1]) if raw.get(key) else None
+
+
+def change(key: str) -> Made:
+    """tuned − base of the same items."""
+    return lambda raw: paired(raw, f"{key}_tuned", f"{key}_base", stats.paired)
+
+
+def share_change(key: str, sign: int = 1) -> Made:
+    """The same for items between 0 and 1; `sign` −1 turns a loss into a positive number."""
+    after, before = (f"{key}_tuned", f"{key}_base")[::sign]
+    return lambda raw: paired(raw, after, before, stats.paired_shares)
+
+
+def paired(
+    raw: Raw, after: str, before: str, make: Callable[[Sequence[float], Sequence[float]], Interval | None]
+) -> Interval | None:
+    return make(raw[after], raw[before]) if raw.get(after) and raw.get(before) else None
+
+
+def newly(raw: Raw) -> Interval | None:
+    """Degenerate where the base was not, of all prompts: what the tuning did, unless most of the base is broken already."""
+    if not raw.get("degenerate_tuned") or stats.average(raw["degenerate_base"]) > 0.5:
+        return None
+    pairs = list(zip(raw["degenerate_tuned"], raw["degenerate_base"], strict=True))
+    return stats.share(sum(t > b for t, b in pairs), len(pairs))
+
+
+def ratio(key: str) -> Made:
+    """exp of a mean log ratio."""
+
+    def made(raw: Raw) -> Interval | None:
+        log = stats.mean(raw[key]) if raw.get(key) else None
+        return log and stats.moved(log, lambda v: math.exp(min(v, 50.0)))
+
+    return made
+
+
+def medians(key: str) -> Made:
+    """Ratio of medians, tuned / base, of rounds taken by turns; the interval is the rounds' own spread."""
+
+    def made(raw: Raw) -> Interval | None:
+        base, tuned = raw.get(f"{key}_base"), raw.get(f"{key}_tuned")
+        if not base or not tuned or min(base) <= 0 or min(tuned) <= 0:
+            return None
+        logs = [math.log(t / b) for t, b in zip(tuned, base, strict=True)]
+        log = stats.seeds(logs)
+        return log and stats.moved(log, lambda v: math.exp(min(v, 50.0)))
+
+    return made
+
+
+def overconfident(prefix: str = "") -> Made:
+    """Change of (confidence − accuracy): signed, so that its mean has no bias, which the binned error has."""
+
+    def made(raw: Raw) -> Interval | None:
+        keys = [f"{prefix}{k}" for k in ("sure_tuned", "right_tuned", "sure_base", "right_base")]
+        if not all(raw.get(k) for k in keys):
+            return None
+        a, b, c, d = (np.asarray(raw[k], dtype=float) for k in keys)
+        return stats.mean(list((a - b) - (c - d)))
+
+    return made
+
+
+def overconfidence(name: str, prefix: str = "") -> Value:
+    def value(raw: Raw) -> float | None:
+        sure, right = raw.get(f"{prefix}sure_{name}"), raw.get(f"{prefix}right_{name}")
+        return stats.average(sure) - stats.average(right) if sure and right else None
+
+    return value
+
+
+def ece(prefix: str = "") -> Made:
+    """The change alone: bins of a few dozen items find an error of a few points in a calibrated model, so no interval is honest."""
+
+    def made(raw: Raw) -> Interval | None:
+        base, tuned = ece_of("base", prefix)(raw), ece_of("tuned", prefix)(raw)
+        return None if base is None or tuned is None else stats.mean([tuned - base])
+
+    return made
+
+
+def calibration_error(sure: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Σ (share of items in the bin) · |mean confidence − accuracy|."""
+    order = np.argsort(sure, kind="stable")
+    parts = [p for p in np.array_split(order, bins) if p.size]
+    return float(sum(p.size * abs(sure[p].mean() - right[p].mean()) for p in parts) / sure.size)
+
+
+def ece_of(name: str, prefix: str = "") -> Value:
+    def value(raw: Raw) -> float | None:
+        sure, right = raw.get(f"{prefix}sure_{name}"), raw.get(f"{prefix}right_{name}")
+        return calibration_error(np.asarray(sure), np.asarray(right)) if sure and right else None
+
+    return value
+
+
+def top(key: str, q: float = 0.95) -> Made:
+    """A high quantile, resampled."""
+
+    def made(raw: Raw) -> Interval | None:
+        return stats.resampled([np.asarray(raw[key])], lambda x: float(np.quantile(x, q))) if raw.get(key) else None
+
+    return made
+
+
+def auc(raw: Raw) -> Interval | None:
+    a, b = raw.get("ez_trained"), raw.get("ez_held_out")
+    return stats.auc(a, b) if a and b else None
+
+
+def gap(raw: Raw) -> Interval | None:
+    """(loss gained on trained examples) − (on held-out ones): what was learned of the examples and not of the task."""
+    a, b = raw.get("gain_trained"), raw.get("gain_held_out")
+    return stats.difference(a, b) if a and b else None
+
+
+def gain(raw: Raw) -> Interval | None:
+    return paired(raw, "exact_match", "base_exact_match", stats.paired_shares)
+
+
+def task_sure_wrong(raw: Raw) -> Interval | None:
+    pair = [sure_wrong(raw, p) for p in ("", "base_")]
+    return stats.paired_shares(pair[0], pair[1]) if pair[0] and pair[1] else None
+
+
+def sure_wrong(raw: Raw, prefix: str) -> list[float] | None:
+    sure, right = raw.get(f"{prefix}sure"), raw.get(f"{prefix}exact_match")
+    return [float(s >= 0.9 and not r) for s, r in zip(sure, right, strict=True)] if sure and right else None
+
+
+def task_value(prefix: str) -> Value:
+    def value(raw: Raw) -> float | None:
+        found = sure_wrong(raw, prefix)
+        return stats.average(found) if found else None
+
+    return value
+
+
+
+
+def f1(name: str) -> Value:
+    def value(raw: Raw) -> float | None:
+        truth, picks = raw.get("label_truth"), raw.get(f"label_pick_{name}")
+        return macro_f1(np.asarray(truth), np.asarray(picks)) if truth and picks else None
+
+    return value
+
+
+def f1_change(raw: Raw) -> Interval | None:
+    columns = [raw.get(k) for k in ("label_truth", "label_pick_tuned", "label_pick_base")]
+    if not all(columns):
+        return None
+    found = stats.resampled([np.asarray(c) for c in columns], lambda t, a, b: macro_f1(t, a) - macro_f1(t, b))
+    if found and found.low == found.high:  # items that all agree are no proof that the next one does
+        return share_change("label_right")(raw)
+    return found
+
+
+def macro_f1(truth: np.ndarray, picks: np.ndarray) -> float:
+    """Mean over the labels that occur of 2·hits / (said + there)."""
+    there = np.unique(truth)
+    hits, said, is_so = (np.array([f(c) for c in there]) for f in (
+        lambda c: ((truth == c) & (picks == c)).sum(), lambda c: (picks == c).sum(), lambda c: (truth == c).sum()))  # fmt: skip
+    return float((2 * hits / (said + is_so)).mean())
+
+
+def worst_class(raw: Raw) -> Interval | None:
+    """Recall of the label that lost most: bounds that hold for all labels at once."""
+    names = sorted(k.removesuffix("_tuned") for k in raw if k.startswith(CLASS) and k.endswith("_tuned"))
+    pairs = [(raw[f"{n}_tuned"], raw.get(f"{n}_base")) for n in names]
+    return stats.lowest([(a, b) for a, b in pairs if b])

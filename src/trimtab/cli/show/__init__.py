@@ -1,0 +1,1 @@
+"""Plain data -> tables and bars for a terminal."""

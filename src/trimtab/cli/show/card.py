@@ -1,0 +1,198 @@
+"""Cards, gradient shares, adapter scales and budgets in the terminal. Takes plain data, prints tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trimtab.cli.show.plain import visible
+from trimtab.spec.durations import in_words
+from trimtab.spec.numbers import GROUPS
+
+# By the terminal's width: what is read second is left out of a narrow one.
+_ALWAYS = ("value", "95 % interval", "limit", "state")
+COLUMNS = (
+    (150, ("number", "base", "tuned", *_ALWAYS[:2], "n", "floor", *_ALWAYS[2:], "to decide")),
+    (105, ("number", "base", "tuned", *_ALWAYS)),
+    (0, ("number", *_ALWAYS)),
+)
+_STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
+_SIGN = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}
+
+
+def card(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    shown = next(columns for width, columns in COLUMNS if console.width >= width)
+    table = Table(box=None, pad_edge=False)
+    for name in shown:
+        wraps = name in ("number", "to decide")
+        table.add_column(
+            "" if wraps else name, justify="left" if wraps or name in ("limit", "state") else "right", no_wrap=not wraps
+        )
+    for group, rows in groupby(found["rows"], key=lambda r: r["group"]):
+        table.add_row(f"[bold]{GROUPS[group]}[/]")
+        for r in rows:
+            cells = _cells(r)
+            table.add_row(*(cells[c] for c in shown))
+    console.print(table)
+    for r in found["rows"]:
+        if (why := r["to_decide"] or r["missing"]) and "to decide" not in shown:
+            console.print(f"  {r['title'].removeprefix('… ')}: {why}", style="dim", soft_wrap=True)
+    verdict = str(found["verdict"])
+    console.print(f"\n{found['run']} against budget “{found['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]")
+    floor = " Floor: the same number where only tiny noise changed the weights." if "floor" in shown else ""
+    if took := found.get("seconds"):
+        console.print(f"Level {found['level']}; measuring took {in_words(sum(took.values()), 1)}, loading not counted.{floor}")  # fmt: skip
+    if found.get("page"):
+        console.print(f"Page: {found['page']}", soft_wrap=True)
+
+
+def _cells(r: Mapping[str, Any]) -> dict[str, str]:
+    state = f"[{_STYLE[r['verdict']]}]{_SIGN[r['verdict']]} {r['verdict']}[/]" if r["verdict"] else ""
+    return {
+        "number": f"  {r['title']}{' (corrected by labels)' if r['by_people'] else ''}", "base": _short(r["base"]),
+        "tuned": _short(r["tuned"]), "value": _short(r["value"]),
+        "95 % interval": f"\\[{_short(r['low'])}, {_short(r['high'])}]" if r["low"] is not None else "", "n": str(r["n"] or ""),
+        "floor": _short(r["floor"]["noise"]) if r["floor"] else "", "limit": limit_text(r["limit"]),
+        "state": state + ("" if r["hard"] or not state else " soft"), "to decide": r["to_decide"] or r["missing"] or "",
+    }  # fmt: skip
+
+
+def limit_text(limit: Mapping[str, Any] | None) -> str:
+    signs = {"min": "≥", "max": "≤"}
+    return " ".join(f"{signs[k]} {limit[k]:g}" for k in signs if limit and limit[k] is not None)
+
+
+def budget(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("number", "limit", "", "in", "what it is"):
+        table.add_column(name)
+    for row in found["limits"]:
+        table.add_row(
+            row["number"],
+            limit_text(row["limit"]),
+            "hard" if row["limit"]["hard"] else "soft",
+            row["unit"],
+            row["title"],
+        )
+    console.print(
+        f"Budget “{found['name']}”: a FAIL of a hard limit vetoes a recipe, of a soft one it withholds the PASS\n"
+    )
+    console.print(table)
+
+
+def gradient_shares(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    console.print(f"[bold]{found['run']}[/]: {found['updates']} updates of {found['effective_batch']} examples")
+    if found["clip_rate"] is not None:
+        console.print(f"clipped: {found['clip_rate']:.0%} of them")
+    _agreement(console, found)
+    if found["moved"]:
+        console.print(f"update / weights (adapter), first and last look, early, middle, late layers: {_ratios(found['moved'][0])} … {_ratios(found['moved'][-1])}")  # fmt: skip
+    _dominators(console, found)
+    _suspects(console, found)
+
+
+def _agreement(console: Console, found: Mapping[str, Any]) -> None:
+    series = found["series"]
+    if not series:
+        console.print("Shares were not told apart: every update was one micro-batch. Train with gradient accumulation (free), or with --gradient-shares 20 (each 20th update example by example).", soft_wrap=True)  # fmt: skip
+        return
+    what = "examples" if found["grouped"] == 1 else f"micro-batches of up to {found['grouped']}"
+    console.print(f"gradients are of {what}, told apart in {found['told_apart']} updates\n")
+    table = Table(box=None, pad_edge=False)
+    for name in ("steps", "consensus", "effective number", "of", "largest share", "after Adam", "noise scale"):
+        table.add_column(name, justify="right")
+    for part in _parts(series, 6):
+        scale = [s["noise_scale"] for s in part if s["noise_scale"]]
+        adam = [s["largest_adam"] for s in part if s["largest_adam"] is not None]
+        table.add_row(
+            f"{part[0]['step']}–{part[-1]['step']}", _short(_mean([s["consensus"] for s in part])),
+            _short(_mean([s["effective"] for s in part])), str(part[0]["gradients"]), f"{_mean([s['largest'] for s in part]):.0%}",
+            f"{_mean(adam):.0%}" if adam else "", f"{scale[-1]:.0f} examples" if scale else "unknown",
+        )  # fmt: skip
+    console.print(table)
+    console.print("consensus: how much two gradients agree (1: all alike, 0: unrelated); noise scale: the batch from which a larger one brings little", style="dim", soft_wrap=True)  # fmt: skip
+
+
+def _dominators(console: Console, found: Mapping[str, Any]) -> None:
+    if not found["series"]:
+        return
+    if not found["dominators"]:
+        console.print("\nNothing dominated again and again.")
+        return
+    console.print("\n[bold]What dominated again and again[/]")
+    for d in found["dominators"][:5]:
+        console.print(
+            f"  {d['times']} times, {d['share']:.0%} of the update on average: examples {', '.join(map(str, d['ids'][:6]))}"
+        )
+        for i in d["ids"][:2]:
+            _example(console, found, i)
+
+
+def _suspects(console: Console, found: Mapping[str, Any]) -> None:
+    if not found["suspects"]:
+        console.print("\nNo example was seen twice: its history begins with the second epoch.")
+        return
+    console.print(
+        "\n[bold]Read these first[/]: seen again, and still the least likely (wrong answers are among them, if there are any)"
+    )
+    rows = {e["id"]: e for e in found["examples"]}
+    for i in found["suspects"][:8]:
+        e = rows[i]
+        console.print(f"  example {i}: confidence {e['confidence']:.2f} ± {e['variability']:.2f} over {e['visits']} visits, forgotten {e['forgotten']} times")  # fmt: skip
+        _example(console, found, i)
+
+
+def _example(console: Console, found: Mapping[str, Any], i: int) -> None:
+    texts = found["texts"].get(i)
+    if texts:
+        console.print(f"    {_line(texts[0])} → {_line(texts[1])}", style="dim", markup=False, soft_wrap=True)
+
+
+def adapter_scale(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    rows = found["rows"]
+    shown = [n for n in rows[0]["numbers"] if any(r["numbers"][n]["verdict"] for r in rows)]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("of the update")
+    for r in rows:
+        table.add_column(f"{r['scale']:g}", justify="right", no_wrap=True)
+    table.add_row("held-out loss", *(f"{r['loss']:.4f}" for r in rows))
+    for n in shown:
+        numbers = [r["numbers"][n] for r in rows]
+        table.add_row(
+            n.replace("_", " "),
+            *(f"[{_STYLE.get(c['verdict'] or '', 'default')}]{_short(c['value'])}[/]" for c in numbers),
+        )
+    console.print(table)
+    console.print("\n" + found["sentence"], soft_wrap=True)
+    if found.get("page"):
+        console.print(f"Page: {found['page']}", soft_wrap=True)
+
+
+def _ratios(row: Mapping[str, Any]) -> str:
+    return "/".join(f"{v:.1e}" for v in row["ratio"])
+
+
+def _parts(series: list[Any], n: int) -> list[list[Any]]:
+    size = -(-len(series) // n)
+    return [series[i : i + size] for i in range(0, len(series), size)]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _line(text: str) -> str:
+    text = " ".join(visible(text).split())
+    return text if len(text) <= 90 else text[:87] + "…"
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

@@ -1,0 +1,110 @@
+"""Results as terminal tables. Takes data, prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trimtab.cli.show.plain import visible
+from trimtab.spec.status import Status
+from trimtab.store import RunRow
+
+_STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
+
+
+def recommendation(result: Mapping[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    gain = result["gain"]
+    span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else " (one seed: no interval)"
+    verdict = str(result["verdict"])
+    seeds = len(result["runs"])
+    over = f" (mean of {seeds} seeds)" if seeds > 1 else ""
+    console.print(
+        f"\n{result['metric_title']}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain {gain['value']:+.1%}",
+        span,
+        sep="",
+        markup=False,
+    )
+    if seeds > 1:
+        seed = result["recipe"]["seed"]
+        console.print(f"Handed over: the median seed by validation loss (seed {seed}), {result['handed_over']:.1%}")
+    console.print(f"Verdict against the budget: [{_STYLE[verdict]} bold]{verdict}[/]")
+    console.print(f"Report: {result['report']}", markup=False)
+
+
+def explained(found: Mapping[str, Any]) -> None:
+    """Decision by decision: the question, the sentence, and what it was decided on."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{found['study']}[/] ({found['status']})")
+    for step in found["steps"]:
+        console.print(f"\n[bold]{step['title']}[/]")
+        console.print(step["sentence"], soft_wrap=True, markup=False)
+        if step["table"]:
+            console.print(_evidence(step))
+
+
+def _evidence(step: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in (step["setting"], "validation loss", "against the kept one, 95 %", "drift", "end"):
+        table.add_column(name, justify="left" if name in (step["setting"], "end") else "right")
+    for row in step["table"]:
+        gap = f"{row['gap']:+.3f} \\[{row['low']:+.3f}, {row['high']:+.3f}]" if row["gap"] is not None else ""
+        gap += f" at {row['share']:.0%}" if gap and row["share"] is not None else ""
+        kept = f"[bold]{row[step['setting']]} ✓[/]" if row["kept"] else str(row[step["setting"]])
+        end = f"{row['status']}: {visible(row['note'])}" if row["note"] else str(row["status"])
+        table.add_row(kept, f"{row['loss']:.3f}", gap, _short(row["drift"]), end)
+    return table
+
+
+def runs(rows: Sequence[RunRow]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 200)  # a file or a pipe has no edge
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", no_wrap=True, min_width=max((len(r.id) for r in rows), default=3))
+    for name in ("status", "rate", "batch", "epochs", "seed", "steps", "validation", "study", "why it ended"):
+        number = name in ("rate", "batch", "epochs", "seed", "steps", "validation")
+        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
+    for r in rows:
+        best = r.result.get("best_loss")
+        table.add_row(
+            r.id,
+            str(r.status),
+            f"{r.recipe.learning_rate:g}",
+            str(r.recipe.effective_batch),
+            "" if r.recipe.max_steps > 0 else f"{r.recipe.num_train_epochs:g}",
+            str(r.recipe.seed),
+            f"{r.result.get('step', 0)}/{r.total_steps or '?'}",
+            f"{best:.4f}" if best is not None else "",
+            r.study or "",
+            r.reason
+            or (
+                ""
+                if r.status != Status.RUNNING
+                else "not yet: still going, or interrupted; its command goes on with it"
+            ),
+        )
+    console.print(table)
+
+
+def comparison(found: Mapping[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for name in ("", *found["runs"]):
+        table.add_column(name, justify="left" if not name else "right")
+    for key, values in found["settings"].items():
+        table.add_row(key, *(str(v) for v in values))
+    table.add_row("validation loss", *(f"{v:.4f}" for v in found["loss"]))
+    if found["words"]["drift"]:
+        table.add_row(f"drift, {found['words']['drift']}", *(_short(v) for v in found["drift"]))
+    for key, row in found["task"].items():
+        table.add_row(key, *(f"{v:.1%}" for v in row["values"]))
+    console.print(table)
+    console.print("\n" + found["sentence"], markup=False)
+
+
+def _short(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"

@@ -1,0 +1,54 @@
+"""What the rules may know: model, data and machine, as plain values. Unknown is None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trimtab.spec.words import TASKS
+
+DIFFICULTIES = ("simple", "ordinary", "complex")
+RISKS = ("tight", "standard", "loose")
+PAIRED = tuple(name for name, kind in TASKS.items() if kind.paired)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Lengths in tokens, memory in GiB. `task` is a key of spec/words.TASKS; `duplicates` a share of the examples."""
+
+    model: str
+    model_name: str  # what the weights call themselves; equal to `model` when they do not say
+    family: str | None  # config.json's model_type
+    parameters: int
+    hidden_size: int | None
+    positions: int | None
+    data: str
+    examples: int  # to train on
+    tokens: int
+    label_tokens: int
+    length_99: int
+    length_max: int
+    device: str
+    memory_gib: float
+    bf16: bool
+    has_template: bool = True
+    fingerprint: str | None = None  # of model and data together
+    task: str = "sft"
+    difficulty: str = "ordinary"
+    risk: str = "standard"
+    devices: int = 1
+    card: str | None = None
+    instruct: bool | None = None  # tuned to follow instructions already
+    duplicates: float | None = None
+    exact_duplicates: float | None = None
+    distinct_answers: int | None = None
+    length_95: int | None = None
+    labels_longest: int | None = None  # most answer tokens among the longest 1 % of examples
+    assumed: tuple[str, ...] = ()  # what had to be assumed, in sentences
+
+    @property
+    def billions(self) -> float:
+        return self.parameters / 1e9
+
+    @property
+    def mean_length(self) -> float:
+        return self.tokens / max(1, self.examples)

@@ -1,0 +1,62 @@
+"""A report's data -> one HTML file that needs no network. Takes data, gives text; writes atomically."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from trimtab.reporting import card_parts, draw, pictures
+from trimtab.reporting.report_data import study_report
+from trimtab.spec.durations import in_words
+from trimtab.spec.files import write_whole
+from trimtab.store import Store
+
+
+def environment() -> Environment:
+    """Templates and filters of every page."""
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    percent = lambda v: "–" if v is None else f"{v:.0%}"  # noqa: E731
+    found.filters.update(number=_number, percent=percent, limit=_limit, duration=in_words, lower_first=_lower_first)
+    return found
+
+
+def html(report: dict[str, Any]) -> str:
+    shown = card_parts.parts(report["card"]["rows"], report["epochs"]) if report["card"] else {}
+    page = environment().get_template("page.html")
+    metrics = [k for k in report["words"]["metrics"] if report["recommendation"] and k in report["recommendation"]["seeds"][0]]
+    return page.render(r=report, metrics=metrics, curves=draw.curves, against=pictures.against, memory=draw.memory, **shown)
+
+
+def write_report(store: Store, study: str, folder: Path) -> Path:
+    """folder/report.html and the same as report.json; gives the page's path."""
+    report = study_report(store, study)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
+    write_whole(folder / "report.html", html(report).encode())
+    return folder / "report.html"
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _limit(limit: dict[str, Any] | None) -> str:
+    signs = {"min": "≥", "max": "≤"}
+    return " and ".join(f"{signs[k]} {_number(limit[k])}" for k in signs if limit and limit[k] is not None)
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, list):
+        return ", ".join(map(_number, value))
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

@@ -1,0 +1,35 @@
+"""A loaded model with what turns examples into its items: what the members of a cohort share. Knows no task but by the seam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from trimtab.run.adapters import Router
+from trimtab.tasks.task import Learning
+
+
+class Base:
+    """`outside`: modules that no adapter goes on, such as a head. A task may have a base of its own with more to it."""
+
+    def __init__(
+        self,
+        learning: Learning,
+        model: torch.nn.Module,
+        processor: Any,
+        accelerator: Accelerator,
+        outside: Sequence[torch.nn.Module] = (),
+    ):
+        self.learning, self.model, self.processor, self.accelerator = learning, model, processor, accelerator
+        self.outside = tuple(outside)
+        self.router = Router()
+        self.device = accelerator.device
+        self.say: Callable[[str], None] = lambda _: None  # told what a person should know
+
+    def kernels(self) -> AbstractContextManager[None]:
+        """Which kernels the pass that is under way uses; entered again where a layer is computed again."""
+        return nullcontext()

@@ -1,0 +1,117 @@
+"""The tasks by name, and the words that speak of them: units, what is measured, what the task's numbers are called. Torch-free.
+
+One vocabulary for recipes, plans, forecasts and published recipes. A task of your own is named module:Class and brings its words along
+(`Class.words`); those that trimtab has are rows here, so that a table or a page never waits for torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal
+
+from trimtab.errors import SpecError, did_you_mean
+
+Architecture = Literal["sft", "text-classification", "image-classification"]  # of a model: by its own head
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The cheap number that says how far a run has moved from its base: its name among a pulse's numbers, and what it is in."""
+
+    key: str
+    title: str
+    unit: str
+    axis: str  # of a picture
+
+
+@dataclass(frozen=True)
+class Words:
+    """`unit` of the loss; `size` is what a pass costs, counted in these (tokens, pixels, rows); `drift` None where none is measured.
+
+    `metrics`: the task's numbers that a recommendation speaks of, by key.
+    """
+
+    unit: str
+    size: str
+    drift: Drift | None = None
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    pulse_size: int = 0  # what a pulse passes forward, in the same unit as `size`
+
+    def shown(self) -> dict[str, Any]:
+        """For tables and pages, as a result keeps them: units of loss and drift, what drift is called on an axis (empty where there is
+        none), and the metrics' titles."""
+        drift = self.drift
+        return {
+            "unit": self.unit, "size": self.size, "drift_key": drift.key if drift else "", "drift": drift.unit if drift else "",
+            "drift_axis": drift.axis if drift else "", "metrics": dict(self.metrics),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A task that plans know. `code`: in the table of published recipes; `architecture`: what the forecast traces; `trained`: by our own
+    loop; `paired`: two answers an example."""
+
+    code: str
+    architecture: Architecture = "sft"
+    trained: bool = False
+    paired: bool = False
+    words: Words | None = None
+    home: str = ""  # module:Class of what trains it
+
+
+LANGUAGE = Words(
+    unit="nats/token",
+    size="tokens",
+    drift=Drift("kl_generic", "drift", "nats/token", "drift on generic prompts, nats/token"),
+    metrics={"exact_match": "Exact match", "overlap": "Overlap with the reference (F1)", "format_validity": "Valid JSON"},
+    pulse_size=2000,  # 12 answers and 42 choices, with their prompts
+)
+TASKS: dict[str, Kind] = {
+    "sft": Kind("sft", trained=True, words=LANGUAGE, home="trimtab.tasks.chat:Chat"),
+    "text-classification": Kind("cls", "text-classification"),
+    "image-classification": Kind("vision", "image-classification"),
+    "vlm": Kind("vlm-sft"),
+    "pretraining": Kind("pretrain-cont"),
+    "dpo": Kind("dpo", paired=True),
+    "kto": Kind("kto", paired=True),
+    "simpo": Kind("simpo", paired=True),
+    "orpo": Kind("orpo", paired=True),
+    "reward": Kind("rm", paired=True),
+    "embedding": Kind("embed"),
+}
+OLD_NAMES = {  # for one release
+    "classification": "text-classification", "vision": "image-classification", "causal-lm": "sft",
+    "sequence-classification": "text-classification",
+}  # fmt: skip
+TRAINED_HERE = tuple(name for name, kind in TASKS.items() if kind.trained)
+_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def task_problem(name: str) -> str | None:
+    """Why a recipe cannot have this task, as the end of a sentence; None where it can."""
+    if name in TRAINED_HERE or _OWN.fullmatch(name):
+        return None
+    if name in TASKS:
+        return f"got '{name}', which our own loop does not train yet; allowed are {', '.join(TRAINED_HERE)}"
+    near = did_you_mean(name, TRAINED_HERE)
+    return f"got '{name}'; allowed are {', '.join(TRAINED_HERE)}, or module:Class of your own{near}"
+
+
+def words_of(task: str) -> Words:
+    """Raises SpecError where a task of a person's own cannot be found."""
+    kind = TASKS.get(task)
+    return kind.words if kind and kind.words else task_class(task).words
+
+
+def task_class(name: str) -> Any:
+    """The class that trains a task: of a row here, or behind module:Class."""
+    kind = TASKS.get(name)
+    module, _, leaf = (kind.home if kind and kind.home else name).partition(":")
+    try:
+        return getattr(import_module(module), leaf)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SpecError("task", [f'"{name}" cannot be found ({error}); give module:Class of an importable file']) from None

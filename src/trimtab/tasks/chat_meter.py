@@ -1,0 +1,198 @@
+"""The examiner: measures what runs did. Takes trained runs, gives task numbers, pulses and judged cards, all kept in the store.
+
+What a base says is asked once, before anything can have moved it, and shared by all its runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+from trimtab.analysis.card import judge, measured_enough, prompts_needed
+from trimtab.analysis.gradient_shares import ENOUGH, tops
+from trimtab.behaviour import card as cards
+from trimtab.behaviour.answering import EvaluatedModel
+from trimtab.behaviour.drift import Reference, reference
+from trimtab.behaviour.drift import pulse as taken
+from trimtab.behaviour.label_task import compare, label_task_of, predict
+from trimtab.behaviour.responses import Battery
+from trimtab.datasets import languages
+from trimtab.datasets.assets import cache_folder
+from trimtab.datasets.prepare import Dataset
+from trimtab.datasets.tokens import Tokens, tokenise
+from trimtab.probes.prompts import CARD_PROMPTS, LANGUAGES, OTHERS
+from trimtab.run.member import Member
+from trimtab.run.models import architecture
+from trimtab.spec.budget import Budget
+from trimtab.spec.probe import Probe
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Level
+from trimtab.store import Store
+from trimtab.tasks.task import Models, Say
+
+SEEN = 80  # examples of each kind that memorisation is looked for in
+KEEP = "base-says"
+
+
+class ChatMeter:
+    """`models` are the loaded ones, see workers/model_cache.py; `own` a person's probes."""
+
+    def __init__(
+        self,
+        store: Store,
+        models: Models,
+        dataset: Dataset,
+        budget: Budget,
+        study: str | None,
+        say: Say,
+        own: Sequence[Probe] = (),
+    ):
+        self.store, self.models, self.dataset = store, models, dataset
+        self.budget, self.study, self.say, self.own = budget, study, say, tuple(own)
+        self._references: dict[tuple[bool, bool, int], Reference] = {}
+
+    def prepare(self, recipe: Recipe) -> None:
+        """Full fine-tuning moves the base: what it says is asked first."""
+        self.ref(recipe)
+
+    def measure_base(self) -> dict[str, Any]:
+        """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""
+        base = EvaluatedModel(self.models.base())
+        self.ref(None)
+        task = self.task
+        self.say(f"Asking the base model {len(task.examples)} held-out examples")
+        began = time.monotonic()
+        said = cards.ask_task(base, task)
+        seconds = time.monotonic() - began
+        return {
+            "metric": task.metric,
+            "numbers": cards.task_numbers(said, task, cards.sureness(base, task, said)),
+            "answers": [a.text for a in said],
+            "answer_seconds": seconds,
+            "card_seconds": {
+                level: seconds * cards.cost(task, self._prompts(level), level) for level in ("short", "card")
+            },
+        }
+
+    def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
+        missing = [r for r in recipes if "task" not in self.store.run(r.run_id).result]
+        task = self.task
+        for recipe in missing:
+            tuned = self._tuned(recipe)
+            said = cards.ask_task(tuned, task)
+            numbers = cards.task_numbers(said, task, cards.sureness(tuned, task, said))
+            self.store.update_run(recipe.run_id, result={"task": numbers, "answers": [a.text for a in said]})
+        return {r.run_id: self.store.run(r.run_id).result["task"] for r in recipes}
+
+    def card(self, recipe: Recipe, level: Level = "card", language: str | None = None) -> dict[str, Any]:
+        """Measure (or look up) and judge; the answers side by side become samples."""
+        names = [p.name for p in self.own]
+        stored = self.store.card(recipe.run_id)
+        if stored and measured_enough(stored["measured"], self.budget, level, names):
+            return judge(stored["measured"], self.budget)
+        task, asked = self._task(recipe) if level != "pulse" else ({}, [])
+        ref = self.ref(recipe, self._prompts(level))
+        base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe)
+        battery = self.battery(level, language)
+        learned = cards.Learned(self._some("train", recipe), self._some("test", recipe))
+        measured, samples = cards.measure(base, tuned, ref, battery, learned, cache_folder() / KEEP, self._judge)
+        measured["raw"] |= task | self._labels(base, tuned, level)
+        measured["raw"]["dominance"] = tops([u["gradient_shares"] for u in self.store.updates(recipe.run_id)])
+        if not measured["raw"]["dominance"]:
+            measured["missing"]["dominance"] = (
+                f"no update had {ENOUGH} gradients to be told apart: train with --gradient-shares 20, or with more gradient accumulation"
+            )
+        measured["floor"] = self._floor(recipe, ref, battery)
+        samples = asked + samples
+        judged = judge(measured, self.budget)
+        self.store.save_samples(recipe.run_id, samples)
+        self.store.save_card(recipe.run_id, measured, judged)  # last: a card that is there is whole
+        return judged
+
+    def _task(self, recipe: Recipe) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+        """(numbers of base and run on the held-out examples, their answers side by side); a pulse generates none."""
+        known = getattr(self.store.study(self.study).facts, "base", None) if self.study else None
+        base = known or self.measure_base()
+        numbers = self.measure_task([recipe])[recipe.run_id]
+        return {**numbers, **{f"base_{k}": v for k, v in base["numbers"].items()}}, self._task_samples(
+            recipe, base["answers"]
+        )
+
+    def _labels(self, base: EvaluatedModel, tuned: EvaluatedModel, level: Level) -> dict[str, list[float]]:
+        """Where the answers are labels: what base and tuned predict of each."""
+        task = label_task_of(self.dataset.examples["train"], self.dataset.examples["test"], self.spoken)
+        if task is None or level == "pulse":
+            return {}
+        return compare(predict(base, task, cache_folder() / KEEP), predict(tuned, task), task)
+
+    def scales(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """An adapter at several strengths: held-out loss by example and what a pulse measures."""
+        base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe)
+        rows = self._some("test", recipe)
+        return cards.scales(base, tuned, self.ref(recipe), self.battery("pulse"), rows, cache_folder() / KEEP)
+
+    def pulse(self, member: Member) -> dict[str, list[float]]:
+        return taken(EvaluatedModel(self.models.base(member.recipe), member.adapter), self.ref(member.recipe))
+
+    def ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS) -> Reference:
+        """What the base of this recipe says; asked before anything can have moved it."""
+        key = (*self.models.key(recipe), prompts)
+        if key not in self._references:
+            self.say(f"Asking the base model {prompts} generic prompts")
+            base = EvaluatedModel(self.models.base(recipe))
+            self._references[key] = reference(base, cache_folder() / KEEP, self.spoken or "en", prompts)
+        return self._references[key]
+
+    def battery(self, level: Level, language: str | None = None) -> Battery:
+        return Battery(level, language or self.spoken, self.own)
+
+    @cached_property
+    def spoken(self) -> str | None:
+        return language_of(self.dataset, self.say)
+
+    @cached_property
+    def task(self) -> cards.Task:
+        positions = architecture(self.models.model, self.say)["positions"]
+        return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.models.processor, positions)
+
+    def _prompts(self, level: Level) -> int:
+        """Neutral prompts: as many as the budget's limit on degeneration needs, less what a card asks besides."""
+        if level == "pulse":
+            return CARD_PROMPTS
+        return prompts_needed(self.budget, OTHERS if level != "short" and self.spoken else 0)
+
+    def _tuned(self, recipe: Recipe) -> EvaluatedModel:
+        return EvaluatedModel(*self.models.tuned(recipe, self.store.folder / "runs" / recipe.run_id / "best"))
+
+    def _judge(self, model: str) -> EvaluatedModel:
+        return EvaluatedModel(self.models.other(model))
+
+    def _floor(self, recipe: Recipe, ref: Reference, battery: Battery) -> dict[str, Any]:
+        """On a base of its own where all weights are trained: noise is added through adapters, which would stay on it."""
+        base = self.models.base(recipe)
+        if recipe.method == "full":
+            base = self.models.fresh(self.models.model, self.models.key(recipe), self.models.processor)
+        return cards.floor(EvaluatedModel(base), ref, battery, cache_folder() / KEEP)
+
+    def _some(self, split: str, recipe: Recipe) -> tuple[Tokens, ...]:
+        examples = self.dataset.examples[split]
+        every = tokenise(examples[:: max(1, len(examples) // SEEN)][:SEEN], self.models.processor, recipe.max_length)
+        return tuple(t for t in every if t.weight)
+
+    def _task_samples(self, recipe: Recipe, base_answers: Sequence[str]) -> list[dict[str, Any]]:
+        tuned = self.store.run(recipe.run_id).result["answers"]
+        return [
+            {"probe": "task", "prompt": e.messages[-2]["content"], "reference": e.answer, "base": b, "tuned": t}
+            for e, b, t in zip(self.task.examples, base_answers, tuned, strict=True)
+        ]
+
+
+def language_of(dataset: Dataset, say: Callable[[str], None]) -> str | None:
+    """The data's commonest language, None where there are no probes in it; English where no language can be told."""
+    found = languages.shares([e.text for e in dataset.examples["train"]])
+    top = next(iter(found), "en")
+    if top not in LANGUAGES:
+        say(f'The data are in "{top}", in which there are no probes: numbers that need them stay UNDECIDED')
+    return top if top in LANGUAGES else None

@@ -1,0 +1,179 @@
+"""The seam between a task and everything that trains, compares and shows it. Protocols alone: nothing here knows any task.
+
+`Learning` is what the loop and the cohort ask, `Task` what the worker, the planner and the evaluator ask besides, `Meter` what can be
+measured of a task's runs. A task of a person's own is one importable class, named module:Class in a recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trimtab.spec.words import Words, task_class
+
+if TYPE_CHECKING:  # types alone: this file is below the rooms that train
+    import torch
+
+    from trimtab.datasets.encoded import Encoded
+    from trimtab.planning.facts import Facts
+    from trimtab.run.adapters import Adapter, Slice
+    from trimtab.run.base import Base
+    from trimtab.run.machine import Machine
+    from trimtab.run.member import Member
+    from trimtab.spec.budget import Budget
+    from trimtab.spec.probe import Probe
+    from trimtab.spec.recipe import Recipe
+    from trimtab.store import Store
+
+Say = Callable[[str], None]
+Splits = Mapping[str, Sequence[Any]]  # examples or items by "train", "validation", "test"
+
+
+class Item(Protocol):
+    """One example, ready for the model; the payload is the task's own."""
+
+    @property
+    def size(self) -> int:
+        """What a pass over it costs, in `Words.size` (tokens, pixels, rows); longer items are padded to."""
+
+    @property
+    def weight(self) -> int:
+        """Units that it adds to the loss: label tokens, or 1 for a label. A loss is a mean over these."""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for items with equal content: what was computed for one serves the other."""
+
+
+class Batch(Protocol):
+    """Collated items. `weights`: units of each row, in order; outputs come a row after the other, `weights[i]` of them for row i."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def weights(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are stepped alike: their rate is the recipe's times `rate` (layer-wise rates, a quicker head)."""
+
+    parameters: Sequence[torch.nn.Parameter]
+    rate: float = 1.0
+
+
+class Learning(Protocol):
+    """What one pass over a batch is. `known_below`: a unit with less loss counts as known."""
+
+    words: Words
+    known_below: float
+    peft_type: str | None  # PEFT's name of the task in an exported adapter
+
+    def collate(self, base: Any, items: Sequence[Any], length: int | None = None) -> Batch:
+        """Padded to the longest item, or to `length`, on the base's device."""
+
+    def outputs(self, base: Any, batch: Any, slices: Sequence[Slice], hidden: torch.Tensor | None = None) -> torch.Tensor:
+        """[units, …], rows in order. `hidden`: the states that reach the first layer, where the lower ones were cut off."""
+
+    def unit_losses(self, outputs: torch.Tensor, batch: Any) -> torch.Tensor:
+        """[units], differentiable."""
+
+    def certainty(self, outputs: torch.Tensor, batch: Any, losses: torch.Tensor) -> list[tuple[float, float]]:
+        """(right, sure) of each row: whether the first choice is right, 1 or 0, and how sure the model was of it, 0 to 1."""
+
+    def groups(self, base: Any, adapter: Adapter | None) -> list[Group]:
+        """What is trained, of an adapter or (None) of the whole model."""
+
+    def save_model(self, base: Any, folder: Path) -> None:
+        """The whole model as `load_model` takes it."""
+
+
+class Task(Learning, Protocol):
+    """`forecast`: whether its memory and time can be forecast from the model's config."""
+
+    forecast: bool
+
+    def read(self, data: str, say: Say) -> Any:
+        """The task's own data set, with `examples` (Splits). DataError where it cannot be read or learned from."""
+
+    def content(self, example: Any) -> bytes:
+        """What is in an example: its part of the fingerprint."""
+
+    def identity(self, model: str, say: Say) -> str:
+        """What is behind a model's name right now: a digest of files or a commit. ModelError where nothing is."""
+
+    def processor(self, model: str, say: Say) -> Any:
+        """What turns examples into items: a tokenizer, an image processor, or None."""
+
+    def encode(self, dataset: Any, processor: Any, recipe: Recipe) -> Encoded:
+        """DataError where nothing is left to learn."""
+
+    def table_lines(self, table: Mapping[str, Any]) -> list[str]:
+        """What was read, for a terminal."""
+
+    def load_base(self, model: str, processor: Any, full: bool, bf16: bool, device: str, say: Say) -> Base:
+        """Frozen, in evaluation mode. `full`: it will be trained whole, so its weights are float32; else bfloat16 where that is fast."""
+
+    def facts(self, model: str, data: str, dataset: Any, processor: Any, machine: Machine, fingerprint: str, say: Say) -> Facts:
+        """What the rules and the clock may know: at least `examples`, and `tokens`, the size of an epoch."""
+
+    def parameters(self, model: str, say: Say) -> int:
+        """Of the model, without loading it; for the space that a study needs."""
+
+    def profile(self, dataset: Any) -> dict[str, Any] | None:
+        """What kind of data it is, to compare later data with; None where the task has no such measure."""
+
+    def texts(self, recipe: Recipe, ids: Collection[int], say: Say) -> dict[int, list[str]]:
+        """What a person would read of these training examples, numbered as the run numbered them; {} where the data are gone."""
+
+    def meter(
+        self, store: Store, models: Models, dataset: Any, budget: Budget, study: str | None, say: Say, own: Sequence[Probe]
+    ) -> Meter:
+        """Whoever measures this task's runs."""
+
+
+class Models(Protocol):
+    """The loaded models that a meter asks for; see workers/model_cache.py."""
+
+    model: str
+    processor: Any
+
+    def base(self, recipe: Recipe | None = None) -> Any: ...
+    def key(self, recipe: Recipe | None = None) -> tuple[bool, bool]: ...
+    def fresh(self, model: str, key: tuple[bool, bool], processor: Any) -> Any: ...
+    def tuned(self, recipe: Recipe, best: Path) -> tuple[Any, Adapter | None]: ...
+    def other(self, model: str) -> Any: ...
+
+
+class Meter(Protocol):
+    """Measures runs and keeps what it found in the store."""
+
+    def prepare(self, recipe: Recipe) -> None:
+        """Before anything can move the base of this recipe: whatever has to be known of it untouched."""
+
+    def pulse(self, member: Member) -> dict[str, list[float]]:
+        """The cheap numbers of an evaluation, by item, next to no time; among them the drift that `Words.drift` names, if any."""
+
+    def measure_base(self) -> dict[str, Any]:
+        """{"metric", "numbers" (by item), "answers", "answer_seconds", "card_seconds" (by level)} of the untouched model."""
+
+    def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
+        """The task's numbers of finished runs by run id and item."""
+
+    def card(self, recipe: Recipe, level: str = "card", language: str | None = None) -> dict[str, Any]:
+        """The judged behaviour card of a run, measured or looked up. SpecError where the task has none."""
+
+    def scales(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """An adapter at several strengths: held-out loss by example and what a pulse measures."""
+
+
+@cache
+def find_task(name: str) -> Task:
+    """By a name of spec/words.py, or module:Class; SpecError where it cannot be found."""
+    made: Task = task_class(name)()
+    return made

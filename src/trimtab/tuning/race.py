@@ -1,0 +1,77 @@
+"""Who may stop early. Takes paired validation losses at one rung, gives the members to stop and why.
+
+Decided on the dense paired loss, never on an accuracy: over 63 real runs the loss at 10 % of the steps ranks them like
+the final score (rank correlation 0.94), a 50-item accuracy at 20 % does not (0.74).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from trimtab.analysis import stats
+from trimtab.analysis.card import drift_of
+from trimtab.spec.status import Cause
+from trimtab.spec.words import words_of
+from trimtab.store import RunRow, Store
+
+Items = Sequence[float]
+
+
+@dataclass(frozen=True)
+class Race:
+    """`against`: runs, finished or in another cohort, whose rungs the running ones are held against; `tick` is called at every rung.
+
+    `both`: loss and drift count, so that only a rival that has drifted no further may stop a run.
+    """
+
+    against: tuple[str, ...] = ()
+    tick: Callable[[], None] = lambda: None
+    both: bool = False
+
+    def beside(self, rows: Sequence[RunRow], cohort: Sequence[str]) -> Race:
+        """These runs are rivals of each other; those of the one cohort meet in memory, with whoever is outside the budget left out."""
+        others = (r.id for r in rows if r.id not in cohort)
+        return replace(self, against=tuple(dict.fromkeys((*self.against, *others))))
+
+    def losers(self, store: Store, share: float, running: Mapping[str, Items]) -> dict[str, str]:
+        """A rival that left its budget or broke may stop nobody."""
+        self.tick()
+        broken = {r for r in self.against if store.run(r).result.get("cause") in (Cause.BUDGET, Cause.GUARD)}
+        measured = {r: e for r in self.against if r not in running for e in store.evaluations(r) if e["share"] == share}
+        rivals = {r: e["items"] for r, e in measured.items() if r not in broken}
+        if not self.both:
+            return clearly_worse(share, running, rivals)
+        measured |= {r: e for r in running for e in store.evaluations(r) if e["share"] == share}
+        drift = {r: drift_of(e["pulse"], words_of(store.run(r).recipe.task)) or 0.0 for r, e in measured.items()}
+        everyone = {**rivals, **running}
+        found: dict[str, str] = {}
+        for run, items in running.items():
+            no_further = {r: v for r, v in everyone.items() if r != run and drift[r] <= drift[run]}
+            found |= clearly_worse(share, {run: items}, no_further)
+        return found
+
+
+def clearly_worse(share: float, running: Mapping[str, Items], rivals: Mapping[str, Items]) -> dict[str, str]:
+    """`rivals` are runs measured at the same share (the running ones and any finished). The best is never stopped.
+
+    Clearly: worse with one-sided 95 % confidence, and by a margin that is wide early on (ranks still cross) and
+    shrinks to 5 % of the best loss at the end.
+    """
+    everyone = {**rivals, **running}
+    best = min(everyone, key=lambda r: stats.average(everyone[r]))
+    room = margin(share) * stats.average(everyone[best])
+    stops = {}
+    for run, items in running.items():
+        gap = stats.paired(items, everyone[best]) if run != best else None
+        if gap and gap.below > 0 and gap.value > room and share < 1:
+            stops[run] = (
+                f"clearly worse than {best} after {share:.0%} of the steps: validation loss {stats.average(items):.3f} against "
+                f"{stats.average(everyone[best]):.3f} (+{gap.value:.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, {gap.n} paired items)"
+            )
+    return stops
+
+
+def margin(share: float) -> float:
+    """Of the best loss: within it nobody is stopped."""
+    return 0.05 + 0.25 * (1 - share)

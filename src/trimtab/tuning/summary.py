@@ -1,0 +1,113 @@
+"""Finished seeds and a card -> the recommendation, as data and as a sentence. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trimtab.analysis import stats
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Verdict
+from trimtab.spec.words import words_of
+from trimtab.tuning.choice import Outcome
+from trimtab.tuning.neighbours import short
+
+# How far the result stands: never more is said than was shown.
+HEADS = {
+    "outside": "Nothing is recommended inside this budget; nearest",
+    "worse": "Nothing is recommended: tuning lowered the score; best found",
+    "no gain": "Nothing is recommended: no gain over the base model was shown; best found",
+    "unconfirmed": "Not confirmed by enough seeds; best found",
+    "caution": "Recommended with caution, outside a soft limit",
+    "recommended": "Recommended",
+}
+Numbers = Mapping[str, Sequence[float]]
+
+
+def summary(
+    chosen: Recipe,
+    outcomes: Sequence[Outcome],
+    numbers: Mapping[str, Numbers],
+    base: Mapping[str, Any],
+    card: Mapping[str, Any],
+    wanted: int,
+) -> dict[str, Any]:
+    """`base` is what the untouched model was measured with: its numbers and the task's metric."""
+    metric, untouched = base["metric"], base["numbers"]
+    runs = [o.recipe.run_id for o in outcomes]
+    gains = [[a - b for a, b in zip(numbers[run][metric], untouched[metric], strict=True)] for run in runs]
+    gain = stats.recipe_gain(gains)
+    confirmed = len(runs) >= wanted and all(o.eligible for o in outcomes)
+    seeds = [_seed_row(o, numbers[o.recipe.run_id], untouched) for o in outcomes]
+    return {
+        "recipe": chosen.model_dump(mode="json"),
+        "run": chosen.run_id,
+        "runs": runs,
+        "seeds": seeds,
+        "over_seeds": {
+            **{k: _bounded(stats.seeds([s[k] for s in seeds if s[k] is not None]), math.inf) for k in ("loss", "drift")},
+            # shares by seeds and items: three seeds that agree by chance are no certainty
+            **{k: _bounded(stats.recipe_gain([numbers[run][k] for run in runs]), 1.0) for k in untouched},
+        },
+        "metric": metric,
+        "metric_title": words_of(chosen.task).metrics.get(metric, metric),
+        "base": stats.average(untouched[metric]),
+        "tuned": stats.average([stats.average(numbers[run][metric]) for run in runs]),
+        "gain": gain and _finite(gain),
+        "handed_over": stats.average(numbers[chosen.run_id][metric]),
+        "confirmed": confirmed,
+        "verdict": card["verdict"],
+        "standing": _standing(card, gain, confirmed),
+    }
+
+
+def _standing(card: Mapping[str, Any], gain: stats.Interval | None, confirmed: bool) -> str:
+    """A key of HEADS."""
+    if card["verdict"] == Verdict.FAIL:
+        return "outside"
+    if gain is None or not confirmed:
+        return "unconfirmed"
+    if gain.low <= 0:
+        return "worse" if gain.high < 0 else "no gain"
+    return "caution" if any(r["verdict"] == Verdict.FAIL for r in card["rows"]) else "recommended"
+
+
+def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    gain, seeds = result["gain"], len(result["runs"])
+    span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else ""
+    counted = f"over {seeds} seeds" if seeds > 1 else "with one seed, so without an interval"
+    head = HEADS[result["standing"]]
+    measured = [r for r in card["rows"] if r["value"] is not None]
+    states = {s: [_named(r) for r in measured if r["verdict"] == s] for s in ("FAIL", "UNDECIDED")}
+    notes = [
+        f"{word} {', '.join(states[s])}" for s, word in (("FAIL", "fails"), ("UNDECIDED", "undecided:")) if states[s]
+    ]
+    if unmeasured := sum(bool(r["verdict"]) and r["value"] is None for r in card["rows"]):
+        notes.append(f"{unmeasured} limited numbers not measured: trimtab card {result['run']} --level card")
+    return (
+        f"{head}: {short(Recipe.model_validate(result['recipe']))}. "
+        f"{result['metric_title']} {result['base']:.1%} -> {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {counted}. "
+        f"Budget: {result['verdict']}{' (' + '; '.join(notes) + ')' if notes else ''}."
+    )
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return row["number"] if row["hard"] else f"{row['number']} (soft)"
+
+
+def _seed_row(o: Outcome, numbers: Numbers, base: Numbers) -> dict[str, Any]:
+    means = {k: stats.average(v) for k, v in numbers.items()}
+    own = {"seed": o.recipe.seed, "run": o.recipe.run_id, "status": o.status, "loss": o.loss, "drift": o.drift}
+    return {**own, **means, "base": {k: stats.average(v) for k, v in base.items()}}
+
+
+def _bounded(interval: stats.Interval | None, top: float) -> dict[str, float | None] | None:
+    """Kept between 0 and `top`; the bounds are None for one seed."""
+    if interval is None:
+        return None
+    return {k: v if v is None or k == "n" else min(top, max(0.0, v)) for k, v in _finite(interval).items()}
+
+
+def _finite(interval: stats.Interval) -> dict[str, float | None]:
+    return {k: v if math.isfinite(v) else None for k, v in vars(interval).items()}

@@ -1,0 +1,67 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimtab.planning import rates
+from trimtab.planning.precedents import Query, median, nearest
+from trimtab.planning.rule_table import table
+from trimtab.spec.words import TASKS
+
+
+def test_lora_joins_measured_and_published_three_to_one():
+    q = Query(8, "llama", "sft", "lora", 16)
+    found = rates.decide(q)
+    assert found.prior == median(nearest(q))
+    assert found.value == pytest.approx(found.prior**0.25 * found.rule**0.75, rel=0.05)
+
+
+def test_elsewhere_rule_and_practice_count_the_same():
+    found = rates.decide(Query(7, "bloom", "sft", "full", 64))
+    assert found.value == pytest.approx(math.sqrt(found.prior * found.rule), rel=0.05)
+
+
+def test_makers_override_and_their_rate_follows_the_batch():
+    found = rates.decide(Query(0.135, "smollm", "sft", "full", 32))
+    assert found.value == pytest.approx(1e-3 / 2, rel=0.05)
+    assert found.maker.repo == "huggingface/alignment-handbook"
+    lora = rates.decide(Query(0.135, "smollm", "sft", "lora", 128))
+    assert lora.value == pytest.approx(1e-2, rel=0.05)
+
+
+def test_a_makers_example_far_outside_the_band_is_not_believed():
+    """A framework's smoke test names 5e-6 for LoRA on Nemotron 30B: the dearest mistake, a full-training scale."""
+    found = rates.decide(Query(30, "nemotron", "sft", "lora", 16))
+    assert found.maker is None
+    assert found.value > 5e-5
+
+
+def test_far_apart_sources_disagree():
+    assert rates.decide(Query(1.2, "llama", "sft", "lora", 64)).disagree
+    assert not rates.decide(Query(1.7, "smollm", "sft", "lora", 16)).disagree  # the makers' own recipe decides
+    assert not rates.decide(Query(8, "llama", "sft", "lora", 16)).disagree
+
+
+@given(st.floats(0.02, 700), st.sampled_from(sorted(TASKS)),
+       st.sampled_from(["lora", "qlora", "full"]), st.sampled_from([1, 4, 16, 64, 256, 1024]), st.sampled_from(["adam", "sgd"]))  # fmt: skip
+def test_there_is_always_a_rate_with_a_band_around_it(billions, task, method, batch, optimizer):
+    found = rates.decide(Query(billions, "llama", task, method, batch, optimizer))
+    assert 1e-8 < found.value < 1
+    assert found.range[0] <= found.value <= found.range[1]
+    assert found.bands["50"] <= found.bands["80"] <= found.bands["90"]
+    assert found.reason
+    assert found.source
+
+
+def test_lora_wants_about_ten_times_the_rate_of_full_training():
+    lora, full = (rates.decide(Query(8, "llama", "sft", m, 32)).value for m in ("lora", "full"))
+    assert 4 < lora / full < 25
+
+
+def test_the_batch_factor_is_capped():
+    assert rates.batch_factor(64, 16) == 2
+    assert rates.batch_factor(10_000, 1) == table()["lr_batch_scaling"]["max_factor"]
+    assert rates.batch_factor(4, 128) == 1 / 2.83
+    assert rates.batch_factor(4, 128, floor=False) == pytest.approx(math.sqrt(4 / 128))
+    assert rates.batch_factor(64, 32, "sgd") == 2

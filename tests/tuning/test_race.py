@@ -1,0 +1,110 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Cause, Status
+from trimtab.store import Store
+from trimtab.tuning.choice import Outcome, choose
+from trimtab.tuning.race import Race, clearly_worse
+from trimtab.tuning.study_cost import Pace, affordable_epochs
+
+BASE = Recipe(model="m", data="d")
+NOISE = [random.Random(3).gauss(0, 0.2) for _ in range(40)]
+
+
+def items(level, jitter=0):
+    """Losses around `level` that go up and down with the same items; `jitter` adds noise of their own."""
+    own = random.Random(jitter)
+    return tuple(level + n + (own.gauss(0, 0.1) if jitter else 0) for n in NOISE)
+
+
+def test_a_clearly_worse_rate_is_stopped_with_its_evidence():
+    stops = clearly_worse(0.5, {"a": items(1.0), "b": items(2.0, 1)}, {})
+    assert set(stops) == {"b"}
+    assert "40 paired items" in stops["b"]
+
+
+def test_early_on_only_a_wide_gap_counts():
+    close = {"a": items(1.0), "b": items(1.15, 1)}
+    assert clearly_worse(0.25, close, {}) == {}
+    assert set(clearly_worse(0.9, close, {})) == {"b"}
+
+
+def test_finished_rivals_count_and_nobody_is_stopped_at_the_end():
+    assert set(clearly_worse(0.5, {"a": items(2.0)}, {"old": items(1.0, 1)})) == {"a"}
+    assert clearly_worse(1.0, {"a": items(1.0), "b": items(3.0)}, {}) == {}
+
+
+def test_with_two_aims_only_a_rival_that_drifted_no_further_may_stop_a_run(tmp_path):
+    store = Store(tmp_path)
+    running = {}
+    for seed, level, drift in ((1, 1.0, 0.5), (2, 2.0, 0.01), (3, 2.0, 0.9)):
+        run = store.add_run(BASE.but(seed=seed)).id
+        store.log_evaluation(run=run, step=1, share=0.5, loss=level, items=items(level), pulse={"kl_generic": [drift]})
+        running[run] = items(level)
+    _good_but_far, worse_but_near, worse_in_both = running
+    assert set(Race(both=True).losers(store, 0.5, running)) == {worse_in_both}
+    assert set(Race().losers(store, 0.5, running)) == {worse_but_near, worse_in_both}
+
+
+def test_a_rival_that_left_its_budget_stops_nobody(tmp_path):
+    store = Store(tmp_path)
+    for seed, cause in ((1, Cause.BUDGET), (2, None)):
+        row = store.add_run(BASE.but(seed=seed))
+        store.update_run(row.id, result={"cause": cause})
+        store.log_evaluation(run=row.id, step=1, share=0.5, loss=1.0, items=items(1.0), pulse={})
+    first, second = (BASE.but(seed=s).run_id for s in (1, 2))
+    assert Race((first,)).losers(store, 0.5, {"x": items(2.0)}) == {}
+    assert set(Race((second,)).losers(store, 0.5, {"x": items(2.0)})) == {"x"}
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.lists(st.floats(0.1, 9), min_size=5, max_size=5), min_size=1),
+    st.floats(0.05, 1),
+)
+def test_the_best_always_goes_on(running, share):
+    best = min(running, key=lambda r: sum(running[r]))
+    assert best not in clearly_worse(share, running, {})
+
+
+def outcome(rate, level, drift, status=Status.COMPLETE, breach=None, jitter=0):
+    values = items(level, jitter)
+    return Outcome(BASE.but(learning_rate=rate), status, sum(values) / len(values), values, drift, breach)
+
+
+def test_the_lowest_loss_wins_and_the_others_are_told_with_intervals():
+    choice = choose([outcome(1e-4, 1.5, 0.01), outcome(3e-4, 1.0, 0.02, jitter=1)], "learning_rate")
+    assert choice.winner.recipe.learning_rate == 3e-4
+    assert "on the same items" in choice.sentence
+    assert [e["kept"] for e in choice.evidence] == [False, True]
+
+
+def test_what_cannot_be_told_apart_goes_to_the_calmer_one():
+    choice = choose([outcome(1e-4, 1.06, 0.02, jitter=2), outcome(3e-4, 1.0, 0.20, jitter=1)], "learning_rate")
+    assert choice.winner.recipe.learning_rate == 1e-4
+    assert "cannot be told apart" in choice.sentence
+
+
+def test_a_breach_never_wins_and_nobody_inside_is_said():
+    breached = outcome(1e-3, 0.5, 0.9, Status.STOPPED, "budget breached at two evaluations in a row: …")
+    inside = outcome(1e-4, 1.5, 0.01)
+    assert choose([breached, inside], "learning_rate").winner is inside
+    none = choose([breached], "learning_rate")
+    assert "No learning_rate stayed inside the budget" in none.sentence
+
+
+def test_time_sets_the_starting_length():
+    pace = Pace({8: 0.01}, epoch_size=1000, examples=80)  # 10 s an epoch
+    long = BASE.but(num_train_epochs=5)
+    assert affordable_epochs(long, 1e9, pace) == 5
+    assert affordable_epochs(long, 80, pace) == 1.0
+    assert affordable_epochs(long, 1, pace) == 0.5
+    assert pace.seconds([BASE.but(num_train_epochs=2), BASE]) == 30
+    assert pace.seconds([BASE.but(per_device_train_batch_size=4)]) == pytest.approx(10 * 2**0.8)
+    assert Pace({8: 0.01, 4: 0.012}, 1000, 80).seconds([BASE.but(per_device_train_batch_size=4)]) == pytest.approx(12)
+    assert pace.seconds([BASE.but(per_device_train_batch_size=16)]) == 10  # never promised to be quicker
+    four = Pace({8: 0.01}, 1000, 80, evaluated=300).seconds([BASE.but(eval_steps=0.25)])
+    assert four == pytest.approx(10 + 4 * 1.0)  # a token passed forward alone is a third

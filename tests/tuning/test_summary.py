@@ -1,0 +1,74 @@
+import pytest
+
+from tests.tuning.test_race import outcome
+from trimtab.tuning.summary import summary, verdict_sentence
+
+BASE = {"metric": "exact_match", "numbers": {"exact_match": [0.0] * 10, "overlap": [0.1] * 10}}
+CARD = {
+    "verdict": "FAIL",
+    "rows": [
+        {"number": "kl_generic", "verdict": "FAIL", "hard": True, "value": 0.9},
+        {"number": "nll_change", "verdict": "UNDECIDED", "hard": False, "value": 0.1},
+        {"number": "refusal", "verdict": "UNDECIDED", "hard": True, "value": None},
+    ],
+}
+PASSED = {"verdict": "PASS", "rows": []}
+
+
+def made(shares, card):
+    outcomes = [outcome(1e-3, 1.0, 0.1) for _ in shares]
+    outcomes = [type(o)(o.recipe.but(seed=i), o.status, o.loss, o.items, o.drift) for i, o in enumerate(outcomes)]
+    numbers = {
+        o.recipe.run_id: {"exact_match": [1.0] * round(10 * s) + [0.0] * round(10 - 10 * s), "overlap": [s] * 10}
+        for o, s in zip(outcomes, shares, strict=True)
+    }
+    return summary(outcomes[0].recipe, outcomes, numbers, BASE, card, 3)
+
+
+def test_three_seeds_have_intervals_that_stay_shares():
+    result = made([0.9, 1.0, 0.8], PASSED)
+    spread = result["over_seeds"]["exact_match"]
+    assert spread["value"] == pytest.approx(0.9)
+    assert 0 <= spread["low"] < 0.9 < spread["high"] == 1.0
+    agreeing = made([0.5, 0.5, 0.5], PASSED)["over_seeds"]["exact_match"]
+    assert agreeing["low"] < 0.4 < 0.6 < agreeing["high"]
+    assert result["confirmed"]
+    assert "over 3 seeds" in verdict_sentence(result, {"rows": []})
+
+
+def test_one_seed_claims_nothing():
+    result = made([0.5], PASSED)
+    assert not result["confirmed"]
+    assert result["over_seeds"]["exact_match"]["low"] is None
+    assert result["gain"]["low"] is None
+    assert "without an interval" in verdict_sentence(result, {"rows": []})
+
+
+def test_a_failed_budget_is_not_called_a_recommendation():
+    sentence = verdict_sentence(made([0.5, 0.6, 0.7], CARD), CARD)
+    assert sentence.startswith("Nothing is recommended inside this budget")
+    assert "fails kl_generic; undecided: nll_change (soft); 1 limited numbers not measured: trimtab card" in sentence
+
+
+@pytest.mark.parametrize(
+    ("shares", "card", "standing", "head"),
+    [
+        ([0.9, 1.0, 0.8], PASSED, "recommended", "Recommended: "),
+        ([0.0, 0.0, 0.0], PASSED, "no gain", "Nothing is recommended: no gain"),
+        ([0.1, 0.0, 0.0], PASSED, "no gain", "Nothing is recommended: no gain"),
+        ([0.9], PASSED, "unconfirmed", "Not confirmed"),
+        (
+            [0.9, 1.0, 0.8],
+            {
+                "verdict": "UNDECIDED",
+                "rows": [{"number": "length_ratio", "verdict": "FAIL", "hard": False, "value": 3.0}],
+            },
+            "caution",
+            "Recommended with caution",
+        ),
+    ],
+)
+def test_no_more_is_said_than_was_shown(shares, card, standing, head):
+    result = made(shares, card)
+    assert result["standing"] == standing
+    assert verdict_sentence(result, card).startswith(head)
