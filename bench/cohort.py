@@ -21,11 +21,12 @@ import torch
 from accelerate import Accelerator
 
 from trimtab.datasets.prepare import load, tokenise_dataset
-from trimtab.run import machine, models
+from trimtab.run import machine
 from trimtab.run.cohort import Cohort
 from trimtab.run.frozen_prefix import FrozenPrefix
 from trimtab.run.shared_start import shared_steps
 from trimtab.spec.recipe import Recipe
+from trimtab.tasks import pretrained as models
 from trimtab.tasks.language import LanguageBase
 
 HERE = Path(__file__).parent / "results"

@@ -16,7 +16,7 @@ from pathlib import Path
 from trimtab.datasets.formats import Example
 from trimtab.datasets.prepare import load
 from trimtab.datasets.survey import describe
-from trimtab.run.models import load_tokenizer
+from trimtab.tasks.pretrained import load_tokenizer
 
 REPEATS = 3
 

@@ -25,11 +25,12 @@ from accelerate import Accelerator
 from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.behaviour.drift import pulse, reference
 from trimtab.datasets.prepare import load, tokenise_dataset
-from trimtab.run import machine, models
+from trimtab.run import machine
 from trimtab.run.cohort import Cohort
 from trimtab.run.member import Member
 from trimtab.spec.recipe import Recipe
 from trimtab.store import Store
+from trimtab.tasks import pretrained as models
 from trimtab.tasks.language import LanguageBase
 
 MODEL, DATA = "bundled:smollm2", "bundled:home-commands"

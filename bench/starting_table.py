@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import trimtab
-from trimtab.forecasting import forecaster as forecasts
+from trimtab.api import forecast as forecasts
 from trimtab.planning import rate_sweep
 from trimtab.planning.catalogue import GIB
 

@@ -25,7 +25,8 @@ def trainer(out: Path, rate: float, batch: int, epochs: float) -> None:
 
     from study_grid import data
     from trimtab.datasets.prepare import load, tokenise_dataset
-    from trimtab.run import machine, models
+    from trimtab.run import machine
+    from trimtab.tasks import pretrained as models
 
     here = machine.look()
     torch.set_num_threads(here.threads)

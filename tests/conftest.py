@@ -20,7 +20,7 @@ os.environ["COLUMNS"] = "200"
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
-    from trimtab.run.models import load_tokenizer
+    from trimtab.tasks.pretrained import load_tokenizer
 
     return load_tokenizer("bundled:tiny")
 
@@ -55,8 +55,8 @@ def tiny_base(tiny_tokenizer):
     import torch
     from accelerate import Accelerator
 
-    from trimtab.run.models import load_model
     from trimtab.tasks.language import LanguageBase
+    from trimtab.tasks.pretrained import load_model
 
     torch.set_num_threads(1)
     return LanguageBase(load_model("bundled:tiny", torch.float32, "cpu"), tiny_tokenizer, Accelerator(cpu=True))

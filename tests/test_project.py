@@ -55,6 +55,50 @@ def test_files_stay_small_and_say_what_they_are(path):
             assert node.end_lineno - node.lineno < 60, node.name
 
 
+NEUTRAL = ("run", "tuning", "workers", "store", "reporting", "api", "cli")  # rooms that every task goes through
+LANGUAGE = re.compile(r"token|nats|\bkl_|chat_?template|logits|lm_head|exact_match|perplexity|vocab", re.IGNORECASE)
+# What is about language models on purpose: the card and its pages, the data report and the forecast as they are shown, an option's name.
+SPEAKS = {
+    "api/card.py", "api/tune.py", "api/plan.py", "cli/card.py", "cli/plan.py", "cli/main.py", "cli/forecast.py", "cli/show/card.py",
+    "cli/show/plan.py", "cli/show/forecast.py", "reporting/card.py", "reporting/card_parts.py", "reporting/pictures.py",
+}  # fmt: skip
+ALLOWED = {("run/member.py", "tokens"), ("run/machine.py", "TOKENIZERS_PARALLELISM")}  # an old key of saved states; a library's switch
+
+
+def _names_and_texts(tree):
+    """Every identifier, import and string of a file, without its docstrings."""
+    docs = {
+        id(n.body[0].value) for n in ast.walk(tree)
+        if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef) and n.body and isinstance(n.body[0], ast.Expr)
+    }  # fmt: skip
+    for n in ast.walk(tree):
+        if isinstance(n, ast.Name | ast.Attribute | ast.arg):
+            yield getattr(n, "id", None) or getattr(n, "attr", None) or n.arg
+        elif isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in docs:
+            yield n.value
+        elif isinstance(n, ast.Import | ast.ImportFrom):
+            yield from ((getattr(n, "module", None) or ""), *(a.name for a in n.names))
+
+
+@pytest.mark.parametrize("room", NEUTRAL)
+def test_outside_the_tasks_nobody_speaks_of_language_models(room):
+    for path in (SOURCE / room).rglob("*.py"):
+        name = str(path.relative_to(SOURCE))
+        if name in SPEAKS or "migrations" in path.parts:
+            continue
+        found = {t for t in _names_and_texts(ast.parse(path.read_text(encoding="utf-8"))) if LANGUAGE.search(t)}
+        assert not {t for t in found if (name, t) not in ALLOWED}, name
+
+
+@pytest.mark.parametrize("room", ["run", "tuning", "workers", "store", "reporting"])
+def test_the_neutral_rooms_import_no_task(room):
+    """But the seam itself: a task is found by its name."""
+    for path in (SOURCE / room).rglob("*.py"):
+        for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            module = n.module if isinstance(n, ast.ImportFrom) else None
+            assert not (module or "").startswith("trimtab.tasks.") or module == "trimtab.tasks.task", path
+
+
 def test_the_layers_hold():
     done = subprocess.run([str(Path(sys.executable).parent / "lint-imports")], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]

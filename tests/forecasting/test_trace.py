@@ -10,10 +10,10 @@ from trimtab.errors import ForecastRefused
 from trimtab.forecasting.measure import peak_of
 from trimtab.forecasting.trace import trace
 from trimtab.run.cohort import Cohort
-from trimtab.run.models import load_model, load_tokenizer, resolve
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import Workload
 from trimtab.tasks.language import LanguageBase
+from trimtab.tasks.pretrained import load_model, load_tokenizer, resolve
 from trimtab.workers.expectation import _resident
 
 QWEN = {

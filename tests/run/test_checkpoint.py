@@ -8,7 +8,7 @@ from trimtab.errors import ModelError
 from trimtab.run.adapters import Slice
 from trimtab.run.checkpoint import export, load_adapter
 from trimtab.run.cohort import Cohort
-from trimtab.run.models import load_model
+from trimtab.tasks.pretrained import load_model
 
 
 def trained(base, recipe, data, n=3):

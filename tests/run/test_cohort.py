@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from trimtab.datasets.tokens import Tokens
 from trimtab.errors import ModelError, RunError
 from trimtab.run.cohort import Cohort
-from trimtab.run.models import load_model
 from trimtab.tasks.language import LanguageBase
+from trimtab.tasks.pretrained import load_model
 
 recipes = st.fixed_dictionaries({
     "learning_rate": st.sampled_from([1e-4, 1e-3, 5e-3]), "r": st.sampled_from([1, 3, 8]), "lora_alpha": st.sampled_from([4.0, 16.0]),

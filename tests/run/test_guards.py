@@ -38,7 +38,7 @@ def test_a_single_spike_is_no_explosion():
 
 def test_limits():
     clock = Clock()
-    guard = Guard(100, Limits(max_size=50, max_seconds=9), clock)
+    guard = Guard(100, Limits(max_size=50, max_seconds=9), clock, size_word="tokens")
     assert guard.before_update(1, 1.0, 1.0, 49) is None
     assert "limit of 50 tokens" in guard.before_update(2, 1.0, 1.0, 50).reason
     clock.now = 9.0
@@ -46,9 +46,9 @@ def test_limits():
 
 
 def test_a_loss_that_had_fallen_and_stays_above_five_has_exploded():
-    guard = Guard(100)
+    guard = Guard(100, diverged_above=5.0)
     stops = [guard.before_update(i, loss, 1.0, 0) for i, loss in enumerate([2.0, 2.0, 6.0, 6.0, 6.0])]
     assert stops[:4] == [None] * 4
     assert "above 5 for 3 steps at step 4, after 2.00" in stops[4].reason
-    guard = Guard(100)
+    guard = Guard(100, diverged_above=5.0)
     assert not any(guard.before_update(i, 10.8, 1.0, 0) for i in range(50))  # a random model begins there

@@ -8,9 +8,9 @@ from tests.weights import same_weights
 from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.guards import Limits, Stop
 from trimtab.run.loop import train
-from trimtab.run.models import load_model
 from trimtab.spec.status import Cause, Status
 from trimtab.tasks.language import LanguageBase
+from trimtab.tasks.pretrained import load_model
 
 
 class Hooks:

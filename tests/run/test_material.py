@@ -6,7 +6,7 @@ import pytest
 
 from trimtab.errors import SpecError
 from trimtab.run.material import load_material
-from trimtab.run.models import BLOCK, BLOCKS, files_digest, resolve
+from trimtab.tasks.pretrained import BLOCK, BLOCKS, files_digest, resolve
 
 
 def test_the_same_material_has_the_same_fingerprint_wherever_it_lies(small_file, tmp_path):

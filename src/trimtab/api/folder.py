@@ -26,7 +26,7 @@ def work(study: str | None = None, out: str | Path = DEFAULT_OUT) -> int:
 def fetch(say: Say = silent) -> dict[str, str]:
     """The bundled model and data, fetched and converted now (94 MB), by name: where they lie. AssetError where they cannot be had."""
     from trimtab.datasets.assets import fetch as fetch_asset
-    from trimtab.run.models import resolve
+    from trimtab.tasks.pretrained import resolve
 
     ready = {"bundled:home-commands": str(fetch_asset("home-commands", say))}
     return ready | {name: resolve(name, say) for name in ("bundled:smollm2", "bundled:tiny")}

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 from trimtab.behaviour.label_task import STATES, LabelTask, Predictions
 from trimtab.behaviour.pair_responses import Raw
 from trimtab.errors import DataError
-from trimtab.run import models
 from trimtab.run.oom import in_batches
+from trimtab.tasks import pretrained as models
 
 Say = Callable[[str], None]
 TOKENS = 512

@@ -6,7 +6,7 @@ Takes a DATA argument and a tokenizer, gives tokenised splits. Same inputs, same
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +99,7 @@ def describe(dataset: Dataset, tokens: dict[str, list[Tokens]], tokenizer: Any, 
     total = sum(len(t.ids) for t in train)
     labelled = sum(t.weight for t in train)
     first = train[0]
-    return {
+    table = {
         "name": dataset.name,
         "form": dataset.form,
         "examples": {s: len(tokens[s]) for s in SPLITS},
@@ -116,6 +116,7 @@ def describe(dataset: Dataset, tokens: dict[str, list[Tokens]], tokenizer: Any, 
         "template": _template(dataset, tokenizer),
         "first": [(piece, learned) for piece, learned in seen_pieces(first, tokenizer)],
     }
+    return {**table, "rows": table_rows(table)}
 
 
 def _template(dataset: Dataset, tokenizer: Any) -> str:
@@ -139,6 +140,23 @@ def table_lines(table: dict[str, Any]) -> list[str]:
         f"  {table['tokens']:,} tokens to train on, {table['masked_share']:.0%} masked; lengths {lengths}; "
         f"max_length {table['max_length']:,} cuts {table['cut_examples']:,} examples",
         f"  First example as the model sees it ({table['template']} template), learned part marked: {first!r}",
+    ]
+
+
+def table_rows(table: Mapping[str, Any]) -> list[list[str]]:
+    """The table for a page: (what, text)."""
+    examples = ", ".join(f"{n:,} {split}" for split, n in table["examples"].items())
+    empty = f"; {table['dropped_empty']} with an empty side dropped" if table["dropped_empty"] else ""
+    masked = table["dropped_all_masked"]
+    cut = f"; {masked} dropped because the cutoff left no answer" if masked else ""
+    lengths = table["lengths"]
+    return [
+        ["form", f"{table['form']}; split {table['split']}"],
+        ["examples", examples + empty + cut],
+        ["tokens", f"{table['tokens']:,} to train on, {table['masked_share']:.0%} of them masked (prompt and template)"],
+        ["lengths", ", ".join(f"{p} % ≤ {lengths[p]}" for p in ("50", "95", "99")) + f", longest {lengths['100']} tokens"],
+        ["cutoff", f"{table['max_length']} tokens: {table['cut_examples']:,} examples lose {table['cut_tokens']:,} tokens"],
+        ["chat template", table["template"]],
     ]
 
 

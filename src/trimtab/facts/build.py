@@ -141,7 +141,7 @@ def report(data: str, model: str | None, say: Say, progress: Advance | None = No
 
 def _tokenizer(model: str, say: Say) -> tuple[Any, str | None]:
     try:
-        from trimtab.run.models import load_tokenizer
+        from trimtab.tasks.pretrained import load_tokenizer
 
         tokenizer = load_tokenizer(model, say)
     except TrimtabError as error:

@@ -98,7 +98,7 @@ def _weights(shape: Shape, w: Workload, size: int) -> int:
 
 
 def _logits(shape: Shape, w: Workload) -> int:
-    tokens = w.tokens * w.members
+    tokens = w.size * w.members
     if w.task in ("text-classification", "image-classification"):
         return 0
     if w.use_liger_kernel or w.linear_cross_entropy:
@@ -109,7 +109,7 @@ def _logits(shape: Shape, w: Workload) -> int:
 
 
 def _activations(shape: Shape, w: Workload, size: int) -> int:
-    tokens = w.tokens * w.members
+    tokens = w.size * w.members
     if w.gradient_checkpointing:
         return shape.layers * tokens * shape.hidden * size
     return shape.layers * _one_layer(shape, w, size)
@@ -117,7 +117,7 @@ def _activations(shape: Shape, w: Workload, size: int) -> int:
 
 def _one_layer(shape: Shape, w: Workload, size: int) -> int:
     """Saved by one layer: two norms in float32, q k v out, the gated MLP, and the inputs of adapters."""
-    tokens, h = w.tokens * w.members, shape.hidden
+    tokens, h = w.size * w.members, shape.hidden
     attention = 2 * h + 2 * shape.kv_width + h
     norms = 2 * (4 * h + 2 * h) // size
     mlp = 4 * shape.intermediate

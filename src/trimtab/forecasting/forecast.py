@@ -222,7 +222,7 @@ def _flops(w: Workload, source: ModelSource) -> int | None:
     if source.known is None:
         return None
     each = (4 if w.trains_adapter else 6) + (2 if w.gradient_checkpointing else 0)
-    return each * source.known.parameters * w.tokens * w.gradient_accumulation_steps * w.members
+    return each * source.known.parameters * w.size * w.gradient_accumulation_steps * w.members
 
 
 def _sure(t: Mapping[str, Any], w: Workload) -> str:

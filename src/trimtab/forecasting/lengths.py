@@ -43,7 +43,7 @@ def lengths(recipe: Recipe) -> Lengths | None:
 
 def _measure(recipe: Recipe) -> Lengths:
     from trimtab.datasets.prepare import load, tokenise_dataset
-    from trimtab.run.models import load_tokenizer
+    from trimtab.tasks.pretrained import load_tokenizer
 
     def quiet(_text: str) -> None:
         return None

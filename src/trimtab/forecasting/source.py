@@ -69,7 +69,7 @@ def locate(name: str, say: Any = print) -> ModelSource:
     if known := find_model(BUNDLED.get(name, name)):
         return ModelSource(name, known.config, known)
     if name.startswith("bundled:") or name.endswith(".gguf"):
-        from trimtab.run.models import resolve
+        from trimtab.tasks.pretrained import resolve
 
         return _folder(name, Path(resolve(name, say)))
     path = Path(name).expanduser()

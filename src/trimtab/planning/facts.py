@@ -50,5 +50,10 @@ class Facts:
         return self.parameters / 1e9
 
     @property
+    def size(self) -> int:
+        """Of an epoch, in the task's own unit."""
+        return self.tokens
+
+    @property
     def mean_length(self) -> float:
         return self.tokens / max(1, self.examples)

@@ -36,7 +36,8 @@ class Guard:
     clock: Callable[[], float] = time.monotonic
     recent: deque[float] = field(default_factory=deque)
     high: int = 0
-    size_word: str = "tokens"
+    size_word: str = "units"
+    diverged_above: float | None = None  # of the task: a loss that a run which had learned something never shows
     started: float = 0.0
 
     def __post_init__(self) -> None:
@@ -51,9 +52,10 @@ class Guard:
         return Stop(Cause.LIMIT, reached) if reached else None
 
     def _explosion(self, loss: float, step: int) -> str | None:
-        """Twice the rolling mean for more than 4 steps in a row; or above 5 for 3 steps after it had been below half of that.
+        """Twice the rolling mean for more than 4 steps in a row; or above `diverged_above` for 3 steps after it had been below half of
+        that.
 
-        The published rule is "above 5" alone; a base model may begin there, so the fall before it is asked for.
+        The published rule is "above 5 nats" alone; a base model may begin there, so the fall before it is asked for.
         """
         mean = sum(self.recent) / len(self.recent) if self.recent else None
         self.high = self.high + 1 if mean is not None and len(self.recent) >= 5 and loss >= 2 * mean else 0
@@ -63,8 +65,10 @@ class Guard:
                 f"loss exploded: {loss:.2f} at step {step} and at least twice its rolling mean ({mean:.2f}) "
                 f"for {self.high} steps; try half the learning_rate"
             )
-        if min(self.recent) < 2.5 and min(list(self.recent)[-3:]) > 5:
-            return f"loss exploded: above 5 for 3 steps at step {step}, after {min(self.recent):.2f}; try half the learning_rate"
+        above = self.diverged_above
+        if above is not None and min(self.recent) < above / 2 and min(list(self.recent)[-3:]) > above:
+            low = min(self.recent)
+            return f"loss exploded: above {above:g} for 3 steps at step {step}, after {low:.2f}; try half the learning_rate"
         return None
 
     def _limit(self, size: int) -> str | None:

@@ -73,7 +73,7 @@ class Member:
         )
         self.optimizer = Optimizer(recipe, groups, self.total_steps)
         self.gradient_shares = GradientShares(self.optimizer, groups[0].parameters, learning.known_below)
-        self.guard = Guard(self.total_steps, limits, clock, size_word=learning.words.size)
+        self.guard = Guard(self.total_steps, limits, clock, size_word=learning.words.size, diverged_above=learning.diverged_above)
         self.state = MemberState()
 
     @property

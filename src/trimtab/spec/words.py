@@ -6,7 +6,9 @@ One vocabulary for recipes, plans, forecasts and published recipes. A task of yo
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -111,6 +113,8 @@ def task_class(name: str) -> Any:
     """The class that trains a task: of a row here, or behind module:Class."""
     kind = TASKS.get(name)
     module, _, leaf = (kind.home if kind and kind.home else name).partition(":")
+    if not kind and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a person's own file lies where they work; a console script does not look there
     try:
         return getattr(import_module(module), leaf)
     except (ImportError, AttributeError, ValueError) as error:

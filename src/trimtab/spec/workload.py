@@ -128,7 +128,7 @@ class Workload(BaseModel):
         return self.per_device_eval_batch_size or self.per_device_train_batch_size
 
     @property
-    def tokens(self) -> int:
+    def size(self) -> int:
         """Positions in one micro-batch of one device, padding included."""
         return self.per_device_train_batch_size * self.max_length
 

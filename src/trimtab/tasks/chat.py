@@ -18,10 +18,10 @@ from trimtab.datasets.tokens import tokenise
 from trimtab.errors import TrimtabError
 from trimtab.facts.build import facts_of_examples
 from trimtab.planning.facts import Facts
-from trimtab.run import models
 from trimtab.run.machine import Machine, accelerator
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import loop_precision
+from trimtab.tasks import pretrained as models
 from trimtab.tasks.language import LanguageBase, LanguageModelling
 from trimtab.tasks.task import Say
 

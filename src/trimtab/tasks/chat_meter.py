@@ -24,12 +24,12 @@ from trimtab.datasets.prepare import Dataset
 from trimtab.datasets.tokens import Tokens, tokenise
 from trimtab.probes.prompts import CARD_PROMPTS, LANGUAGES, OTHERS
 from trimtab.run.member import Member
-from trimtab.run.models import architecture
 from trimtab.spec.budget import Budget
 from trimtab.spec.probe import Probe
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Level
 from trimtab.store import Store
+from trimtab.tasks.pretrained import architecture
 from trimtab.tasks.task import Models, Say
 
 SEEN = 80  # examples of each kind that memorisation is looked for in

@@ -20,12 +20,12 @@ from trimtab.datasets.prepare import Dataset, load
 from trimtab.datasets.survey import LABELS_AT_MOST
 from trimtab.datasets.tokens import Tokens, tokenise
 from trimtab.errors import DataError, ModelError, SpecError
-from trimtab.run import models
 from trimtab.run.checkpoint import load_adapter
 from trimtab.run.machine import Machine
 from trimtab.spec.budget import Budget
 from trimtab.spec.probe import Probe
 from trimtab.spec.status import Level
+from trimtab.tasks import pretrained as models
 from trimtab.tasks.chat_meter import KEEP, SEEN, language_of
 from trimtab.tasks.task import Models, Say
 

@@ -109,6 +109,7 @@ class LanguageModelling:
 
     words = LANGUAGE
     known_below = math.log(2)  # a token that was given more than even odds
+    diverged_above: float | None = 5.0  # nats: the published rule
     peft_type: str | None = "CAUSAL_LM"
 
     def collate(self, base: LanguageBase, items: Sequence[Tokens], length: int | None = None) -> Padded:

@@ -68,10 +68,12 @@ class Group:
 
 
 class Learning(Protocol):
-    """What one pass over a batch is. `known_below`: a unit with less loss counts as known."""
+    """What one pass over a batch is. `known_below`: a unit with less loss counts as known; `diverged_above`: a loss that no run which had
+    learned something shows again, None where there is no such number."""
 
     words: Words
     known_below: float
+    diverged_above: float | None
     peft_type: str | None  # PEFT's name of the task in an exported adapter
 
     def collate(self, base: Any, items: Sequence[Any], length: int | None = None) -> Batch:

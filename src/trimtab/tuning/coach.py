@@ -298,9 +298,9 @@ class Coach:
 
     def _timed(self, recipe: Recipe) -> dict[str, Any]:
         """Of this recipe's micro-batches; evaluations are in it by the room that is left."""
-        facts = self._known("facts")
+        facts = Facts(**self._known("facts"))
         micro, pace = recipe.per_device_train_batch_size, self.desk.local.seconds_per_size(recipe) * ROOM
-        return Timed(per_size=pace, size=facts["tokens"], examples=facts["examples"], micro=micro).model_dump()
+        return Timed(per_size=pace, size=facts.size, examples=facts.examples, micro=micro).model_dump()
 
     def _left(self) -> float:
         return math.inf if self.limit is None else self.limit - self.desk.seconds()

@@ -58,10 +58,10 @@ ROOM = 1.15  # a timed micro-batch is quicker than one among evaluations, optimi
 def timed(local: Local, recipe: Recipe) -> Timed:
     """What a few timed micro-batches of this recipe say, to be kept with the study. Trains nothing."""
     about, read = local.facts(), local.describe_data(recipe)
-    held_out = read["examples"].get("validation", 0) * about.tokens / about.examples
+    held_out = read["examples"].get("validation", 0) * about.size / about.examples
     return Timed(
         per_size=local.seconds_per_size(recipe) * ROOM,
-        size=about.tokens,
+        size=about.size,
         examples=about.examples,
         evaluated=held_out + words_of(recipe.task).pulse_size,
         micro=recipe.per_device_train_batch_size,

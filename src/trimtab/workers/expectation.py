@@ -58,7 +58,7 @@ class Expectation:
         except TrimtabError as refused:
             self.note(f"No forecast of this run's memory: {refused}")
             return unknown
-        size = w.tokens * w.members * w.gradient_accumulation_steps
+        size = w.size * w.members * w.gradient_accumulation_steps
         each = (made.flops or 0) / size
         achieved = known.get("achieved", {}).get(kind_of(w))
         return [

@@ -40,6 +40,8 @@ def result(found: Mapping[str, Any]) -> None:
             name, *(f"{row[k]:g}" if row.get(k) else "" for k in moved), loss, *([seeds] if wide else []), *rest
         )
     console.print(table)
+    words = found["words"]
+    console.print(f"Losses in {words['unit']}" + (f", drift in {words['drift']}" if words["drift"] else ""), style="dim")
     if any((r.get("interval") or {}).get("over") == "items" for r in found["cells"]):
         console.print("One seed: intervals of a loss are over the held-out items alone", style="dim")
     if sum(r["against"] is not None for r in found["cells"]) > 1:

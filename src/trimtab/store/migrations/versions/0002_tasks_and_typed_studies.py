@@ -84,9 +84,24 @@ def _tuned(facts: dict[str, Any]) -> dict[str, Any]:
     facts.pop("timed_at", None)
     if about := facts.get("facts"):
         about["memory_gib"] = about.pop("memory_gb", 0) * 1e9 / 2**30
+    if table := facts.get("data"):
+        table["rows"] = _table_rows(table)
     if ended := facts.get("recommendation"):
         ended["metric_title"] = METRICS.get(ended["metric"], ended["metric"])
     return facts
+
+
+def _table_rows(t: dict[str, Any]) -> list[list[str]]:
+    """What was read, as pages had it until now."""
+    examples, lengths = ", ".join(f"{n:,} {split}" for split, n in t["examples"].items()), t["lengths"]
+    return [
+        ["form", f"{t['form']}; split {t['split']}"],
+        ["examples", examples],
+        ["tokens", f"{t['tokens']:,} to train on, {t['masked_share']:.0%} of them masked (prompt and template)"],
+        ["lengths", ", ".join(f"{p} % ≤ {lengths[p]}" for p in ("50", "95", "99") if p in lengths) + " tokens"],
+        ["cutoff", f"{t['max_length']} tokens: {t['cut_examples']:,} examples cut"],
+        ["chat template", t["template"]],
+    ]
 
 
 def _designed(facts: dict[str, Any]) -> dict[str, Any]:

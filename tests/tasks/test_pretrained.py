@@ -1,7 +1,7 @@
 import pytest
 
 from trimtab.errors import ModelError
-from trimtab.run import models
+from trimtab.tasks import pretrained as models
 
 
 @pytest.mark.parametrize(
