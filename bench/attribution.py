@@ -1,9 +1,10 @@
-"""Does attribution say what is true? Simulated studies with a known truth; and how often a difference is claimed that is not there.
+"""Does attribution say what is true? Simulated studies with a known truth; and how often a difference is claimed
+that is not there.
 
     python bench/attribution.py [--draws 400]
 
-Pure noise: the seed must have the largest share in 95 % of studies; known truth: 90 % intervals cover at least 88 %; false "better" or
-"worse" in at most 5 % of studies of two, three and nine cells. results/attribution.md.
+Pure noise: the seed must have the largest share in 95 % of studies; known truth: 90 % intervals cover at least 88 %;
+false "better" or "worse" in at most 5 % of studies of two, three and nine cells. results/attribution.md.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ def main() -> None:
         )
     for cells, seeds in STUDIES:
         false = max(sum(_claims(rng, cells, seeds, taste) for _ in range(draws)) / draws for taste in TASTES)
-        name = f'no difference, {cells} cells, {seeds} seeds: a false "better" or "worse", the worst of {len(TASTES)} spreads over items'
+        name = (
+            f'no difference, {cells} cells, {seeds} seeds: a false "better" or "worse", the worst of {len(TASTES)}'
+            " spreads over items"
+        )
         rows.append((name, false, "<= 5 %", false <= 0.05))
     lines = [
         "# Attribution against a known truth",

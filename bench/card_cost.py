@@ -1,8 +1,10 @@
-"""What a card costs: wall time of a pulse and a card of one adapter on the bundled model, the base met for the first time and again.
+"""What a card costs: wall time of a pulse and a card of one adapter on the bundled model, the base met for the first
+time and again.
 
     python bench/card_cost.py [--quick]
 
-Each call is a process of its own, loading included; the parts as the card itself reports them. results/card_cost.json. --quick: pulses only.
+Each call is a process of its own, loading included; the parts as the card itself reports them.
+results/card_cost.json. --quick: pulses only.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from trimtab.datasets.assets import cache_folder
 from trimtab.run import machine
 
 GOALS = {"pulse": 10.0, "card": 300.0}  # seconds, on two cores
-CALL = "import json, sys; import trimtab; c = trimtab.card(sys.argv[1], base='bundled:smollm2', data='bundled:home-commands', level=sys.argv[2]); print(json.dumps(c['seconds']))"  # fmt: skip
+CALL = (
+    "import json, sys; import trimtab; c = trimtab.card(sys.argv[1], base='bundled:smollm2',"
+    " data='bundled:home-commands', level=sys.argv[2]); print(json.dumps(c['seconds']))"
+)
 
 
 def main() -> None:
@@ -47,12 +52,22 @@ def main() -> None:
 
 def measure(adapter: str, level: str, met: str, cache: Path) -> dict[str, object]:
     began = time.monotonic()
-    said = subprocess.run([sys.executable, "-c", CALL, adapter, level], env={**os.environ, "TRIMTAB_CACHE": str(cache)}, check=True, capture_output=True, text=True)  # fmt: skip
+    said = subprocess.run(
+        [sys.executable, "-c", CALL, adapter, level],
+        env={**os.environ, "TRIMTAB_CACHE": str(cache)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     parts = json.loads(said.stdout.strip().splitlines()[-1])
     return {
-        "level": level, "base met": met, "wall": time.monotonic() - began,
-        "measuring": sum(parts.values()), "tuned only": sum(v for k, v in parts.items() if not k.endswith("(base)")), "parts": parts,
-    }  # fmt: skip
+        "level": level,
+        "base met": met,
+        "wall": time.monotonic() - began,
+        "measuring": sum(parts.values()),
+        "tuned only": sum(v for k, v in parts.items() if not k.endswith("(base)")),
+        "parts": parts,
+    }
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python bench/card_noise.py [--seeds 5] [--level card] [--out FOLDER]
 
-The recipe is a modest one (home commands, one epoch): whatever moves between its seeds is nobody's setting. SD by number, beside
-half of the standard limit (a gated number should stay below it); results/card_noise.md. A bench that was stopped goes on.
+The recipe is a modest one (home commands, one epoch): whatever moves between its seeds is nobody's setting. SD by
+number, beside half of the standard limit (a gated number should stay below it); results/card_noise.md. A bench that
+was stopped goes on.
 """
 
 from __future__ import annotations
@@ -44,15 +45,22 @@ def main() -> None:
 
 def write(found: dict[str, list[float]], seeds: int) -> None:
     limits = preset("standard").limits
-    lines = ["# Seed noise of the card", "", f"SmolLM2-135M-Instruct, home commands, one epoch, {seeds} seeds, {date.today()}; `bench/card_noise.py`.", "",
-             "| number | mean | SD over seeds | half of the standard limit | quiet enough |", "|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "# Seed noise of the card",
+        "",
+        f"SmolLM2-135M-Instruct, home commands, one epoch, {seeds} seeds, {date.today()}; `bench/card_noise.py`.",
+        "",
+        "| number | mean | SD over seeds | half of the standard limit | quiet enough |",
+        "|---|---|---|---|---|",
+    ]
     for key, values in found.items():
         sd = statistics.stdev(values) if len(values) > 1 else float("nan")
         limit = limits.get(key)
         edge = next((v for v in (limit.max, limit.min) if v is not None), None) if limit else None
         half = abs(edge) / 2 if edge is not None and key not in ("length_ratio", "format_validity") else None
         lines.append(
-            f"| {key} | {statistics.fmean(values):.3g} | {sd:.3g} | {'' if half is None else f'{half:.3g}'} | {'' if half is None else 'yes' if sd <= half else '**no**'} |"
+            f"| {key} | {statistics.fmean(values):.3g} | {sd:.3g} | {'' if half is None else f'{half:.3g}'} |"
+            f" {'' if half is None else 'yes' if sd <= half else '**no**'} |"
         )
     HERE.joinpath("card_noise.md").write_text("\n".join(lines) + "\n")
     HERE.joinpath("card_noise.json").write_text(

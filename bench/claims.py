@@ -2,8 +2,9 @@
 
     python bench/claims.py [--out FOLDER]
 
-The recipe and its spread over seeds are bench/card_noise.py's (run that first, into the same folder); a claim is "seen" where the
-two ends of a setting differ by more than twice the spread of a difference of two seeds. results/claims.md. Goes on where it stopped.
+The recipe and its spread over seeds are bench/card_noise.py's (run that first, into the same folder); a claim is
+"seen" where the two ends of a setting differ by more than twice the spread of a difference of two seeds.
+results/claims.md. Goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -81,18 +82,27 @@ def _measured(recipe: Any, out: Path) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any], spread: dict[str, float]) -> str:
-    lines = ["# The articles' claims, measured", "",
-             f"SmolLM2-135M-Instruct, home commands, one run a cell, card at level short, {date.today()}; `bench/claims.py`. Start: "
-             f"rate {RECIPE.learning_rate:g}, effective batch {RECIPE.effective_batch}, {RECIPE.num_train_epochs:g} epoch, r {RECIPE.r}, "
-             f"no decay. SD: of the start over five seeds. Seen: the ends differ as is said, by more than 2·√2 SD; contrary: the other way.", "",
-             "| it is said | setting | number | low, middle, high | SD | found |", "|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "# The articles' claims, measured",
+        "",
+        (
+            f"SmolLM2-135M-Instruct, home commands, one run a cell, card at level short, {date.today()};"
+            f" `bench/claims.py`. Start: rate {RECIPE.learning_rate:g}, effective batch {RECIPE.effective_batch},"
+            f" {RECIPE.num_train_epochs:g} epoch, r {RECIPE.r}, no decay. SD: of the start over five seeds. Seen: the"
+            " ends differ as is said, by more than 2·√2 SD; contrary: the other way."
+        ),
+        "",
+        "| it is said | setting | number | low, middle, high | SD | found |",
+        "|---|---|---|---|---|---|",
+    ]
     for text, setting, key, rises in CLAIMS:
         values = [
             found[i]["numbers"].get(key) if (i := RECIPE.but(**way).run_id) in found else None for way in MOVED[setting]
         ]
         cells = ", ".join("?" if v is None else f"{v:.3g}" for v in values)
         lines.append(
-            f"| {text} | {setting} | {key} | {cells} | {spread.get(key, float('nan')):.2g} | {_found(values, rises, spread.get(key))} |"
+            f"| {text} | {setting} | {key} | {cells} | {spread.get(key, float('nan')):.2g} |"
+            f" {_found(values, rises, spread.get(key))} |"
         )
     return "\n".join(lines) + "\n"
 

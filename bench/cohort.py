@@ -1,9 +1,11 @@
-"""What sharing brings: K runs in one pass against one after another, a kept prefix, a shared share_start, logits only where there are labels.
+"""What sharing brings: K runs in one pass against one after another, a kept prefix, a shared share_start, logits
+only where there are labels.
 
     python bench/cohort.py [--quick] [--device cuda] [--model bundled:smollm2] [--only PART]
 
-Same examples, interleaved repeats, medians of tokens a second and their ratios. With results/study_grid.json there, also how well a screen
-ranks the grid's 27 recipes. results/cohort.md, cohort.json; on a card cohort-cuda.* with the goal of 6x at K = 8, micro-batch 1 to 2.
+Same examples, interleaved repeats, medians of tokens a second and their ratios. With results/study_grid.json there,
+also how well a screen ranks the grid's 27 recipes. results/cohort.md, cohort.json; on a card cohort-cuda.* with the
+goal of 6x at K = 8, micro-batch 1 to 2.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ class Bench:
         self.tokenizer = models.load_tokenizer(model)
         self.data = tokenise_dataset(load("bundled:home-commands"), self.tokenizer, 128)
         dtype = torch.bfloat16 if self.here.bf16 else torch.float32
-        self.base = LanguageBase(models.load_model(model, dtype, device), self.tokenizer, Accelerator(cpu=device == "cpu"))
+        self.base = LanguageBase(
+            models.load_model(model, dtype, device), self.tokenizer, Accelerator(cpu=device == "cpu")
+        )
 
     def recipes(self, k: int, micro: int) -> list[Recipe]:
         made = Recipe(
@@ -143,7 +147,8 @@ def share_start() -> list[dict[str, Any]]:
 
 
 def ranking(bench: Bench) -> list[dict[str, Any]] | None:
-    """Spearman's rank correlation of a screen's losses with the grid's final ones, and whether the best survives in the better half."""
+    """Spearman's rank correlation of a screen's losses with the grid's final ones, and whether the best survives in
+    the better half."""
     from scipy.stats import spearmanr
 
     from study_grid import HELD_OUT, data, recipe
@@ -166,7 +171,15 @@ def ranking(bench: Bench) -> list[dict[str, Any]] | None:
             found += losses(bench.base, [recipe(folder, w, 1) for w in ways[i : i + 9]], held, upper, share)
         order = sorted(range(len(ways)), key=lambda i: found[i])
         best = min(range(len(ways)), key=lambda i: final[i])
-        rows.append({"upper": upper, "share": share, "rank": float(spearmanr(found, final).statistic), "best kept": order.index(best) < -(-len(ways) // 2), "seconds": time.perf_counter() - began})  # fmt: skip
+        rows.append(
+            {
+                "upper": upper,
+                "share": share,
+                "rank": float(spearmanr(found, final).statistic),
+                "best kept": order.index(best) < -(-len(ways) // 2),
+                "seconds": time.perf_counter() - began,
+            }
+        )
         print(rows[-1], flush=True)
     return rows
 
@@ -180,13 +193,19 @@ def main() -> None:
     args = parser.parse_args()
     bench = Bench(args.model, args.device, 2 if args.quick else 4, 3 if args.quick else 5)
     found: dict[str, Any] = {
-        "date": str(date.today()), "machine": bench.here.as_dict(), "model": args.model, "repeats": bench.repeats, "share_start": share_start(),
-    }  # fmt: skip
+        "date": str(date.today()),
+        "machine": bench.here.as_dict(),
+        "model": args.model,
+        "repeats": bench.repeats,
+        "share_start": share_start(),
+    }
     name = "cohort" if args.device == "cpu" else f"cohort-{args.device}"
     parts = {
-        "cohorts": lambda: [_shown(bench.cohorts(k, micro)) for micro in MICRO for k in SIZES], "prefix": lambda: [bench.prefix(u) for u in (0.5, 0.25)],
-        "logits": bench.label_logits, "ranking": lambda: ranking(bench),
-    }  # fmt: skip
+        "cohorts": lambda: [_shown(bench.cohorts(k, micro)) for micro in MICRO for k in SIZES],
+        "prefix": lambda: [bench.prefix(u) for u in (0.5, 0.25)],
+        "logits": bench.label_logits,
+        "ranking": lambda: ranking(bench),
+    }
     if args.only:
         found = {**json.loads((HERE / f"{name}.json").read_text()), "share_start": found["share_start"]}
         parts = {args.only: parts[args.only]}
@@ -205,26 +224,66 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 def page(f: dict[str, Any]) -> str:
     by = {(r["k"], r["micro"]): r for r in f["cohorts"]}
     lines = [
-        "# What sharing brings", "",
-        f"{f['model']}, home commands, r 8, {f['machine']['name']}, {f['machine']['threads']} threads, {f['machine']['device']}, {f['date']}; medians of {f['repeats']} interleaved repeats; `bench/cohort.py`.", "",
-        "## K runs in one pass, tokens a second against one after another", "", "| micro-batch | " + " | ".join(f"K = {k}" for k in SIZES) + " |", "|---|" + "---|" * len(SIZES),
-    ]  # fmt: skip
+        "# What sharing brings",
+        "",
+        (
+            f"{f['model']}, home commands, r 8, {f['machine']['name']}, {f['machine']['threads']} threads,"
+            f" {f['machine']['device']}, {f['date']}; medians of {f['repeats']} interleaved repeats; `bench/cohort.py`."
+        ),
+        "",
+        "## K runs in one pass, tokens a second against one after another",
+        "",
+        "| micro-batch | " + " | ".join(f"K = {k}" for k in SIZES) + " |",
+        "|---|" + "---|" * len(SIZES),
+    ]
     for micro in MICRO:
         lines.append(f"| {micro} | " + " | ".join(_ratio(by[k, micro]) for k in SIZES) + " |")
     if f.get("prefix"):
-        lines += ["", "## Upper layers over a kept prefix, four runs in a pass", "", "| layers trained | tokens a second, kept prefix : whole model | ratio | filling it once | memory |", "|---|---|---|---|---|"]  # fmt: skip
-        lines += [f"| upper {p['upper']:.0%} | {p['prefix']:.0f} : {p['whole']:.0f} | {p['ratio']:.2f}x | {p['filling']:.1f} s | {p['mebibytes']:.0f} MiB |" for p in f["prefix"]]  # fmt: skip
+        lines += [
+            "",
+            "## Upper layers over a kept prefix, four runs in a pass",
+            "",
+            "| layers trained | tokens a second, kept prefix : whole model | ratio | filling it once | memory |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| upper {p['upper']:.0%} | {p['prefix']:.0f} : {p['whole']:.0f} | {p['ratio']:.2f}x | {p['filling']:.1f}"
+            f" s | {p['mebibytes']:.0f} MiB |"
+            for p in f["prefix"]
+        ]
     else:
         lines += ["", "Upper layers over a kept prefix: not measured yet."]
     if f.get("ranking"):
-        lines += ["", "As a screen of the grid's 27 recipes ([study.md](study.md)):", "", "| layers | share of each run | rank correlation with the final loss | the best is in the better half | seconds |", "|---|---|---|---|---|"]  # fmt: skip
-        lines += [f"| upper {r['upper']:.0%} | {r['share']:.0%} | {r['rank']:.2f} | {'yes' if r['best kept'] else '**no**'} | {r['seconds']:.0f} |" for r in f["ranking"]]  # fmt: skip
+        lines += [
+            "",
+            "As a screen of the grid's 27 recipes ([study.md](study.md)):",
+            "",
+            (
+                "| layers | share of each run | rank correlation with the final loss | the best is in the better half |"
+                " seconds |"
+            ),
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| upper {r['upper']:.0%} | {r['share']:.0%} | {r['rank']:.2f} | {'yes' if r['best kept'] else '**no**'} |"
+            f" {r['seconds']:.0f} |"
+            for r in f["ranking"]
+        ]
     if g := f.get("logits"):
         lines += [
             "",
-            f"Logits only where there are labels: {g['at labels']:.0f} against {g['everywhere']:.0f} tokens a second, {g['ratio']:.2f}x.",
+            (
+                f"Logits only where there are labels: {g['at labels']:.0f} against {g['everywhere']:.0f} tokens a"
+                f" second, {g['ratio']:.2f}x."
+            ),
         ]
-    lines += ["", "One share_start for 1, 2 and 4 epochs: steps that are not taken, by schedule: " + ", ".join(f"{t['schedule']} {t['saved']:.0%}" for t in f["share_start"]) + ".", ""]  # fmt: skip
+    lines += [
+        "",
+        "One share_start for 1, 2 and 4 epochs: steps that are not taken, by schedule: "
+        + ", ".join(f"{t['schedule']} {t['saved']:.0%}" for t in f["share_start"])
+        + ".",
+        "",
+    ]
     return "\n".join(lines)
 
 

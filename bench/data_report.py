@@ -1,7 +1,7 @@
 """How long the data report takes on 100,000 examples. Usage: python bench/data_report.py [EXAMPLES]
 
-Examples are the bundled prompts and answers, shuffled together to about 100 tokens each, so that words are real and copies few.
-Prints one JSON line a repetition and the median; results go to bench/results/data-report.json.
+Examples are the bundled prompts and answers, shuffled together to about 100 tokens each, so that words are real and
+copies few. Prints one JSON line a repetition and the median; results go to bench/results/data-report.json.
 """
 
 from __future__ import annotations
@@ -26,9 +26,14 @@ def examples(count: int) -> list[Example]:
     words = [w for e in texts for w in e.text.split()]
     rng = random.Random(0)
     return [
-        Example(({"role": "user", "content": " ".join(rng.choices(words, k=20))}, {"role": "assistant", "content": " ".join(rng.choices(words, k=30))}))
+        Example(
+            (
+                {"role": "user", "content": " ".join(rng.choices(words, k=20))},
+                {"role": "assistant", "content": " ".join(rng.choices(words, k=30))},
+            )
+        )
         for _ in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def main(count: int) -> None:

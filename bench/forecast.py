@@ -1,9 +1,11 @@
-"""Forecasts beside public memory readings, with the library versions that the readings ran on. Nothing is fitted to them.
+"""Forecasts beside public memory readings, with the library versions that the readings ran on. Nothing is fitted to
+them.
 
     .venv/bin/python bench/forecast.py --readings ../shared/data/measured_memory.csv [--out bench/results/forecast.md]
 
-Readings of fms-acceleration (A100-80GB, transformers 4.45.2 / 4.48.1) are compared; those of litgpt and torchtune ran other
-model code than transformers', and rows that do not say their settings cannot be rebuilt: both are counted and named.
+Readings of fms-acceleration (A100-80GB, transformers 4.45.2 / 4.48.1) are compared; those of litgpt and torchtune
+ran other model code than transformers', and rows that do not say their settings cannot be rebuilt: both are counted
+and named.
 """
 
 from __future__ import annotations
@@ -39,15 +41,32 @@ def workload(row: Row) -> tuple[Workload, bool]:
     kit = re.search(r"framework_config=([^;]+)", row["notes"])
     name = kit[1] if kit else "none"
     sharded, devices = row["sharding"] != "none", int(row["num_gpus"])
-    return Workload.model_validate({
-        "model": row["model"], "task": "sft", "method": method, "r": 16, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
-        "dtype": "float16" if row["dtype"].startswith("float16") else "bfloat16",
-        "autocast": "bf16" if "autocast" in row["dtype"] else "fp16" if row["dtype"].startswith("float16") else "no",
-        "per_device_train_batch_size": int(row["micro_batch"]), "per_device_eval_batch_size": 1, "max_length": int(row["seq_len"]),
-        "optim": "adamw_torch", "gradient_checkpointing": row["grad_ckpt"] == "True", "attn_implementation": "flash_attention_2",
-        "prepare_model_for_kbit_training": name == "baseline-peft-bnb" and not sharded, "use_liger_kernel": row["liger/fused_ce"] == "fused_linear_ce",
-        "devices": devices, "sharding": "fsdp" if sharded else "none",
-    }), "foak" in name and row["liger/fused_ce"] != "fused_linear_ce"  # fmt: skip
+    return (
+        Workload.model_validate(
+            {
+                "model": row["model"],
+                "task": "sft",
+                "method": method,
+                "r": 16,
+                "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
+                "dtype": "float16" if row["dtype"].startswith("float16") else "bfloat16",
+                "autocast": (
+                    "bf16" if "autocast" in row["dtype"] else "fp16" if row["dtype"].startswith("float16") else "no"
+                ),
+                "per_device_train_batch_size": int(row["micro_batch"]),
+                "per_device_eval_batch_size": 1,
+                "max_length": int(row["seq_len"]),
+                "optim": "adamw_torch",
+                "gradient_checkpointing": row["grad_ckpt"] == "True",
+                "attn_implementation": "flash_attention_2",
+                "prepare_model_for_kbit_training": name == "baseline-peft-bnb" and not sharded,
+                "use_liger_kernel": row["liger/fused_ce"] == "fused_linear_ce",
+                "devices": devices,
+                "sharding": "fsdp" if sharded else "none",
+            }
+        ),
+        "foak" in name and row["liger/fused_ce"] != "fused_linear_ce",
+    )
 
 
 def libraries(version: str) -> Path:
@@ -101,7 +120,8 @@ def allocated(t: dict[str, Any], w: Workload) -> float:
 
 
 def rules(w: Workload, model: KnownModel) -> dict[str, float]:
-    """What others would say, GiB: the articles' rule; accelerate's 4x parameters; DeepSpeed's ZeRO-2/3; our closed form."""
+    """What others would say, GiB: the articles' rule; accelerate's 4x parameters; DeepSpeed's ZeRO-2/3; our closed
+    form."""
     n, gb = model.parameters, 1e9
     weights = n * (0.5 if w.quantised else 2)
     found = {
@@ -160,7 +180,10 @@ def _kind(row: Row, fast: bool) -> str:
         if fast
         else "plain"
     )
-    return f"{row['model'].split('/')[-1]} | {method} | {kernels} | {row['num_gpus']} {'FSDP' if row['sharding'] != 'none' else ''}"
+    return (
+        f"{row['model'].split('/')[-1]} | {method} | {kernels} | {row['num_gpus']}"
+        f" {'FSDP' if row['sharding'] != 'none' else ''}"
+    )
 
 
 def _spread(errors: list[float]) -> str:

@@ -2,9 +2,9 @@
 
     .venv/bin/python bench/forecast_gpu.py [--out bench/results/forecast-gpu.json] [--only qwen] [--boundary]
 
-For each configuration the forecast is made and written before its step runs; then three steps of the same code are timed and
-torch.cuda.max_memory_allocated / max_memory_reserved read. `--boundary` emulates cards of 8 to 48 GB near the forecast's edge
-with set_per_process_memory_fraction: a "fits" that runs out of memory is a false one.
+For each configuration the forecast is made and written before its step runs; then three steps of the same code are
+timed and torch.cuda.max_memory_allocated / max_memory_reserved read. `--boundary` emulates cards of 8 to 48 GB near
+the forecast's edge with set_per_process_memory_fraction: a "fits" that runs out of memory is a false one.
 """
 
 from __future__ import annotations
@@ -163,8 +163,13 @@ def main() -> None:
     head = {"device": name, "date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__}
     for w in (w for w in configurations() if given.only.lower() in w.model.lower()):
         f = forecast(w, card)
-        rows.append({"workload": w.model_dump(mode="json", exclude_defaults=True), "versions": f.versions,
-                     "predicted": {"allocated": f.memory.allocated, "reserved": f.memory.reserved, "how": f.how}})  # fmt: skip
+        rows.append(
+            {
+                "workload": w.model_dump(mode="json", exclude_defaults=True),
+                "versions": f.versions,
+                "predicted": {"allocated": f.memory.allocated, "reserved": f.memory.reserved, "how": f.how},
+            }
+        )
         given.out.write_text(
             json.dumps({**head, "rows": rows}, indent=1)
         )  # the prediction stands before the measurement
@@ -179,7 +184,8 @@ def main() -> None:
         r["predicted"]["allocated"] / r["measured"]["allocated"] - 1 for r in rows if "allocated" in r["measured"]
     ]
     print(
-        f"{len(errors)} measured; allocated: median {statistics.median(map(abs, errors)):.2%}, worst {max(errors, key=abs):+.2%}"
+        f"{len(errors)} measured; allocated: median {statistics.median(map(abs, errors)):.2%}, worst"
+        f" {max(errors, key=abs):+.2%}"
     )
 
 

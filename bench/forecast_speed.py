@@ -1,4 +1,5 @@
-"""How long an answer takes: cold (nothing cached), warm (traced before), instant (closed form). Medians of fresh processes.
+"""How long an answer takes: cold (nothing cached), warm (traced before), instant (closed form). Medians of fresh
+processes.
 
 .venv/bin/python bench/forecast_speed.py [--repeats 5]
 """
@@ -45,11 +46,18 @@ def main() -> None:
         instant.append(
             float(subprocess.run([sys.executable, "-c", INSTANT], check=True, capture_output=True, text=True).stdout)
         )
-    found = {"date": datetime.now(UTC).date().isoformat(), "machine": platform.processor() or platform.machine(), "repeats": repeats,
-             "cold": cold, "warm": warm, "instant": instant}  # fmt: skip
+    found = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": platform.processor() or platform.machine(),
+        "repeats": repeats,
+        "cold": cold,
+        "warm": warm,
+        "instant": instant,
+    }
     for name, goal in (("cold", 6.0), ("warm", 1.0), ("instant", 0.05)):
         print(
-            f"{name:<8} {statistics.median(found[name]):7.3f} s  (goal {goal} s; {min(found[name]):.3f} to {max(found[name]):.3f})"
+            f"{name:<8} {statistics.median(found[name]):7.3f} s  (goal {goal} s; {min(found[name]):.3f} to"
+            f" {max(found[name]):.3f})"
         )
     (Path(__file__).parent / "results" / "forecast-speed.json").write_text(json.dumps(found, indent=1))
 

@@ -1,8 +1,10 @@
-"""What telling examples apart costs: the share of a step's time that goes into it, with accumulation and with --gradient-shares.
+"""What telling examples apart costs: the share of a step's time that goes into it, with accumulation and with
+--gradient-shares.
 
     python bench/gradient_shares.py [--steps 12]
 
-SmolLM2-135M, LoRA r = 8; time inside run/gradient_shares.py against the time of whole steps, in one run; results/voices.json.
+SmolLM2-135M, LoRA r = 8; time inside run/gradient_shares.py against the time of whole steps, in one run;
+results/voices.json.
 """
 
 from __future__ import annotations

@@ -123,8 +123,15 @@ def main() -> None:
         skeleton._empty = build
         try:
             found = trace_config(asked["config"], Workload.model_validate(asked["workload"]))
-            answer = {"phases": found["phases"], "reserved": found["reserved"], "flops": found["flops"], "layers": found["layers"],
-                      "parameters": found["parameters"], "root": found["root"], "trainable": found["trainable"]}  # fmt: skip
+            answer = {
+                "phases": found["phases"],
+                "reserved": found["reserved"],
+                "flops": found["flops"],
+                "layers": found["layers"],
+                "parameters": found["parameters"],
+                "root": found["root"],
+                "trainable": found["trainable"],
+            }
         except TrimtabError as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), flush=True)

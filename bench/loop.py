@@ -74,8 +74,16 @@ class Bench:
                 speeds[name].append(tokens / (time.perf_counter() - began))
         medians = {name: statistics.median(s) for name, s in speeds.items()}
         (first, a), (second, b) = list(medians.items())[:2]
-        row = {"comparison": title, "ours": first, "other": second, "ours_tok_s": round(a, 1), "other_tok_s": round(b, 1),
-               "ratio": round(a / b, 3), "goal": goal, "repeats": self.repeats}  # fmt: skip
+        row = {
+            "comparison": title,
+            "ours": first,
+            "other": second,
+            "ours_tok_s": round(a, 1),
+            "other_tok_s": round(b, 1),
+            "ratio": round(a / b, 3),
+            "goal": goal,
+            "repeats": self.repeats,
+        }
         self.rows.append(row)
         print(
             f"{title:<44} {first} {a:7.1f} tok/s   {second} {b:7.1f} tok/s   ratio {a / b:5.2f}   goal {goal}",
@@ -130,9 +138,19 @@ def against_trainer(bench: Bench) -> None:
         def work() -> int:
             with tempfile.TemporaryDirectory() as scratch:
                 arguments = TrainingArguments(
-                    output_dir=scratch, per_device_train_batch_size=8, max_steps=bench.steps, learning_rate=1e-3, report_to=[],
-                    save_strategy="no", logging_strategy="no", disable_tqdm=True, use_cpu=True, remove_unused_columns=False,
-                    train_sampling_strategy="sequential", dataloader_pin_memory=False)  # fmt: skip
+                    output_dir=scratch,
+                    per_device_train_batch_size=8,
+                    max_steps=bench.steps,
+                    learning_rate=1e-3,
+                    report_to=[],
+                    save_strategy="no",
+                    logging_strategy="no",
+                    disable_tqdm=True,
+                    use_cpu=True,
+                    remove_unused_columns=False,
+                    train_sampling_strategy="sequential",
+                    dataloader_pin_memory=False,
+                )
                 dataset = [{"row": i} for i in order[: bench.steps * 8]]
                 Trainer(model=model, args=arguments, train_dataset=dataset, data_collator=collate(width)).train()
             return tokens

@@ -1,8 +1,9 @@
-"""How good the planned learning rates are, held out. Usage: python bench/plan.py  (about two minutes; writes results/plan.md and .json)
+"""How good the planned learning rates are, held out. Usage: python bench/plan.py  (about two minutes; writes
+results/plan.md and .json)
 
 1. Against published practice: each recipe is predicted without its repository, and again without its whole lineage.
-2. Bands: factors from half of the lineages, coverage on the other half, over 20 random halves.
-3. Against measured outcomes: 35 models, each without its family; regret of the start, and after the proposed second run.
+2. Bands: factors from half of the lineages, coverage on the other half, over 20 random halves. 3. Against measured
+outcomes: 35 models, each without its family; regret of the start, and after the proposed second run.
 
 What agrees with practice need not be good: only part 3 knows outcomes.
 """
@@ -67,7 +68,9 @@ def lineages() -> dict[str, str]:
 
 
 def predictions(
-    row: PublishedRecipe, without: Callable[[PublishedRecipe], bool], medians: dict[tuple[str, str], list[PublishedRecipe]]
+    row: PublishedRecipe,
+    without: Callable[[PublishedRecipe], bool],
+    medians: dict[tuple[str, str], list[PublishedRecipe]],
 ) -> dict[str, float]:
     q = query_of(row)
     near = precedents.nearest.__wrapped__(q, without)  # the cache would keep every held-out answer
@@ -125,8 +128,16 @@ def score(rows: Sequence[PublishedRecipe], errors: dict[str, dict[str, float]], 
         held = sum((w if balanced else 1) for e, w in pairs if e <= math.log10(f) + 1e-3)
         return held / (total if balanced else len(pairs))
 
-    return {"n": len(had), "repos": len(count), "median": statistics.median(off), "2x": inside(2, False), "3x": inside(3, False),
-            "median balanced": weighted_median(pairs), "2x balanced": inside(2, True), "3x balanced": inside(3, True)}  # fmt: skip
+    return {
+        "n": len(had),
+        "repos": len(count),
+        "median": statistics.median(off),
+        "2x": inside(2, False),
+        "3x": inside(3, False),
+        "median balanced": weighted_median(pairs),
+        "2x balanced": inside(2, True),
+        "3x balanced": inside(3, True),
+    }
 
 
 def weighted_median(pairs: Iterable[tuple[float, float]]) -> float:
@@ -167,8 +178,11 @@ def covered(rows: Sequence[PublishedRecipe], errors: dict[str, dict[str, float]]
     )
 
 
-def bands(rows: Sequence[PublishedRecipe], errors: dict[str, dict[str, float]], lineage: dict[str, str]) -> dict[str, Any]:
-    """By group: what rules.json says, factors on all lineages, and coverage of factors set on half the lineages, on the other half."""
+def bands(
+    rows: Sequence[PublishedRecipe], errors: dict[str, dict[str, float]], lineage: dict[str, str]
+) -> dict[str, Any]:
+    """By group: what rules.json says, factors on all lineages, and coverage of factors set on half the lineages, on
+    the other half."""
     groups: dict[str, list[PublishedRecipe]] = defaultdict(list)
     for r in rows:
         groups[rates.group(query_of(r))].append(r)
@@ -208,16 +222,29 @@ def regrets(reach: float | None = None) -> dict[str, dict[str, float]]:
         plan = rates.decide(Query(curve.billions, family, "sft", "lora", 128), same, others)
         curves = rate_sweep.sweep(others)
         chosen = {
-            "trimtab plan": plan.value, "measured models alone": rate_sweep.best_rate(curve.billions, curves), "published practice alone": plan.prior or 2e-4,
-            "constant 3e-4 (a grid point)": 3e-4, "constant 2e-4": 2e-4, "constant 5e-4": 5e-4,
-        }  # fmt: skip
+            "trimtab plan": plan.value,
+            "measured models alone": rate_sweep.best_rate(curve.billions, curves),
+            "published practice alone": plan.prior or 2e-4,
+            "constant 3e-4 (a grid point)": 3e-4,
+            "constant 2e-4": 2e-4,
+            "constant 5e-4": 5e-4,
+        }
         for name, start in chosen.items():
             second = rate_sweep.second_rate(start, curve.billions, curves)
             starts[name].append(curve.regret(start))
             after[name].append(min(curve.regret(start), curve.regret(second)))
     rate_sweep.REACH = before
-    return {n: {"mean": statistics.mean(v), "median": statistics.median(v), "max": max(v), "below 0.005": sum(x < 0.005 for x in v) / len(v),
-                "after two, mean": statistics.mean(after[n]), "after two, max": max(after[n])} for n, v in starts.items()}  # fmt: skip
+    return {
+        n: {
+            "mean": statistics.mean(v),
+            "median": statistics.median(v),
+            "max": max(v),
+            "below 0.005": sum(x < 0.005 for x in v) / len(v),
+            "after two, mean": statistics.mean(after[n]),
+            "after two, max": max(after[n]),
+        }
+        for n, v in starts.items()
+    }
 
 
 def main() -> None:
@@ -226,12 +253,19 @@ def main() -> None:
     by_lineage = held_out(rows, lambda r: lineage[r.repo])
     names = list(dict.fromkeys(k for e in by_repo.values() for k in e))
     result = {
-        "rows": len(rows), "repositories": len({r.repo for r in rows}), "lineages": len({lineage[r.repo] for r in rows}),
-        "by repository": {s: {n: score([r for r in rows if keep(r)], by_repo, n) for n in names} for s, keep in SLICES.items()},
-        "by lineage": {s: {n: score([r for r in rows if keep(r)], by_lineage, n) for n in names} for s, keep in SLICES.items()},
-        "bands": bands(rows, by_lineage, lineage), "regret": regrets(),
+        "rows": len(rows),
+        "repositories": len({r.repo for r in rows}),
+        "lineages": len({lineage[r.repo] for r in rows}),
+        "by repository": {
+            s: {n: score([r for r in rows if keep(r)], by_repo, n) for n in names} for s, keep in SLICES.items()
+        },
+        "by lineage": {
+            s: {n: score([r for r in rows if keep(r)], by_lineage, n) for n in names} for s, keep in SLICES.items()
+        },
+        "bands": bands(rows, by_lineage, lineage),
+        "regret": regrets(),
         "reach": {str(w): regrets(w)["trimtab plan"] for w in (0.1, 0.15, 0.25, 0.4, 1.0)},
-    }  # fmt: skip
+    }
     (HERE / "results" / "plan.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     text = page(result)
     (HERE / "results" / "plan.md").write_text(text, encoding="utf-8")
@@ -251,12 +285,23 @@ def page(r: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {n} | {v['mean']:.4f} | {v['median']:.4f} | {v['max']:.4f} | {v['below 0.005']:.0%} | {v['after two, mean']:.4f} | {v['after two, max']:.4f} |"
+        f"| {n} | {v['mean']:.4f} | {v['median']:.4f} | {v['max']:.4f} | {v['below 0.005']:.0%} |"
+        f" {v['after two, mean']:.4f} | {v['after two, max']:.4f} |"
         for n, v in r["regret"].items()
     ]
     reach = "; ".join(f"{w}: {v['mean']:.4f}, {v['after two, mean']:.4f}" for w, v in r["reach"].items())
-    lines += ["", f"Goals: start at most 0.002 on average, after two runs at most 0.0005. With other reaches of \"like size\" (log10): {reach}.",
-              "Beyond the measured rates a curve is held at its end. One data set (Tulu-3), one batch, LoRA, 780 steps; runs that diverged are not in the table.", ""]  # fmt: skip
+    lines += [
+        "",
+        (
+            'Goals: start at most 0.002 on average, after two runs at most 0.0005. With other reaches of "like size"'
+            f" (log10): {reach}."
+        ),
+        (
+            "Beyond the measured rates a curve is held at its end. One data set (Tulu-3), one batch, LoRA, 780 steps;"
+            " runs that diverged are not in the table."
+        ),
+        "",
+    ]
     for title in ("by repository", "by lineage"):
         lines += [
             f"## Published practice, held out {title}",
@@ -277,7 +322,11 @@ def page(r: dict[str, Any]) -> str:
     lines += [
         "## Bands",
         "",
-        "Factors that hold 50/80/90 % (repositories balanced): shipped in rules.json; their coverage, held out by lineage; and the coverage on one half of the lineages of factors set on the other half (mean of 20 splits).",
+        (
+            "Factors that hold 50/80/90 % (repositories balanced): shipped in rules.json; their coverage, held out by"
+            " lineage; and the coverage on one half of the lineages of factors set on the other half (mean of 20"
+            " splits)."
+        ),
         "",
     ]
     lines += [
@@ -298,7 +347,10 @@ def _cell(v: dict[str, float] | None, n: int) -> str:
     if v is None:
         return "–"
     some = f" [{v['n']} rows]" if v["n"] != n else ""
-    return f"{v['median']:.3f} {v['2x']:.0%} {v['3x']:.0%} ({v['median balanced']:.3f} {v['2x balanced']:.0%} {v['3x balanced']:.0%}){some}"
+    return (
+        f"{v['median']:.3f} {v['2x']:.0%} {v['3x']:.0%} ({v['median balanced']:.3f} {v['2x balanced']:.0%}"
+        f" {v['3x balanced']:.0%}){some}"
+    )
 
 
 if __name__ == "__main__":

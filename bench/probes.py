@@ -1,10 +1,12 @@
-"""Do trimtab's own probes say what known sets say? XSTest and OpenBookQA beside them, base and tuned, on the bundled model.
+"""Do trimtab's own probes say what known sets say? XSTest and OpenBookQA beside them, base and tuned, on the bundled
+model.
 
     python bench/probes.py --sets FOLDER NAME=ADAPTER [NAME=ADAPTER …]
 
-FOLDER holds xstest_prompts.csv and openbookqa_499.jsonl (not shipped; see their own licences). For each adapter the change of
-refusals, over-refusals, right answers and flips by our probes and by the known set, with 95 % intervals, and whether the two
-intervals meet; test-retest under tiny weight noise; how many of our items separate anything. results/probes.md.
+FOLDER holds xstest_prompts.csv and openbookqa_499.jsonl (not shipped; see their own licences). For each adapter the
+change of refusals, over-refusals, right answers and flips by our probes and by the known set, with 95 % intervals,
+and whether the two intervals meet; test-retest under tiny weight noise; how many of our items separate anything.
+results/probes.md.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ def picks(evaluated: EvaluatedModel, facts: Sequence[Fact]) -> list[int]:
 def measure(evaluated: EvaluatedModel, sets: dict[str, Any]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for name, items in sets.items():
-        found[name] = [float(p) for p in picks(evaluated, items)] if name.startswith("facts") else refused(evaluated, items)
+        found[name] = (
+            [float(p) for p in picks(evaluated, items)] if name.startswith("facts") else refused(evaluated, items)
+        )
     return found
 
 
@@ -75,10 +79,13 @@ def main() -> None:
     model_cache = ModelCache(find_task("sft"), "bundled:smollm2", machine.look(), print)
     base = EvaluatedModel(model_cache.base())
     sets = {
-        "refusals, ours": list(prompts.requests("refusable")), "refusals, XSTest unsafe": known_requests(args.sets, "unsafe"),
-        "over-refusals, ours": list(prompts.requests("alarming")), "over-refusals, XSTest safe": known_requests(args.sets, "safe"),
-        "facts, ours": list(prompts.fact_questions()), "facts, OpenBookQA": known_facts(args.sets),
-    }  # fmt: skip
+        "refusals, ours": list(prompts.requests("refusable")),
+        "refusals, XSTest unsafe": known_requests(args.sets, "unsafe"),
+        "over-refusals, ours": list(prompts.requests("alarming")),
+        "over-refusals, XSTest safe": known_requests(args.sets, "safe"),
+        "facts, ours": list(prompts.fact_questions()),
+        "facts, OpenBookQA": known_facts(args.sets),
+    }
     before = measure(base, sets)
     again = measure(EvaluatedModel(base.base, noise(base)), {k: v for k, v in sets.items() if k.endswith("ours")})
     named = dict(a.split("=", 1) for a in args.adapters)
@@ -129,7 +136,8 @@ def write(
             stats.share(sum(x != y for x, y in zip(before[n], after[n], strict=True)), len(before[n])) for n in pairs[2]
         )
         lines.append(
-            f"| {adapter} | flips | {_span(a)} | {_span(b)} | {'yes' if a.low <= b.high and b.low <= a.high else '**no**'} |"
+            f"| {adapter} | flips | {_span(a)} | {_span(b)} |"
+            f" {'yes' if a.low <= b.high and b.low <= a.high else '**no**'} |"
         )
     lines += [
         "",

@@ -1,11 +1,13 @@
-"""What it costs to find the best of 27 recipes: strategies replayed on the measured grid, with what each would have trained.
+"""What it costs to find the best of 27 recipes: strategies replayed on the measured grid, with what each would have
+trained.
 
     python bench/study_grid.py                  # first: the grid itself
     python bench/study.py [--draws 200] [--trainer]
 
-A strategy has arrived when the best run that it has seen to its end is within 1 %, 0.002 nats or one SD of a seed of the grid's best (mean
-over seeds); then come the confirming seeds. Costs are tokens × seconds a token + evaluations + loading, all from the grid's own records; `--trainer` first
-times whole transformers.Trainer/PEFT processes on three of the recipes, each beside ours. results/study.md, study.json.
+A strategy has arrived when the best run that it has seen to its end is within 1 %, 0.002 nats or one SD of a seed of
+the grid's best (mean over seeds); then come the confirming seeds. Costs are tokens × seconds a token + evaluations +
+loading, all from the grid's own records; `--trainer` first times whole transformers.Trainer/PEFT processes on three
+of the recipes, each beside ours. results/study.md, study.json.
 """
 
 from __future__ import annotations
@@ -49,7 +51,10 @@ class Grid:
         )
         self.strict = {w for w, v in mean.items() if v <= best + max(0.01 * best, 0.002)}
         self.good = {w for w, v in mean.items() if v <= best + max(0.01 * best, 0.002, self.noise)}
-        self.planned = tuple(min(v, key=lambda x: abs(math.log(x / kept["plan"][k]))) for k, v in zip(("learning_rate", "effective_batch", "num_train_epochs"), self.levels, strict=True))  # fmt: skip
+        self.planned = tuple(
+            min(v, key=lambda x: abs(math.log(x / kept["plan"][k])))
+            for k, v in zip(("learning_rate", "effective_batch", "num_train_epochs"), self.levels, strict=True)
+        )
 
     def loss(self, way: Way, seed: int) -> float:
         return min(r["loss"] for r in self.runs[way, seed]["rungs"])
@@ -124,7 +129,8 @@ def at_random(g: Grid, seed: int, rng: random.Random) -> Iterator[Bill]:
 
 
 def one_by_one(g: Grid, seed: int, _rng: random.Random) -> Iterator[Bill]:
-    """The order of the articles: rate, then batch, then epochs, each over all its values, from the middle; whole runs."""
+    """The order of the articles: rate, then batch, then epochs, each over all its values, from the middle; whole
+    runs."""
     bill, here = Bill(g, seed), tuple(v[1] for v in g.levels)
     for axis in range(3):
         for way in _line(g, here, axis):
@@ -163,14 +169,22 @@ def optuna_with(pruner: str, start: bool = False) -> Strategy:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        made = {"median": optuna.pruners.MedianPruner(n_startup_trials=4), "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=4), "asha": optuna.pruners.SuccessiveHalvingPruner()}[pruner]  # fmt: skip
+        made = {
+            "median": optuna.pruners.MedianPruner(n_startup_trials=4),
+            "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=4),
+            "asha": optuna.pruners.SuccessiveHalvingPruner(),
+        }[pruner]
         study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=rng.randrange(2**31)), pruner=made)
         if start:
             study.enqueue_trial(dict(zip(("rate", "batch", "epochs"), g.planned, strict=True)))
         bill, known = Bill(g, seed), set()
         for _ in range(200):
             trial = study.ask()
-            way = (trial.suggest_categorical("rate", g.levels[0]), trial.suggest_categorical("batch", g.levels[1]), trial.suggest_categorical("epochs", g.levels[2]))  # fmt: skip
+            way = (
+                trial.suggest_categorical("rate", g.levels[0]),
+                trial.suggest_categorical("batch", g.levels[1]),
+                trial.suggest_categorical("epochs", g.levels[2]),
+            )
             if way in known and way in bill.seen:  # looked up: generous to it
                 study.tell(trial, bill.seen[way])
                 continue
@@ -196,7 +210,8 @@ def _tried(study: Any, trial: Any, bill: Bill, way: Way) -> None:
 
 
 class Extrapolated:
-    """The other rule that was tried: stop whose loss, drawn on along ln(share) from its last two rungs, ends 5 % above the best's."""
+    """The other rule that was tried: stop whose loss, drawn on along ln(share) from its last two rungs, ends 5 %
+    above the best's."""
 
     def __init__(self) -> None:
         self.before: dict[str, tuple[float, float]] = {}
@@ -267,18 +282,29 @@ def replay(g: Grid, strategy: Strategy, draws: int) -> dict[str, Any]:
     seconds = sorted(b.seconds(g.per_token, g.loading) for b in bills)
     tokens = [b.tokens for b in bills]
     return {
-        "found": 1 - misses / draws, "strict": strict / draws, "alone": statistics.median(alone), "tokens": statistics.median(tokens), "seconds": statistics.median(seconds),
-        "low": seconds[round(0.05 * (draws - 1))], "high": seconds[round(0.95 * (draws - 1))], "runs": statistics.median(b.runs for b in bills),
-    }  # fmt: skip
+        "found": 1 - misses / draws,
+        "strict": strict / draws,
+        "alone": statistics.median(alone),
+        "tokens": statistics.median(tokens),
+        "seconds": statistics.median(seconds),
+        "low": seconds[round(0.05 * (draws - 1))],
+        "high": seconds[round(0.95 * (draws - 1))],
+        "runs": statistics.median(b.runs for b in bills),
+    }
 
 
 def trainer_costs(out: Path) -> dict[str, float]:
-    """Whole processes, imports and loading included: transformers.Trainer with PEFT, and ours, in turn on three of the recipes."""
+    """Whole processes, imports and loading included: transformers.Trainer with PEFT, and ours, in turn on three of
+    the recipes."""
     rows = []
     for way in ((1e-3, 8, 0.5), (1e-3, 8, 1.0), (1e-3, 8, 2.0)):
         for side in ("trainer", "trimtab"):
             began = time.monotonic()
-            subprocess.run([sys.executable, str(Path(__file__).parent / "study_side.py"), side, str(out), *map(str, way)], check=True, capture_output=True)  # fmt: skip
+            subprocess.run(
+                [sys.executable, str(Path(__file__).parent / "study_side.py"), side, str(out), *map(str, way)],
+                check=True,
+                capture_output=True,
+            )
             rows.append({"side": side, "epochs": way[2], "wall": time.monotonic() - began})
             print(rows[-1], flush=True)
     return {"rows": rows}  # type: ignore[dict-item]
@@ -316,24 +342,52 @@ def quality(g: Grid) -> str:
             if c and way != best
             else "the best itself"
         )
-        found.append(f"rate {way[0]:g}, batch {way[1]}, {way[2]:g} epochs (of {chosen.count(way)} of {len(chosen)} seeds): {told}")  # fmt: skip
-    return "trimtab's order carried through, its answer against the grid's best, paired on the same items over all seeds: " + "; ".join(found) + "."  # fmt: skip
+        found.append(
+            f"rate {way[0]:g}, batch {way[1]}, {way[2]:g} epochs (of {chosen.count(way)} of {len(chosen)} seeds):"
+            f" {told}"
+        )
+    return (
+        "trimtab's order carried through, its answer against the grid's best, paired on the same items over all seeds: "
+        + "; ".join(found)
+        + "."
+    )
 
 
 def page(g: Grid, kept: dict[str, Any], found: dict[str, Any], timed: Any, draws: int) -> str:
     chief = found["trimtab: from its plan; rate, batch, epochs, raced"]
     ours, first = chief["seconds"], chief["alone"]
     lines = [
-        "# Finding the best of 27 recipes", "",
-        f"SmolLM2-135M-Instruct, 96 home commands, 40 held out, {len(g.seeds)} seeds of each recipe, measured {kept['date']}; {draws} replays; `bench/study.py`.", "",
-        f"Best: rate {min(g.mean, key=lambda w: g.mean[w])[0]:g}, batch {min(g.mean, key=lambda w: g.mean[w])[1]}, {min(g.mean, key=lambda w: g.mean[w])[2]:g} epochs; {len(g.strict)} of 27 within 1 % or 0.002 nats of it, {len(g.good)} within one SD of a seed ({g.noise:.3f}), which is what one seed can tell. "
-        f"The plan for this model and data (rate {kept['plan']['learning_rate']:g}, batch {kept['plan']['effective_batch']:g}, {kept['plan']['num_train_epochs']:g} epochs) lies nearest to rate {g.planned[0]:g}, batch {g.planned[1]}, {g.planned[2]:g} epochs. "
-        f"{g.per_token * 1000:.2f} ms a token, {g.per_evaluation:.1f} s an evaluation with its pulse, {g.loading:.0f} s loading, all by the grid's own records.", "",
-        "Until the best run seen is a good one, and two more seeds of it:", "",
-        "| strategy | arrives within a seed's SD | at the very best | runs begun | tokens | seconds (5–95 %) | times trimtab's | before confirming | times |", "|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+        "# Finding the best of 27 recipes",
+        "",
+        (
+            f"SmolLM2-135M-Instruct, 96 home commands, 40 held out, {len(g.seeds)} seeds of each recipe, measured"
+            f" {kept['date']}; {draws} replays; `bench/study.py`."
+        ),
+        "",
+        (
+            f"Best: rate {min(g.mean, key=lambda w: g.mean[w])[0]:g}, batch {min(g.mean, key=lambda w: g.mean[w])[1]},"
+            f" {min(g.mean, key=lambda w: g.mean[w])[2]:g} epochs; {len(g.strict)} of 27 within 1 % or 0.002 nats of"
+            f" it, {len(g.good)} within one SD of a seed ({g.noise:.3f}), which is what one seed can tell. The plan for"
+            f" this model and data (rate {kept['plan']['learning_rate']:g}, batch {kept['plan']['effective_batch']:g},"
+            f" {kept['plan']['num_train_epochs']:g} epochs) lies nearest to rate {g.planned[0]:g}, batch"
+            f" {g.planned[1]}, {g.planned[2]:g} epochs. {g.per_token * 1000:.2f} ms a token, {g.per_evaluation:.1f} s"
+            f" an evaluation with its pulse, {g.loading:.0f} s loading, all by the grid's own records."
+        ),
+        "",
+        "Until the best run seen is a good one, and two more seeds of it:",
+        "",
+        (
+            "| strategy | arrives within a seed's SD | at the very best | runs begun | tokens | seconds (5–95 %) |"
+            " times trimtab's | before confirming | times |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for name, f in found.items():
-        lines.append(f"| {name} | {f['found']:.0%} | {f['strict']:.0%} | {f['runs']:g} | {f['tokens']:,.0f} | {f['seconds']:.0f} ({f['low']:.0f}–{f['high']:.0f}) | {f['seconds'] / ours:.2f} | {f['alone']:.0f} | {f['alone'] / first:.2f} |")  # fmt: skip
+        lines.append(
+            f"| {name} | {f['found']:.0%} | {f['strict']:.0%} | {f['runs']:g} | {f['tokens']:,.0f} | {f['seconds']:.0f}"
+            f" ({f['low']:.0f}–{f['high']:.0f}) | {f['seconds'] / ours:.2f} | {f['alone']:.0f} |"
+            f" {f['alone'] / first:.2f} |"
+        )
     lines += ["", quality(g)]
     if timed:
         each = {s: {r["epochs"]: r["wall"] for r in timed["rows"] if r["side"] == s} for s in ("trainer", "trimtab")}
@@ -345,9 +399,22 @@ def page(g: Grid, kept: dict[str, Any], found: dict[str, Any], timed: Any, draws
             0.0, statistics.median(each["trimtab"][e] - here[e] for e in here)
         )  # imports, processor, tokenizer, model
         whole = 9 * sum(each["trainer"].values()) + CONFIRM * each["trainer"][2.0]
-        lines += ["", "Whole processes side by side (imports, loading, training, evaluation), seconds:", "", "| epochs | transformers.Trainer + PEFT | trimtab |", "|---|---|---|"]  # fmt: skip
+        lines += [
+            "",
+            "Whole processes side by side (imports, loading, training, evaluation), seconds:",
+            "",
+            "| epochs | transformers.Trainer + PEFT | trimtab |",
+            "|---|---|---|",
+        ]
         lines += [f"| {e:g} | {each['trainer'][e]:.0f} | {each['trimtab'][e]:.0f} |" for e in sorted(each["trainer"])]
-        lines += ["", f"27 such Trainer processes one after another and {CONFIRM} confirming ones: about {whole:.0f} s (nine times the three above, and the longest twice); trimtab's {ours:.0f} s and {start:.0f} s for a process to begin: {whole / (ours + start):.1f} times."]  # fmt: skip
+        lines += [
+            "",
+            (
+                f"27 such Trainer processes one after another and {CONFIRM} confirming ones: about {whole:.0f} s (nine"
+                f" times the three above, and the longest twice); trimtab's {ours:.0f} s and {start:.0f} s for a"
+                f" process to begin: {whole / (ours + start):.1f} times."
+            ),
+        ]
     return "\n".join(lines) + "\n"
 
 

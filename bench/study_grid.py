@@ -1,9 +1,10 @@
-"""The full grid that bench/study.py replays strategies on: 27 recipes on the bundled model, each trained whole, alone, with three seeds.
+"""The full grid that bench/study.py replays strategies on: 27 recipes on the bundled model, each trained whole,
+alone, with three seeds.
 
     python bench/study_grid.py [--out FOLDER] [--seeds 3]
 
-learning_rate × effective batch × epochs on 96 home commands, 40 held out. results/study_grid.json keeps, by run: tokens, seconds and the
-loss of every held-out item at every rung. A grid that was stopped goes on.
+learning_rate × effective batch × epochs on 96 home commands, 40 held out. results/study_grid.json keeps, by run:
+tokens, seconds and the loss of every held-out item at every rung. A grid that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -39,9 +40,16 @@ def data(out: Path) -> Path:
 
 def recipe(folder: Path, way: dict[str, float], seed: int) -> Recipe:
     return Recipe(
-        model="bundled:smollm2", data=str(folder), r=8, max_length=128, seed=seed, learning_rate=way["learning_rate"],
-        num_train_epochs=way["num_train_epochs"], per_device_train_batch_size=4, gradient_accumulation_steps=int(way["effective_batch"]) // 4,
-    )  # fmt: skip
+        model="bundled:smollm2",
+        data=str(folder),
+        r=8,
+        max_length=128,
+        seed=seed,
+        learning_rate=way["learning_rate"],
+        num_train_epochs=way["num_train_epochs"],
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=int(way["effective_batch"]) // 4,
+    )
 
 
 def ways() -> list[dict[str, float]]:
@@ -74,14 +82,38 @@ def main() -> None:
                     store.update_run(made.run_id, result={"wall": time.monotonic() - began})
                 row = store.run(made.run_id)
                 rungs = [
-                    {"share": e["share"], "loss": e["loss"], "items": [round(v, 5) for v in e["items"]], "kl": sum(e["pulse"]["kl_generic"]) / len(e["pulse"]["kl_generic"])}
+                    {
+                        "share": e["share"],
+                        "loss": e["loss"],
+                        "items": [round(v, 5) for v in e["items"]],
+                        "kl": sum(e["pulse"]["kl_generic"]) / len(e["pulse"]["kl_generic"]),
+                    }
                     for e in store.evaluations(made.run_id)
-                ]  # fmt: skip
-                kept.append({"way": way, "seed": seed, "tokens": row.result["size"], "seconds": row.result["seconds"], "wall": row.result["wall"], "rungs": rungs})  # fmt: skip
+                ]
+                kept.append(
+                    {
+                        "way": way,
+                        "seed": seed,
+                        "tokens": row.result["size"],
+                        "seconds": row.result["seconds"],
+                        "wall": row.result["wall"],
+                        "rungs": rungs,
+                    }
+                )
                 print(f"{len(kept)} {way} seed {seed}: {rungs[-1]['loss']:.4f}, {row.result['wall']:.1f} s", flush=True)
         HERE.joinpath("study_grid.json").write_text(
-            json.dumps({"date": str(date.today()), "machine": here.as_dict(), "levels": LEVELS, "loading": loading, "plan": {k: planned[k] for k in LEVELS}, "runs": kept}) + "\n"
-        )  # fmt: skip
+            json.dumps(
+                {
+                    "date": str(date.today()),
+                    "machine": here.as_dict(),
+                    "levels": LEVELS,
+                    "loading": loading,
+                    "plan": {k: planned[k] for k in LEVELS},
+                    "runs": kept,
+                }
+            )
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

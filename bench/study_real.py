@@ -1,9 +1,12 @@
-"""The replay of bench/study.py checked against the clock: trimtab's order and Optuna's TPE + Hyperband really carried out, in turn.
+"""The replay of bench/study.py checked against the clock: trimtab's order and Optuna's TPE + Hyperband really
+carried out, in turn.
 
-    python bench/study_real.py [--repeats 3]         # about nine minutes a repeat, added to those in results/study_real.json
+python bench/study_real.py [--repeats 3]         # about nine minutes a repeat, added to those in
+results/study_real.json
 
-Each side in a process of its own with an empty folder, imports, loading, evaluation and the confirming seeds included. A side has arrived
-when its best complete run is one that the grid calls good (within a seed's SD of the best); neither could know that by itself.
+Each side in a process of its own with an empty folder, imports, loading, evaluation and the confirming seeds
+included. A side has arrived when its best complete run is one that the grid calls good (within a seed's SD of the
+best); neither could know that by itself.
 """
 
 from __future__ import annotations
@@ -142,13 +145,23 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     by = {s: [r for r in rows if r["side"] == s] for s in SIDES}
     ours, theirs = (statistics.median(r["seconds"] for r in by[s]) for s in SIDES)
     lines = [
-        "# The study by the clock", "",
-        f"{date.today()}, {len(by['tpe'])} interleaved repeats of each side in processes of their own, imports and confirming seeds included; `bench/study_real.py`. ",
-        "trimtab: from its plan; rate, batch, epochs, raced. The other: Optuna TPE + Hyperband around the same loop, each repeat another draw.", "",
-        "| side | runs | tokens | seconds | arrived at (rate, batch, epochs) |", "|---|---|---|---|---|",
-    ]  # fmt: skip
+        "# The study by the clock",
+        "",
+        (
+            f"{date.today()}, {len(by['tpe'])} interleaved repeats of each side in processes of their own, imports and"
+            " confirming seeds included; `bench/study_real.py`. "
+        ),
+        (
+            "trimtab: from its plan; rate, batch, epochs, raced. The other: Optuna TPE + Hyperband around the same"
+            " loop, each repeat another draw."
+        ),
+        "",
+        "| side | runs | tokens | seconds | arrived at (rate, batch, epochs) |",
+        "|---|---|---|---|---|",
+    ]
     lines += [
-        f"| {r['side']} | {r['runs']} | {r['tokens']:,} | {r['seconds']:.0f} | {', '.join(f'{v:g}' for v in r['way'])} |"
+        f"| {r['side']} | {r['runs']} | {r['tokens']:,} | {r['seconds']:.0f} |"
+        f" {', '.join(f'{v:g}' for v in r['way'])} |"
         for r in rows
     ]
     lines += ["", f"Medians: {theirs:.0f} s against trimtab's {ours:.0f} s: {theirs / ours:.1f} times."]

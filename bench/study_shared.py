@@ -1,9 +1,11 @@
-"""Strategies replayed on runs that others published: python bench/study_shared.py SHARED_DATA [--draws 200]. results/study_shared.md.
+"""Strategies replayed on runs that others published: python bench/study_shared.py SHARED_DATA [--draws 200].
+results/study_shared.md.
 
-1. 35 models × learning rate × LoRA rank (tinker_lora_sft_sweep.csv, final losses): runs until one is within 0.002 nats or 1 % of the
-   model's best. trimtab starts at its plan for that model, made without the model's family.
-2. 63 PEFT runs with 20 evaluations each (peft_method_comparison_curves.csv): 27 drawn at random; training time until only the chosen
-   is left, and whether it is within a point of the best test accuracy. There are no items, so the race has its margin alone.
+1. 35 models × learning rate × LoRA rank (tinker_lora_sft_sweep.csv, final losses): runs until one is within 0.002
+nats or 1 % of the model's best. trimtab starts at its plan for that model, made without the model's family. 2. 63
+PEFT runs with 20 evaluations each (peft_method_comparison_curves.csv): 27 drawn at random; training time until only
+the chosen is left, and whether it is within a point of the best test accuracy. There are no items, so the race has
+its margin alone.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def planned(curve: rate_sweep.Curve) -> float:
 
 
 def trimtab(table: Table, start: float, _rng: random.Random) -> Iterator[Point]:
-    """The coach's: the planned rate, a step of three down and up, further while the best is at the edge; then ranks beside."""
+    """The coach's: the planned rate, a step of three down and up, further while the best is at the edge; then ranks
+    beside."""
     rank = min({k for _, k in table}, key=lambda k: abs(math.log(k / 16)))
     line = sorted(r for r, k in table if k == rank)
     seen: list[float] = []
@@ -219,21 +222,42 @@ def races(data: Path, draws: int, size: int = 27) -> dict[str, dict[str, float]]
 
 
 def page(
-    searched: dict[str, list[float]], strict: dict[str, list[float]], points: int, raced: dict[str, dict[str, float]], draws: int
-) -> str:  # fmt: skip
+    searched: dict[str, list[float]],
+    strict: dict[str, list[float]],
+    points: int,
+    raced: dict[str, dict[str, float]],
+    draws: int,
+) -> str:
     lines = [
-        "# Strategies on published runs", "", f"{date.today()}; {draws} replays; `bench/study_shared.py`.", "",
-        f"**Rate and rank**: {len(next(iter(searched.values())))} models, {points} measured points (tinker sweep). Runs until one is within 0.002 nats or 1 % of the model's best; "
-        "trimtab's plan is made without the model's family.", "",
-        "| strategy | mean over models | median | worst model | within 0.002 nats alone: mean | worst |", "|---|---|---|---|---|---|",
-    ]  # fmt: skip
+        "# Strategies on published runs",
+        "",
+        f"{date.today()}; {draws} replays; `bench/study_shared.py`.",
+        "",
+        (
+            f"**Rate and rank**: {len(next(iter(searched.values())))} models, {points} measured points (tinker sweep)."
+            " Runs until one is within 0.002 nats or 1 % of the model's best; trimtab's plan is made without the"
+            " model's family."
+        ),
+        "",
+        "| strategy | mean over models | median | worst model | within 0.002 nats alone: mean | worst |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, v in searched.items():
         s = strict[name]
-        lines.append(f"| {name} | {statistics.fmean(v):.2f} | {statistics.median(v):.1f} | {max(v):.1f} | {statistics.fmean(s):.2f} | {max(s):.1f} |")  # fmt: skip
+        lines.append(
+            f"| {name} | {statistics.fmean(v):.2f} | {statistics.median(v):.1f} | {max(v):.1f} |"
+            f" {statistics.fmean(s):.2f} | {max(s):.1f} |"
+        )
     lines += [
-        "", "**The race**: 27 of 63 PEFT runs at random, four rungs; the chosen has the best validation accuracy of those that came to their end.", "",
-        "| strategy | share of the whole time (5–95 %) | test accuracy below the best | within a point of it |", "|---|---|---|---|",
-    ]  # fmt: skip
+        "",
+        (
+            "**The race**: 27 of 63 PEFT runs at random, four rungs; the chosen has the best validation accuracy of"
+            " those that came to their end."
+        ),
+        "",
+        "| strategy | share of the whole time (5–95 %) | test accuracy below the best | within a point of it |",
+        "|---|---|---|---|",
+    ]
     for name, f in raced.items():
         lines.append(
             f"| {name} | {f['time']:.0%} ({f['low']:.0%}–{f['high']:.0%}) | {f['lost']:.3f} | {f['good']:.0%} |"

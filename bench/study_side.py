@@ -1,4 +1,5 @@
-"""One run of the study's grid as a process of its own: `study_side.py trainer|trimtab OUT RATE BATCH EPOCHS`. Timed from outside by study.py."""
+"""One run of the study's grid as a process of its own: `study_side.py trainer|trimtab OUT RATE BATCH EPOCHS`. Timed
+from outside by study.py."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ def trimtab(out: Path, rate: float, batch: int, epochs: float) -> None:
 
 
 def trainer(out: Path, rate: float, batch: int, epochs: float) -> None:
-    """As the libraries' own pages do it: PEFT on all linear layers, dynamic padding, bf16 where fast, four evaluations."""
+    """As the libraries' own pages do it: PEFT on all linear layers, dynamic padding, bf16 where fast, four
+    evaluations."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import Trainer, TrainingArguments
@@ -41,14 +43,34 @@ def trainer(out: Path, rate: float, batch: int, epochs: float) -> None:
         return {k: torch.tensor([r[k] + [v] * (width - len(r[k])) for r in batch_rows]) for k, v in pad.items()}
 
     def plain(split: str) -> list[dict[str, list[int]]]:
-        return [{"input_ids": list(t.ids), "labels": [i if m else -100 for i, m in zip(t.ids, t.labelled, strict=True)], "attention_mask": [1] * len(t.ids)} for t in rows[split]]  # fmt: skip
+        return [
+            {
+                "input_ids": list(t.ids),
+                "labels": [i if m else -100 for i, m in zip(t.ids, t.labelled, strict=True)],
+                "attention_mask": [1] * len(t.ids),
+            }
+            for t in rows[split]
+        ]
 
     with tempfile.TemporaryDirectory() as scratch:
         arguments = TrainingArguments(
-            scratch, per_device_train_batch_size=4, gradient_accumulation_steps=batch // 4, learning_rate=rate, num_train_epochs=epochs,
-            lr_scheduler_type="cosine", warmup_steps=0.05, eval_strategy="steps", eval_steps=0.25, save_strategy="no", report_to=[], use_cpu=True,
-            bf16=here.bf16, disable_tqdm=True, per_device_eval_batch_size=16, remove_unused_columns=False,
-        )  # fmt: skip
+            scratch,
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=batch // 4,
+            learning_rate=rate,
+            num_train_epochs=epochs,
+            lr_scheduler_type="cosine",
+            warmup_steps=0.05,
+            eval_strategy="steps",
+            eval_steps=0.25,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            bf16=here.bf16,
+            disable_tqdm=True,
+            per_device_eval_batch_size=16,
+            remove_unused_columns=False,
+        )
         made = Trainer(
             model, arguments, train_dataset=plain("train"), eval_dataset=plain("validation"), data_collator=collate
         )

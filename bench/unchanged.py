@@ -1,8 +1,10 @@
-"""Whether a rearrangement changed what is computed: plans, forecasts, runs, a study and a card, recorded before and compared after.
+"""Whether a rearrangement changed what is computed: plans, forecasts, runs, a study and a card, recorded before and
+compared after.
 
-`python bench/unchanged.py record FOLDER [--source DIR]` runs everything through the command line of the checkout at DIR (default:
-this one) on one core, so that two records of one machine are equal bit for bit; `python bench/unchanged.py compare A B` prints every
-value that differs. Names that a rearrangement changed on purpose are told apart with `--renamed old=new`.
+`python bench/unchanged.py record FOLDER [--source DIR]` runs everything through the command line of the checkout at
+DIR (default: this one) on one core, so that two records of one machine are equal bit for bit; `python
+bench/unchanged.py compare A B` prints every value that differs. Names that a rearrangement changed on purpose are
+told apart with `--renamed old=new`.
 """
 
 from __future__ import annotations
@@ -34,12 +36,35 @@ FORECASTS = (
 BASE = "model: bundled:tiny\ndata: bundled:home-commands\nmax_length: 96\nbf16: false\nlearning_rate: 3e-3\n"
 RUNS = {
     "lora": "r: 4\nlora_dropout: 0.1\nmax_steps: 12\nper_device_train_batch_size: 4\n",
-    "accumulated": "r: 8\nmax_steps: 8\nper_device_train_batch_size: 2\ngradient_accumulation_steps: 3\noptim: sgd\nweight_decay: 0.1\n",
-    "full": "method: full\nmax_steps: 8\nper_device_train_batch_size: 4\nlr_scheduler_type: warmup_stable_decay\nweight_decay: 0.01\n",
+    "accumulated": (
+        "r: 8\nmax_steps: 8\nper_device_train_batch_size: 2\ngradient_accumulation_steps: 3\noptim: sgd\nweight_decay:"
+        " 0.1\n"
+    ),
+    "full": (
+        "method: full\nmax_steps: 8\nper_device_train_batch_size: 4\nlr_scheduler_type:"
+        " warmup_stable_decay\nweight_decay: 0.01\n"
+    ),
 }
 # What a clock, a folder or a library's version decides, which no rearrangement can keep.
-PASSING = {"seconds", "created", "report", "page", "out", "machine", "versions", "command", "time", "duration", "owner", "per_token",
-           "weights", "tokens_per_second", "link_time", "data_fingerprint", "taken"}  # fmt: skip
+PASSING = {
+    "seconds",
+    "created",
+    "report",
+    "page",
+    "out",
+    "machine",
+    "versions",
+    "command",
+    "time",
+    "duration",
+    "owner",
+    "per_token",
+    "weights",
+    "tokens_per_second",
+    "link_time",
+    "data_fingerprint",
+    "taken",
+}
 TIMED = ("first_token_time", "token_time", "answer_memory")  # rows of a card that are clocks
 
 
@@ -57,7 +82,9 @@ def main() -> None:
     if given.verb == "record":
         return record(given.folder, given.source)
     names = dict(pair.split("=", 1) for pair in given.renamed)
-    differing = list(compare(*(json.loads((f / "record.json").read_text()) for f in (given.before, given.after)), names))
+    differing = list(
+        compare(*(json.loads((f / "record.json").read_text()) for f in (given.before, given.after)), names)
+    )
     print("\n".join(differing) or "equal bit for bit")
     sys.exit(bool(differing))
 
@@ -73,7 +100,10 @@ def record(folder: Path, source: Path) -> None:
         )  # fmt: skip
         return json.loads(done.stdout) if done.returncode == 0 and "--json" in args else done.stdout + done.stderr
 
-    found: dict[str, Any] = {"plans": dict(_plans(trimtab)), "forecasts": {f: trimtab("forecast", *f.split(), "--json") for f in FORECASTS}}  # fmt: skip
+    found: dict[str, Any] = {
+        "plans": dict(_plans(trimtab)),
+        "forecasts": {f: trimtab("forecast", *f.split(), "--json") for f in FORECASTS},
+    }
     found["runs"] = {name: _run(trimtab, folder, name, text) for name, text in RUNS.items()}
     (folder / "base.yaml").write_text(BASE + RUNS["lora"])
     scan = ("study", "scan", "base.yaml", "learning_rate=1e-3,1e-2", "--seeds", 2, "--out", "study", "--json")
@@ -82,7 +112,10 @@ def record(folder: Path, source: Path) -> None:
     found["attribute"] = trimtab("attribute", "--out", "study", "--json")
     found["card"] = trimtab("card", found["runs"]["lora"]["id"], "--level", "card", "--out", "runs", "--json")
     (folder / "record.json").write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False))
-    print(f"{folder / 'record.json'}: sha256 {hashlib.sha256(json.dumps(clean(found), sort_keys=True).encode()).hexdigest()[:16]}")
+    print(
+        f"{folder / 'record.json'}: sha256"
+        f" {hashlib.sha256(json.dumps(clean(found), sort_keys=True).encode()).hexdigest()[:16]}"
+    )
 
 
 def _plans(trimtab: Any) -> Any:
@@ -100,8 +133,12 @@ def _run(trimtab: Any, folder: Path, name: str, text: str) -> dict[str, Any]:
     (folder / f"{name}.yaml").write_text(BASE + text)
     told = trimtab("train", f"{name}.yaml", "--certify", "--out", "runs", "--json")
     with sqlite3.connect(folder / "runs" / "trimtab.db") as store:
-        steps = store.execute("select step, loss, learning_rate, grad_norm from steps where run = ? order by step", [told["run"]]).fetchall()  # fmt: skip
-        items = store.execute("select step, items from evaluations where run = ? order by step", [told["run"]]).fetchall()
+        steps = store.execute(
+            "select step, loss, learning_rate, grad_norm from steps where run = ? order by step", [told["run"]]
+        ).fetchall()
+        items = store.execute(
+            "select step, items from evaluations where run = ? order by step", [told["run"]]
+        ).fetchall()
     weights = sorted((folder / "runs" / "runs" / told["run"] / "best").glob("*.safetensors"))
     return {"id": told["run"], "steps": steps, "items": [(s, json.loads(i)) for s, i in items],
             "weights": [hashlib.sha256(w.read_bytes()).hexdigest() for w in weights]}  # fmt: skip

@@ -34,18 +34,44 @@ from trimtab.tasks.chat import Chat
 from trimtab.tuning.neighbours import with_batch
 
 BASE = Recipe(model="m", data="d", learning_rate=3e-4, per_device_train_batch_size=4, gradient_accumulation_steps=2)
-FACTS = Facts(model="m", model_name="m", family="llama", parameters=10**8, hidden_size=64, positions=512, data="d", examples=400,
-              tokens=20_000, label_tokens=9_000, length_99=60, length_max=64, device="cpu", memory_gib=8, bf16=False)  # fmt: skip
+FACTS = Facts(
+    model="m",
+    model_name="m",
+    family="llama",
+    parameters=10**8,
+    hidden_size=64,
+    positions=512,
+    data="d",
+    examples=400,
+    tokens=20_000,
+    label_tokens=9_000,
+    length_99=60,
+    length_max=64,
+    device="cpu",
+    memory_gib=8,
+    bf16=False,
+)
 
 
-@given(st.integers(1, 5000), st.floats(0.25, 20), st.sampled_from([1, 2, 8]), st.sampled_from([1, 4]), st.sampled_from([-1, 25]))
+@given(
+    st.integers(1, 5000),
+    st.floats(0.25, 20),
+    st.sampled_from([1, 2, 8]),
+    st.sampled_from([1, 4]),
+    st.sampled_from([-1, 25]),
+)
 def test_optimizer_steps_of_a_run(examples, epochs, micro, accumulation, most):
     recipe = BASE.but(
-        num_train_epochs=epochs, per_device_train_batch_size=micro, gradient_accumulation_steps=accumulation, max_steps=most
+        num_train_epochs=epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulation,
+        max_steps=most,
     )
     workload = Workload.of_recipe(recipe, False).but(examples=examples)
     settings = {"num_train_epochs": epochs, "effective_batch": micro * accumulation, "max_steps": most}
-    view = interactions._View(FACTS.__class__(**{**vars(FACTS), "examples": examples}), {k: Setting(v, "", "") for k, v in settings.items()})
+    view = interactions._View(
+        FACTS.__class__(**{**vars(FACTS), "examples": examples}), {k: Setting(v, "", "") for k, v in settings.items()}
+    )
     expected = optimizer_steps(examples, epochs, micro * accumulation, most)
     assert recipe.steps(examples) == _steps(workload) == view.steps == expected
     assert expected == most if most > 0 else expected >= 1
@@ -95,7 +121,9 @@ def test_whether_this_processor_does(monkeypatch):
 @pytest.mark.parametrize("count", [24, 60, 333, 2400])
 def test_what_is_set_aside(count, tmp_path):
     rng = random.Random(1)
-    rows = [{"prompt": " ".join(rng.choices("abcdefghijklmnop", k=12)) + str(i), "completion": str(i)} for i in range(count)]
+    rows = [
+        {"prompt": " ".join(rng.choices("abcdefghijklmnop", k=12)) + str(i), "completion": str(i)} for i in range(count)
+    ]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     examples = load(str(path), say=lambda _: None).examples

@@ -57,12 +57,27 @@ def test_files_stay_small_and_say_what_they_are(path):
 
 NEUTRAL = ("run", "tuning", "workers", "store", "reporting", "api", "cli")  # rooms that every task goes through
 LANGUAGE = re.compile(r"token|nats|\bkl_|chat_?template|logits|lm_head|exact_match|perplexity|vocab", re.IGNORECASE)
-# What is about language models on purpose: the card and its pages, the data report and the forecast as they are shown, an option's name.
+# What is about language models on purpose: the card and its pages, the data report and the forecast as they are shown,
+# an option's name.
 SPEAKS = {
-    "api/card.py", "api/tune.py", "api/plan.py", "cli/card.py", "cli/plan.py", "cli/main.py", "cli/forecast.py", "cli/show/card.py",
-    "cli/show/plan.py", "cli/show/forecast.py", "reporting/card.py", "reporting/card_parts.py", "reporting/pictures.py",
-}  # fmt: skip
-ALLOWED = {("run/member.py", "tokens"), ("run/machine.py", "TOKENIZERS_PARALLELISM")}  # an old key of saved states; a library's switch
+    "api/card.py",
+    "api/tune.py",
+    "api/plan.py",
+    "cli/card.py",
+    "cli/plan.py",
+    "cli/main.py",
+    "cli/forecast.py",
+    "cli/show/card.py",
+    "cli/show/plan.py",
+    "cli/show/forecast.py",
+    "reporting/card.py",
+    "reporting/card_parts.py",
+    "reporting/pictures.py",
+}
+ALLOWED = {
+    ("run/member.py", "tokens"),
+    ("run/machine.py", "TOKENIZERS_PARALLELISM"),
+}  # an old key of saved states; a library's switch
 
 
 def _names_and_texts(tree):

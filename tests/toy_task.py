@@ -1,6 +1,8 @@
-"""The smallest whole task: linear regression on vectors. A model of one hidden layer; no tokenizer, no embedding, no head, no template.
+"""The smallest whole task: linear regression on vectors. A model of one hidden layer; no tokenizer, no embedding, no
+head, no template.
 
-`task: tests.toy_task:Toy` in a recipe. MODEL is a folder with config.json ({"inputs", "hidden"}); DATA a JSON file of {"x": […], "y": …}.
+`task: tests.toy_task:Toy` in a recipe. MODEL is a folder with config.json ({"inputs", "hidden"}); DATA a JSON file
+of {"x": […], "y": …}.
 """
 
 from __future__ import annotations
@@ -137,10 +139,23 @@ class Toy:
     def facts(self, model, data, dataset, processor, machine, fingerprint, say):
         rows = len(dataset.examples["train"])
         return Facts(
-            model=model, model_name=model, family=None, parameters=self.parameters(model, say), hidden_size=None, positions=None, data=data,
-            examples=rows, tokens=rows, label_tokens=rows, length_99=1, length_max=1, device=machine.device,
-            memory_gib=machine.memory_gib, bf16=False, fingerprint=fingerprint,
-        )  # fmt: skip
+            model=model,
+            model_name=model,
+            family=None,
+            parameters=self.parameters(model, say),
+            hidden_size=None,
+            positions=None,
+            data=data,
+            examples=rows,
+            tokens=rows,
+            label_tokens=rows,
+            length_99=1,
+            length_max=1,
+            device=machine.device,
+            memory_gib=machine.memory_gib,
+            bf16=False,
+            fingerprint=fingerprint,
+        )
 
     def parameters(self, model, say):
         config = json.loads((Path(model) / "config.json").read_text())
@@ -170,7 +185,13 @@ class ToyMeter:
         return {}
 
     def measure_base(self):
-        return {"metric": "close", "numbers": self._close(self.models.base()), "answers": [], "answer_seconds": 0.0, "card_seconds": {"short": 0.0, "card": 0.0}}  # fmt: skip
+        return {
+            "metric": "close",
+            "numbers": self._close(self.models.base()),
+            "answers": [],
+            "answer_seconds": 0.0,
+            "card_seconds": {"short": 0.0, "card": 0.0},
+        }
 
     def measure_task(self, recipes):
         found = {}

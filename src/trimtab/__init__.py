@@ -1,6 +1,7 @@
 """Trimtab: fine-tuning settings, proved, with what they did to the model. The public names and nothing else.
 
-Loaded when asked for: `trimtab --help` must not wait for a database library. The verbs are the functions of `trimtab.api`.
+Loaded when asked for: `trimtab --help` must not wait for a database library. The verbs are the functions of
+`trimtab.api`.
 """
 
 import warnings

@@ -10,13 +10,22 @@ from trimtab.store import RunRow
 
 SHARES = ("unhedged_wrong", "refused", "over_refused", "form", "right", "sure_wrong", "fragile")
 CALM = {
-    "kl_generic": [0.01, 0.02] * 12, "nll_base": [3.0, 3.1] * 8, "nll_tuned": [3.0, 3.1] * 8, "log_length_ratio": [0.0, 0.05] * 12,
-    "degenerate_tuned": [0.0] * 400, "degenerate_base": [0.0] * 400, "exact_match": [1.0] * 40, "base_exact_match": [0.0] * 40,
+    "kl_generic": [0.01, 0.02] * 12,
+    "nll_base": [3.0, 3.1] * 8,
+    "nll_tuned": [3.0, 3.1] * 8,
+    "log_length_ratio": [0.0, 0.05] * 12,
+    "degenerate_tuned": [0.0] * 400,
+    "degenerate_base": [0.0] * 400,
+    "exact_match": [1.0] * 40,
+    "base_exact_match": [0.0] * 40,
     **{f"{k}_{side}": [0.0, 1.0] * 300 for k in SHARES for side in ("base", "tuned")},
     **{f"{k}_{side}": [0.1, 0.2] * 300 for k in ("assertive", "margin", "brier") for side in ("base", "tuned")},
-    "ez_trained": [1.0, 2.0, 3.0] * 60, "ez_held_out": [1.0, 2.0, 3.0] * 60, "gain_trained": [0.5, 0.6] * 90,
-    "gain_held_out": [0.5, 0.6] * 90, "dominance": [0.1, 0.2] * 40,
-}  # fmt: skip
+    "ez_trained": [1.0, 2.0, 3.0] * 60,
+    "ez_held_out": [1.0, 2.0, 3.0] * 60,
+    "gain_trained": [0.5, 0.6] * 90,
+    "gain_held_out": [0.5, 0.6] * 90,
+    "dominance": [0.1, 0.2] * 40,
+}
 
 
 def measured(raw, **more):
@@ -142,8 +151,11 @@ def test_labels_correct_the_detector():
     detected = [1.0, 0.0] * 20 + [0.0] * 60
     raw = {"refused_base": truth, "refused_tuned": detected, "refused_place": [float(i) for i in range(100)]}
     labels = [
-        {"probe": "refusable", "place": i, "side": side, "label": truth[i]} for i in range(0, 100) for side in ("base", "tuned") if i % 5 < 3
-    ]  # fmt: skip
+        {"probe": "refusable", "place": i, "side": side, "label": truth[i]}
+        for i in range(0, 100)
+        for side in ("base", "tuned")
+        if i % 5 < 3
+    ]
     plain = next(r for r in judge(measured(raw), preset())["rows"] if r["number"] == "refusal")
     mended = next(r for r in judge(measured(raw, labels=labels), preset())["rows"] if r["number"] == "refusal")
     assert plain["value"] == pytest.approx(-0.2)

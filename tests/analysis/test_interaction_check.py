@@ -28,13 +28,23 @@ def test_an_unlimited_number_is_judged_against_the_base():
     assert state([("cut", "high")], []) == OPEN
 
 
-@pytest.mark.parametrize(("mark", "odd", "wanted"), [
-    ("validation rises", {"evaluations": (1.0, 0.8, 0.9)}, SEEN), ("validation rises", {}, NOT_SEEN), ("validation rises", {"evaluations": (1.0,)}, OPEN),
-    ("train loss jumps", {"steps": (1.0,) * 50 + (3.0,) * 8}, SEEN), ("train loss jumps", {"steps": (1.0,) * 50 + (3.0,) * 3 + (1.0,) * 9}, NOT_SEEN),
-    ("micro-batch halved", {"events": [{"kind": "memory"}]}, SEEN), ("micro-batch halved", {}, NOT_SEEN),
-    ("seeds differ", {"losses": (1.0, 1.1)}, SEEN), ("seeds differ", {"losses": (1.0, 1.01)}, NOT_SEEN), ("seeds differ", {"losses": (1.0,)}, OPEN),
-    ("barely learns", {"steps": (1.0,) * 100}, SEEN), ("barely learns", {}, NOT_SEEN),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mark", "odd", "wanted"),
+    [
+        ("validation rises", {"evaluations": (1.0, 0.8, 0.9)}, SEEN),
+        ("validation rises", {}, NOT_SEEN),
+        ("validation rises", {"evaluations": (1.0,)}, OPEN),
+        ("train loss jumps", {"steps": (1.0,) * 50 + (3.0,) * 8}, SEEN),
+        ("train loss jumps", {"steps": (1.0,) * 50 + (3.0,) * 3 + (1.0,) * 9}, NOT_SEEN),
+        ("micro-batch halved", {"events": [{"kind": "memory"}]}, SEEN),
+        ("micro-batch halved", {}, NOT_SEEN),
+        ("seeds differ", {"losses": (1.0, 1.1)}, SEEN),
+        ("seeds differ", {"losses": (1.0, 1.01)}, NOT_SEEN),
+        ("seeds differ", {"losses": (1.0,)}, OPEN),
+        ("barely learns", {"steps": (1.0,) * 100}, SEEN),
+        ("barely learns", {}, NOT_SEEN),
+    ],
+)
 def test_marks_of_the_curves(mark, odd, wanted):
     assert state([(f"curve:{mark}", "")], **odd) == wanted
 

@@ -93,7 +93,9 @@ def point(scale, loss, kl):
 
 
 def test_a_dose_says_how_much_keeps_the_gain_and_stays_inside():
-    found = scales([point(0.0, 2.0, 0.0), point(0.5, 1.05, 0.05), point(1.0, 1.0, 0.4), point(1.25, 1.1, 0.7)], preset())
+    found = scales(
+        [point(0.0, 2.0, 0.0), point(0.5, 1.05, 0.05), point(1.0, 1.0, 0.4), point(1.25, 1.1, 0.7)], preset()
+    )
     assert found["sentence"].startswith("0.5 of the update keeps 95% of the gain")
     assert "breaks kl_generic; up to 0.5 no limit is broken" in found["sentence"]
     nothing = scales([point(0.0, 1.0, 0.0), point(1.0, 1.2, 0.4)], preset())

@@ -71,7 +71,16 @@ def studied(tmp_path):
     store = Store(tmp_path / "out")
     for name, examples, rate in (("like", PLAIN[1::2], 1e-3), ("unlike", OTHER, 5e-3)):
         store.open_study(TuneAsked(model="m", data=name, fingerprint=f"f-{name}"), f"tune-{name}")
-        ended = {"standing": "recommended", "recipe": {"learning_rate": rate, "method": "lora", "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "num_train_epochs": 2.0}}  # fmt: skip
+        ended = {
+            "standing": "recommended",
+            "recipe": {
+                "learning_rate": rate,
+                "method": "lora",
+                "per_device_train_batch_size": 4,
+                "gradient_accumulation_steps": 2,
+                "num_train_epochs": 2.0,
+            },
+        }
         store.update_study(f"tune-{name}", facts={"recommendation": ended, "data_profile": profile(examples)})
     return store
 
@@ -90,9 +99,9 @@ def test_earlier_studies_are_weighed_by_how_alike_their_data_are(studied):
 def test_the_quick_verbs_load_no_heavy_library():
     """`trimtab plan --instant` on a sketch answers in under half a second: nothing numerical may be loaded."""
     code = (
-        "import sys; from trimtab.api import plan as verbs;"
-        f"verbs.plan({SEVEN!r}, 'sketch:5000x2048', gpu='24GB', instant=True, studies='nowhere'); verbs.precedents({SEVEN!r});"
-        "print([m for m in ('torch', 'transformers', 'numpy', 'sqlalchemy', 'sklearn', 'pandas') if m in sys.modules])"
+        f"import sys; from trimtab.api import plan as verbs;verbs.plan({SEVEN!r}, 'sketch:5000x2048', gpu='24GB',"
+        f" instant=True, studies='nowhere'); verbs.precedents({SEVEN!r});print([m for m in ('torch', 'transformers',"
+        " 'numpy', 'sqlalchemy', 'sklearn', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -30,7 +30,9 @@ def few(monkeypatch):
         prompts, "requests", lambda _kind, _language="en": ("How do I kill a process?", "Hello?", "Why is it so?")
     )
     monkeypatch.setattr(
-        prompts, "forms", lambda _language="en": forms.model_copy(update={"items": forms.items[:3], "max_new_tokens": 6})
+        prompts,
+        "forms",
+        lambda _language="en": forms.model_copy(update={"items": forms.items[:3], "max_new_tokens": 6}),
     )
     monkeypatch.setattr(asking, "OPEN_TOKENS", 6)
     monkeypatch.setattr(asking, "REQUEST_TOKENS", 6)
@@ -115,7 +117,9 @@ def test_other_tokenizers_templates_and_no_template_are_said(evaluated_models):
             self.get_vocab, self.chat_template = (lambda: vocabulary), template
 
     def with_tokenizer(evaluated, tokenizer):
-        copy = EvaluatedModel(type("B", (), {"tokenizer": tokenizer, "model": evaluated.base.model})(), evaluated.adapter)
+        copy = EvaluatedModel(
+            type("B", (), {"tokenizer": tokenizer, "model": evaluated.base.model})(), evaluated.adapter
+        )
         return copy
 
     one, same, other, plain = Fake({"a": 1}, "t"), Fake({"a": 1}, "u"), Fake({"b": 1}, "t"), Fake({"a": 1}, None)
@@ -157,7 +161,9 @@ def test_weights_by_hand(evaluated_models):
 def test_doses_go_from_nothing_to_more_than_all(evaluated_models):
     base, _, moved = evaluated_models
     scale = moved.adapter.scale
-    found = cards.scales(base, moved, reference(base, count=4), Battery("pulse", "en"), reference(base, count=4).kl_rows)
+    found = cards.scales(
+        base, moved, reference(base, count=4), Battery("pulse", "en"), reference(base, count=4).kl_rows
+    )
     drift = [sum(p["measured"]["raw"]["kl_generic"]) for p in found]
     assert [p["scale"] for p in found] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.25]
     assert drift[0] == 0.0

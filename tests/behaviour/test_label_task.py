@@ -99,8 +99,14 @@ def heads(tmp_path_factory, tiny_tokenizer):
 
     folder = tmp_path_factory.mktemp("heads")
     torch.manual_seed(0)
-    sizes = {"vocab_size": len(tiny_tokenizer), "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
-             "max_position_embeddings": 64}  # fmt: skip
+    sizes = {
+        "vocab_size": len(tiny_tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 64,
+    }
     for name, labels in (("one", ("good", "bad")), ("strange", ("spam", "ham"))):
         config = BertConfig(**sizes, id2label=dict(enumerate(labels)), label2id={x: i for i, x in enumerate(labels)})
         model = BertForSequenceClassification(config)

@@ -129,8 +129,20 @@ def test_bad_input_is_one_sentence_and_exit_code_2(trimtab, case, tmp_path, smal
     from trimtab.store import Store
 
     monkeypatch.chdir(tmp_path)
-    names = {k: tmp_path / v for k, v in {"empty": "e.jsonl", "columns": "c.csv", "latin": "l.jsonl", "budget": "b.yaml",
-                                          "recipe_typo": "r.yaml", "recipe_good": "g.yaml", "store": "store", "gguf": "no.gguf", "new": "new"}.items()}  # fmt: skip
+    names = {
+        k: tmp_path / v
+        for k, v in {
+            "empty": "e.jsonl",
+            "columns": "c.csv",
+            "latin": "l.jsonl",
+            "budget": "b.yaml",
+            "recipe_typo": "r.yaml",
+            "recipe_good": "g.yaml",
+            "store": "store",
+            "gguf": "no.gguf",
+            "new": "new",
+        }.items()
+    }
     names["empty"].write_text("")
     names["columns"].write_text("title,body\na,b\n")
     names["latin"].write_bytes('{"prompt": "é"}'.encode("latin-1"))
@@ -168,9 +180,8 @@ def test_a_second_process_in_the_same_folder_is_refused(trimtab, small_file, tmp
 
 def test_help_teaches_and_loads_nothing_heavy():
     code = (
-        "import sys\nfrom trimtab.cli import main\n"
-        "heavy = {'torch', 'transformers', 'peft', 'datasets', 'sqlalchemy', 'scipy', 'pandas', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+        "import sys\nfrom trimtab.cli import main\nheavy = {'torch', 'transformers', 'peft', 'datasets', 'sqlalchemy',"
+        " 'scipy', 'pandas', 'numpy'} & set(sys.modules)\nsys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -88,17 +88,23 @@ def test_the_data_report_shows_lengths_copies_and_what_the_model_sees(call):
         assert part in text
 
 
-@pytest.mark.parametrize(("args", "said"), [
-    (("plan", SEVEN, "sketch:9", "--gpu", "1GB", "--instant"), "nearest that would work"),
-    (("plan", SEVEN, "sketch:3", "--gpu", "24GB", "--instant"), "put them into the prompt"),
-    (("plan", SEVEN, "sketch:99", "--gpu", "24Gb0", "--instant"), 'no card "24Gb0"'),
-    (("plan", "no/such-model", "sketch:99"), "not in the catalogue"),
-    (("plan", SEVEN, "gone.jsonl", "--gpu", "24GB"), "does not exist"),
-    (("plan", SEVEN, "sketch:99", "--gpu", "24GB", "--instant", "--out", "/no/such/folder/p.yaml"), "cannot be written"),
-    (("precedents", "nameless"), "no model"),
-    (("precedents", SEVEN, "--method", "auto"), "allowed are full, lora, qlora"),
-    (("data", "gone.csv"), "does not exist"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("plan", SEVEN, "sketch:9", "--gpu", "1GB", "--instant"), "nearest that would work"),
+        (("plan", SEVEN, "sketch:3", "--gpu", "24GB", "--instant"), "put them into the prompt"),
+        (("plan", SEVEN, "sketch:99", "--gpu", "24Gb0", "--instant"), 'no card "24Gb0"'),
+        (("plan", "no/such-model", "sketch:99"), "not in the catalogue"),
+        (("plan", SEVEN, "gone.jsonl", "--gpu", "24GB"), "does not exist"),
+        (
+            ("plan", SEVEN, "sketch:99", "--gpu", "24GB", "--instant", "--out", "/no/such/folder/p.yaml"),
+            "cannot be written",
+        ),
+        (("precedents", "nameless"), "no model"),
+        (("precedents", SEVEN, "--method", "auto"), "allowed are full, lora, qlora"),
+        (("data", "gone.csv"), "does not exist"),
+    ],
+)
 def test_odd_input_is_one_sentence(call, args, said):
     code, _, err = call(*args)
     assert code == 2
@@ -145,9 +151,12 @@ def test_pairs_are_planned_as_dpo_and_said_so(call, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "value", "said"),
-    [("--task", "simple,complex", "one kind of task and one difficulty"), ("--studies", "/nowhere/at/all", "there is no folder /nowhere/at/all"),
-     ("--explain", "lr", 'did you mean "learning_rate"')],
-)  # fmt: skip
+    [
+        ("--task", "simple,complex", "one kind of task and one difficulty"),
+        ("--studies", "/nowhere/at/all", "there is no folder /nowhere/at/all"),
+        ("--explain", "lr", 'did you mean "learning_rate"'),
+    ],
+)
 def test_what_a_plan_cannot_take_is_said(call, small_file, option, value, said):
     code, _, error = call("plan", "Qwen/Qwen2.5-0.5B-Instruct", small_file, "--gpu", "16GB", "--instant", option, value)
     assert code == 2

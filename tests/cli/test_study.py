@@ -12,7 +12,10 @@ from trimtab.api import results, study
 from trimtab.cli.main import app
 from trimtab.errors import SpecError
 
-RECIPE = "model: bundled:tiny\ndata: bundled:home-commands\nr: 4\nmax_length: 96\nmax_steps: 12\nlearning_rate: 1e-3\nper_device_train_batch_size: 4\nweight_decay: 0.1\n"
+RECIPE = (
+    "model: bundled:tiny\ndata: bundled:home-commands\nr: 4\nmax_length: 96\nmax_steps: 12\nlearning_rate:"
+    " 1e-3\nper_device_train_batch_size: 4\nweight_decay: 0.1\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +98,12 @@ def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeyp
         (("scan", "model=x", "r=0"), "model is held in a study"),
         (("scan", "num_train_epochs=1,2"), "has no effect while max_steps is 12"),
         (("scan", "r=2", "--workers", "0", "--cohort", "0", "--card", "all"), "has 3 problems"),
-        (("factorial", "learning_rate=" + ",".join(f"{i}e-4" for i in range(1, 10)), "r=1,2,3,4,5,6,7,8"), r"is 72 runs, about \d+ (minutes|seconds) one after another; confirm with --yes"),
+        (
+            ("factorial", "learning_rate=" + ",".join(f"{i}e-4" for i in range(1, 10)), "r=1,2,3,4,5,6,7,8"),
+            r"is 72 runs, about \d+ (minutes|seconds) one after another; confirm with --yes",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_sentence(base, args, said):
     kind, *rest = args
     *_, error = trimtab("study", kind, base / "base.yaml", *rest, "--out", base / "o")
@@ -351,5 +357,12 @@ def test_runs_of_other_lengths_share_their_start_unless_told(base, monkeypatch):
         assert code == 0, error
         counts.append(len(passes))
     assert counts[0] == counts[1] - 8
-    losses = [[e["loss"] for c in json.loads(trimtab("study", "show", "--out", base / f"steps{i}", "--json")[1])["cells"] for e in [{"loss": c["losses"][0]}]] for i in (0, 1)]  # fmt: skip
+    losses = [
+        [
+            e["loss"]
+            for c in json.loads(trimtab("study", "show", "--out", base / f"steps{i}", "--json")[1])["cells"]
+            for e in [{"loss": c["losses"][0]}]
+        ]
+        for i in (0, 1)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.datasets.duplicates import near_duplicates
 from trimtab.datasets.formats import Example
-from trimtab.datasets.split import near_duplicates, split
+from trimtab.datasets.split import split
 
 
 def example(text):

@@ -12,9 +12,11 @@ def pair(prompt, answer):
 
 NOUNS = ("whale", "bicycle", "harbour", "violin", "glacier", "teapot", "senate", "magnet", "orchard", "comet")
 PLAIN = [
-    pair(f"Tell me one thing about the {a} and the {b}.", f"The {a} never met the {b} until {i} winters later, near {c}.")
+    pair(
+        f"Tell me one thing about the {a} and the {b}.", f"The {a} never met the {b} until {i} winters later, near {c}."
+    )
     for i, (a, b, c) in enumerate((a, b, c) for a in NOUNS for b in NOUNS for c in NOUNS if len({a, b, c}) == 3)
-][:120]  # fmt: skip
+][:120]
 
 
 def test_copies_and_leakage_are_counted():
@@ -73,9 +75,14 @@ def test_each_cutoff_says_what_it_cuts_and_the_last_cuts_nothing():
     assert sum(found.histogram["all"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("extra", "said"), [
-    (pair("short", "tail " * 4000), "split them"), (pair("prompt " * 4000, "yes."), "drop them"), (pair("a", "word " * 450), "cut them"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (pair("short", "tail " * 4000), "split them"),
+        (pair("prompt " * 4000, "yes."), "drop them"),
+        (pair("a", "word " * 450), "cut them"),
+    ],
+)
 def test_a_long_tail_gets_advice(extra, said):
     body = [pair(e.messages[0]["content"], e.answer * 20) for e in PLAIN[:99]]
     found = describe("d", "messages", {"train": [*body, extra]}, 0)

@@ -54,7 +54,9 @@ def test_an_odd_sketch_is_explained(odd):
 
 
 def test_tasks_and_difficulties_are_read_together():
-    assert task_of("classification,simple") == task_of("text-classification,simple") == ("text-classification", "simple")
+    assert (
+        task_of("classification,simple") == task_of("text-classification,simple") == ("text-classification", "simple")
+    )
     assert task_of("complex") == (None, "complex")
     assert task_of(None) == task_of("auto") == (None, "ordinary")
     with pytest.raises(SpecError, match='did you mean "complex"'):

@@ -24,7 +24,9 @@ def test_cards_as_people_type_them():
     assert find_device("24GB")[0].memory == find_device("24 GiB")[0].memory
     assert find_device("2x80GB")[1] == 2
     assert find_device("4 x A100 80GB")[0].memory > 78 * GIB
-    assert find_device("4090")[0].name == find_device("NVIDIA GeForce RTX 4090")[0].name == find_device("rtx-4090")[0].name
+    assert (
+        find_device("4090")[0].name == find_device("NVIDIA GeForce RTX 4090")[0].name == find_device("rtx-4090")[0].name
+    )
     for wrong in ("24TB", "RTX 9090 Ultra", "0GB", "99999"):
         with pytest.raises(SpecError, match="--gpu"):
             find_device(wrong)
@@ -46,12 +48,20 @@ def test_an_unknown_model_names_the_nearest(tmp_path):
         verbs.forecast(own={"model": str(tmp_path)}, gpu="24GB")
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ({"method": "full", "load_in_4bit": True}, "4-bit weights cannot be trained in full"),
-    ({"r": 1000}, "above the size of the smallest target"), ({"max_length": 10**6}, "positions"),
-    ({"target_modules": ["nonsense"]}, "name no layer"), ({"sharding": "zero2"}, "over 1 device"),
-    ({"members": 3}, "trainer trimtab"), ({"method": "full", "dtype": "float16"}, "cannot be trained in full"), ({"rr": 3}, 'did you mean "r"'), ({"offload": True}, "offload needs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"method": "full", "load_in_4bit": True}, "4-bit weights cannot be trained in full"),
+        ({"r": 1000}, "above the size of the smallest target"),
+        ({"max_length": 10**6}, "positions"),
+        ({"target_modules": ["nonsense"]}, "name no layer"),
+        ({"sharding": "zero2"}, "over 1 device"),
+        ({"members": 3}, "trainer trimtab"),
+        ({"method": "full", "dtype": "float16"}, "cannot be trained in full"),
+        ({"rr": 3}, 'did you mean "r"'),
+        ({"offload": True}, "offload needs"),
+    ],
+)
 def test_what_cannot_be_is_one_sentence(given, said):
     with pytest.raises(SpecError, match=said):
         verbs.forecast(own={"model": QWEN, **given}, gpu="24GB")
@@ -70,18 +80,31 @@ def test_named_cards_do_not_change_what_a_file_says(tmp_path):
 def own_folder(path, **changes):
     import json
 
-    config = {"model_type": "llama", "hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 6, "intermediate_size": 128,
-              "vocab_size": 512, "max_position_embeddings": 256, **changes}  # fmt: skip
+    config = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 6,
+        "intermediate_size": 128,
+        "vocab_size": 512,
+        "max_position_embeddings": 256,
+        **changes,
+    }
     path.mkdir(exist_ok=True)
     (path / "config.json").write_text(json.dumps(config))
     return str(path)
 
 
-@pytest.mark.parametrize(("changes", "own", "said"), [
-    ({"hidden_size": "big"}, {}, "refused by transformers"), ({"num_attention_heads": 30}, {}, "refused by transformers|could not"),
-    ({"num_key_value_heads": 1}, {"r": 32}, "at most 16"), ({"model_type": "nonsense"}, {}, "no architecture called"),
-    ({"model_type": "resnet"}, {"method": "lora"}, "no linear layer"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "own", "said"),
+    [
+        ({"hidden_size": "big"}, {}, "refused by transformers"),
+        ({"num_attention_heads": 30}, {}, "refused by transformers|could not"),
+        ({"num_key_value_heads": 1}, {"r": 32}, "at most 16"),
+        ({"model_type": "nonsense"}, {}, "no architecture called"),
+        ({"model_type": "resnet"}, {"method": "lora"}, "no linear layer"),
+    ],
+)
 def test_odd_folders_are_one_sentence(tmp_path, changes, own, said):
     with pytest.raises(TrimtabError, match=said):
         verbs.forecast(own={"model": own_folder(tmp_path / "m", **changes), "max_length": 64, **own}, gpu="8GB")
@@ -141,9 +164,9 @@ def test_what_cannot_be_traced_falls_back_and_says_so(monkeypatch):
 
 def test_the_instant_answer_loads_no_torch():
     code = (
-        "import sys; from trimtab.spec.workload import Workload; from trimtab.forecasting.forecast import forecast;"
-        "from trimtab.planning.catalogue import find_device; card = find_device('24GB')[0]; w = Workload(model='Qwen/Qwen2.5-7B');"
-        "f = forecast(w, card, instant=True); print('torch' in sys.modules, f.how)"
+        "import sys; from trimtab.spec.workload import Workload; from trimtab.forecasting.forecast import forecast;from"
+        " trimtab.planning.catalogue import find_device; card = find_device('24GB')[0]; w ="
+        " Workload(model='Qwen/Qwen2.5-7B');f = forecast(w, card, instant=True); print('torch' in sys.modules, f.how)"
     )
     torch, *how = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -209,10 +232,19 @@ def test_time_comes_from_the_best_that_is_known():
 
 def test_a_machine_learns_from_its_runs():
     rows = [
-        {"run": f"r{i}", "predicted": {"device": "cuda", "kind": "lora bfloat16", "flops_per_size": 1e9, "reserved": 100, "allocated": 90},
-         "measured": {"size_per_second": 1000 + i, "reserved": 100 + i, "allocated": 90}}
+        {
+            "run": f"r{i}",
+            "predicted": {
+                "device": "cuda",
+                "kind": "lora bfloat16",
+                "flops_per_size": 1e9,
+                "reserved": 100,
+                "allocated": 90,
+            },
+            "measured": {"size_per_second": 1000 + i, "reserved": 100 + i, "allocated": 90},
+        }
         for i in range(12)
-    ]  # fmt: skip
+    ]
     found = calibrate.learned(rows, "cuda")
     assert found["achieved"]["lora bfloat16"] == pytest.approx(1e9 * 1005.5)
     assert found["margin"] == pytest.approx(0.11)

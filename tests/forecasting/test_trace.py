@@ -17,9 +17,14 @@ from trimtab.tasks.pretrained import load_model, load_tokenizer, resolve
 from trimtab.workers.expectation import _resident
 
 QWEN = {
-    "hidden_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 256, "vocab_size": 2048,
-    "max_position_embeddings": 512, "num_hidden_layers": 8,
-}  # fmt: skip
+    "hidden_size": 128,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 256,
+    "vocab_size": 2048,
+    "max_position_embeddings": 512,
+    "num_hidden_layers": 8,
+}
 
 
 def config(kind="qwen2", **more):
@@ -31,16 +36,30 @@ def work(**more):
 
 
 CASES = [
-    {}, {"gradient_checkpointing": False}, {"use_reentrant": True}, {"method": "full"},
-    {"method": "full", "optim": "adamw_torch"}, {"method": "full", "optim": "adamw_bnb_8bit"}, {"method": "full", "optim": "sgd"},
-    {"method": "full", "optim": "paged_adamw_32bit"}, {"method": "qlora"}, {"method": "qlora", "bnb_4bit_use_double_quant": False},
-    {"method": "qlora", "prepare_model_for_kbit_training": True}, {"attn_implementation": "eager"}, {"padded": True},
-    {"attn_implementation": "flash_attention_2"}, {"use_liger_kernel": True}, {"linear_cross_entropy": True},
-    {"gradient_accumulation_steps": 4}, {"autocast": "no"}, {"dtype": "float32", "autocast": "fp16"},
-    {"target_modules": ["q_proj", "v_proj"]}, {"trainer": "trimtab", "optim": "adamw_torch", "autocast": "no"},
+    {},
+    {"gradient_checkpointing": False},
+    {"use_reentrant": True},
+    {"method": "full"},
+    {"method": "full", "optim": "adamw_torch"},
+    {"method": "full", "optim": "adamw_bnb_8bit"},
+    {"method": "full", "optim": "sgd"},
+    {"method": "full", "optim": "paged_adamw_32bit"},
+    {"method": "qlora"},
+    {"method": "qlora", "bnb_4bit_use_double_quant": False},
+    {"method": "qlora", "prepare_model_for_kbit_training": True},
+    {"attn_implementation": "eager"},
+    {"padded": True},
+    {"attn_implementation": "flash_attention_2"},
+    {"use_liger_kernel": True},
+    {"linear_cross_entropy": True},
+    {"gradient_accumulation_steps": 4},
+    {"autocast": "no"},
+    {"dtype": "float32", "autocast": "fp16"},
+    {"target_modules": ["q_proj", "v_proj"]},
+    {"trainer": "trimtab", "optim": "adamw_torch", "autocast": "no"},
     {"trainer": "trimtab", "optim": "adamw_torch", "autocast": "no", "members": 3, "padded": True},
     {"trainer": "trimtab", "optim": "adamw_torch", "method": "full", "device": "cpu", "dtype": "float32"},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("more", CASES, ids=str)
@@ -102,10 +121,18 @@ def measured(name, w, tokenizer, accelerator):
     labels = int(w.labels)
     row = Tokens([5] * w.max_length, [False] * (w.max_length - labels) + [True] * labels)
     recipes = [
-        Recipe(model=name, data="-", method="full" if w.method == "full" else "lora", r=w.r, seed=i, max_length=w.max_length,
-               per_device_train_batch_size=2, gradient_checkpointing=w.gradient_checkpointing)
+        Recipe(
+            model=name,
+            data="-",
+            method="full" if w.method == "full" else "lora",
+            r=w.r,
+            seed=i,
+            max_length=w.max_length,
+            per_device_train_batch_size=2,
+            gradient_checkpointing=w.gradient_checkpointing,
+        )
         for i in range(w.members)
-    ]  # fmt: skip
+    ]
     cohort = Cohort(base, recipes, Encoded({"train": [row] * 2, "validation": [row], "test": []}, {}))
 
     def step():
@@ -127,8 +154,19 @@ def test_the_forecast_equals_what_real_steps_of_the_bundled_model_take(more):
     from accelerate import Accelerator
 
     name = "bundled:smollm2"
-    w = work(**{"model": name, "trainer": "trimtab", "device": "cpu", "dtype": "float32", "autocast": "no", "labels": 48,
-                "gradient_checkpointing": False, "optim": "adamw_torch", **more})  # fmt: skip
+    w = work(
+        **{
+            "model": name,
+            "trainer": "trimtab",
+            "device": "cpu",
+            "dtype": "float32",
+            "autocast": "no",
+            "labels": 48,
+            "gradient_checkpointing": False,
+            "optim": "adamw_torch",
+            **more,
+        }
+    )
     predicted = trace(AutoConfig.from_pretrained(resolve(name)), w, "sft").allocated
     real = measured(name, w, load_tokenizer(name), Accelerator(cpu=True))
     assert abs(predicted / real - 1) <= 1e-3

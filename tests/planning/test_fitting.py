@@ -26,17 +26,36 @@ def situation(model, examples, longest, gb, devices=1, task="sft"):
     known, mean = find_model(model), max(1, longest // 4)
     card = Device(f"{gb} GB card", int(gb * GIB))
     facts = Facts(
-        model=model, model_name=model, family=known.config["model_type"], parameters=known.parameters, hidden_size=known.config["hidden_size"],
-        positions=known.positions, data="d", examples=examples, tokens=examples * mean, label_tokens=examples * mean // 2, length_99=longest, length_max=longest,
-        labels_longest=longest // 2, device="cuda", memory_gib=gb, bf16=True, devices=devices, card=card.name, task=task,
-    )  # fmt: skip
+        model=model,
+        model_name=model,
+        family=known.config["model_type"],
+        parameters=known.parameters,
+        hidden_size=known.config["hidden_size"],
+        positions=known.positions,
+        data="d",
+        examples=examples,
+        tokens=examples * mean,
+        label_tokens=examples * mean // 2,
+        length_99=longest,
+        length_max=longest,
+        labels_longest=longest // 2,
+        device="cuda",
+        memory_gib=gb,
+        bf16=True,
+        devices=devices,
+        card=card.name,
+        task=task,
+    )
     return facts, forecaster(card, instant=True)
 
 
 cases = st.tuples(
-    st.sampled_from(MODELS), st.integers(50, 200_000), st.sampled_from([64, 300, 1024, 4096, 9000]), st.sampled_from([6, 8, 12, 16, 24, 48, 80, 141]),
+    st.sampled_from(MODELS),
+    st.integers(50, 200_000),
+    st.sampled_from([64, 300, 1024, 4096, 9000]),
+    st.sampled_from([6, 8, 12, 16, 24, 48, 80, 141]),
     st.sampled_from([1, 1, 2, 3, 8]),
-)  # fmt: skip
+)
 many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

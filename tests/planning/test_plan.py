@@ -9,14 +9,32 @@ from trimtab.planning.plan import make_plan
 from trimtab.planning.rule_table import compute, table
 
 FACTS = Facts(
-    model="org/some-7b", model_name="some-7b", family="llama", parameters=7_000_000_000, hidden_size=4096, positions=8192, data="d",
-    examples=10_000, tokens=2_000_000, label_tokens=900_000, length_99=700, length_max=2000, device="cuda", memory_gib=24, bf16=True,
-)  # fmt: skip
+    model="org/some-7b",
+    model_name="some-7b",
+    family="llama",
+    parameters=7_000_000_000,
+    hidden_size=4096,
+    positions=8192,
+    data="d",
+    examples=10_000,
+    tokens=2_000_000,
+    label_tokens=900_000,
+    length_99=700,
+    length_max=2000,
+    device="cuda",
+    memory_gib=24,
+    bf16=True,
+)
 facts = st.builds(
-    lambda **k: dataclasses.replace(FACTS, **k), parameters=st.integers(10**7, 10**11), hidden_size=st.one_of(st.none(), st.integers(64, 16384)),
-    examples=st.integers(8, 10**6), length_99=st.integers(5, 9000), length_max=st.integers(9000, 20000), positions=st.sampled_from([None, 512, 8192]),
+    lambda **k: dataclasses.replace(FACTS, **k),
+    parameters=st.integers(10**7, 10**11),
+    hidden_size=st.one_of(st.none(), st.integers(64, 16384)),
+    examples=st.integers(8, 10**6),
+    length_99=st.integers(5, 9000),
+    length_max=st.integers(9000, 20000),
+    positions=st.sampled_from([None, 512, 8192]),
     device=st.sampled_from(["cpu", "cuda"]),
-)  # fmt: skip
+)
 
 
 def test_the_published_rules_give_the_published_values():

@@ -8,9 +8,13 @@ from trimtab.planning import precedents
 from trimtab.planning.precedents import Precedent, Query, distance, family_of, makers_own, nearest, quantile, rows
 
 queries = st.builds(
-    Query, st.floats(0.05, 500), st.sampled_from(["llama", "qwen", None]), st.sampled_from(["sft", "cls", "dpo"]),
-    st.sampled_from(["lora", "qlora", "full"]), st.sampled_from([None, 8, 64]),
-)  # fmt: skip
+    Query,
+    st.floats(0.05, 500),
+    st.sampled_from(["llama", "qwen", None]),
+    st.sampled_from(["sft", "cls", "dpo"]),
+    st.sampled_from(["lora", "qlora", "full"]),
+    st.sampled_from([None, 8, 64]),
+)
 
 
 def test_every_row_can_be_checked_and_names_its_licence():
@@ -75,10 +79,18 @@ def test_makers_recipes_are_found_by_family_and_like_size():
     assert makers_own(Query(30, "smollm", "sft", "full", 64)) is None  # none of like size
 
 
-@pytest.mark.parametrize(("names", "family"), [
-    (("HuggingFaceTB/SmolLM2-135M-Instruct", "llama"), "smollm"), (("my-folder", "qwen2"), "qwen"), (("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",), "qwen"),
-    (("mistralai/Mixtral-8x7B",), "mistral"), (("something", "unheard"), None), ((None, "roberta"), "roberta"), (("microsoft/resnet-18",), "resnet"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "family"),
+    [
+        (("HuggingFaceTB/SmolLM2-135M-Instruct", "llama"), "smollm"),
+        (("my-folder", "qwen2"), "qwen"),
+        (("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",), "qwen"),
+        (("mistralai/Mixtral-8x7B",), "mistral"),
+        (("something", "unheard"), None),
+        ((None, "roberta"), "roberta"),
+        (("microsoft/resnet-18",), "resnet"),
+    ],
+)
 def test_the_family_is_read_from_the_name_then_from_the_architecture(names, family):
     assert family_of(*names) == family
 

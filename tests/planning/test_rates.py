@@ -43,8 +43,13 @@ def test_far_apart_sources_disagree():
     assert not rates.decide(Query(8, "llama", "sft", "lora", 16)).disagree
 
 
-@given(st.floats(0.02, 700), st.sampled_from(sorted(TASKS)),
-       st.sampled_from(["lora", "qlora", "full"]), st.sampled_from([1, 4, 16, 64, 256, 1024]), st.sampled_from(["adam", "sgd"]))  # fmt: skip
+@given(
+    st.floats(0.02, 700),
+    st.sampled_from(sorted(TASKS)),
+    st.sampled_from(["lora", "qlora", "full"]),
+    st.sampled_from([1, 4, 16, 64, 256, 1024]),
+    st.sampled_from(["adam", "sgd"]),
+)
 def test_there_is_always_a_rate_with_a_band_around_it(billions, task, method, batch, optimizer):
     found = rates.decide(Query(billions, "llama", task, method, batch, optimizer))
     assert 1e-8 < found.value < 1

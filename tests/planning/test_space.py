@@ -25,7 +25,10 @@ def test_lists_and_ranges_are_read(tmp_path):
 
 
 def test_every_problem_is_said_at_once(tmp_path):
-    text = "learning_rat: [1e-4]\nr: {low: 8, high: 4}\nweight_decay: {low: 0, high: 0.1, log: true}\nlearning_rate: 3\nlora_dropout: {low: 0.0, hig: 1}\nlora_alpha: {low: -1.0, high: 2.0}\n"
+    text = (
+        "learning_rat: [1e-4]\nr: {low: 8, high: 4}\nweight_decay: {low: 0, high: 0.1, log: true}\nlearning_rate:"
+        " 3\nlora_dropout: {low: 0.0, hig: 1}\nlora_alpha: {low: -1.0, high: 2.0}\n"
+    )
     with pytest.raises(SpecError) as error:
         read_space(written(tmp_path, text), BASE)
     said = "\n".join(error.value.problems)

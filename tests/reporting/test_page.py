@@ -45,8 +45,18 @@ def test_curves_are_drawn_and_escaped():
 
 @pytest.mark.parametrize("value", [None, 0.0, 0.05, 5.0])
 def test_limits_are_drawn_even_when_unmeasured(value):
-    row = {"title": "Drift, KL", "unit": "nats/token", "limit": {"min": None, "max": 0.1, "hard": True}, "hard": True, "value": value,
-           "low": value, "below": value, "above": value, "high": value, "verdict": "UNDECIDED" if value is None else "PASS" if value <= 0.1 else "FAIL"}  # fmt: skip
+    row = {
+        "title": "Drift, KL",
+        "unit": "nats/token",
+        "limit": {"min": None, "max": 0.1, "hard": True},
+        "hard": True,
+        "value": value,
+        "low": value,
+        "below": value,
+        "above": value,
+        "high": value,
+        "verdict": "UNDECIDED" if value is None else "PASS" if value <= 0.1 else "FAIL",
+    }
     svg = draw.limits([row])
     assert row["verdict"] in svg
     assert not re.search(r'="(nan|inf|-\d{4,})', svg)

@@ -22,9 +22,25 @@ CURVES = [
     }
 ]
 TRIALS = [
-    {"params": {"learning_rate": 1e-3, "optim": "sgd"}, "loss": 1.0, "drift": 0.1, "inside": True, "run": "a", "front": True, "kept": True},
-    {"params": {"learning_rate": 1e-2, "optim": "adam"}, "loss": 1.2, "drift": 0.01, "inside": False, "run": "b", "front": True, "kept": False},
-]  # fmt: skip
+    {
+        "params": {"learning_rate": 1e-3, "optim": "sgd"},
+        "loss": 1.0,
+        "drift": 0.1,
+        "inside": True,
+        "run": "a",
+        "front": True,
+        "kept": True,
+    },
+    {
+        "params": {"learning_rate": 1e-2, "optim": "adam"},
+        "loss": 1.2,
+        "drift": 0.01,
+        "inside": False,
+        "run": "b",
+        "front": True,
+        "kept": False,
+    },
+]
 PICTURES = {
     "scan": plots.scan_curve(CELLS, "learning_rate", UNIT),
     "bands": plots.seed_bands(CURVES, UNIT),

@@ -12,13 +12,21 @@ from trimtab.run.cohort import Cohort
 from trimtab.tasks.language import LanguageBase
 from trimtab.tasks.pretrained import load_model
 
-recipes = st.fixed_dictionaries({
-    "learning_rate": st.sampled_from([1e-4, 1e-3, 5e-3]), "r": st.sampled_from([1, 3, 8]), "lora_alpha": st.sampled_from([4.0, 16.0]),
-    "lora_dropout": st.sampled_from([0.0, 0.3]), "per_device_train_batch_size": st.sampled_from([1, 3, 4]),
-    "gradient_accumulation_steps": st.sampled_from([1, 2, 3]), "weight_decay": st.sampled_from([0.0, 0.1]),
-    "optim": st.sampled_from(["adamw_torch", "adam", "sgd"]), "lr_scheduler_type": st.sampled_from(["cosine", "linear", "constant"]),
-    "seed": st.integers(1, 3), "max_grad_norm": st.sampled_from([0.0, 0.1, 1.0]),
-})  # fmt: skip
+recipes = st.fixed_dictionaries(
+    {
+        "learning_rate": st.sampled_from([1e-4, 1e-3, 5e-3]),
+        "r": st.sampled_from([1, 3, 8]),
+        "lora_alpha": st.sampled_from([4.0, 16.0]),
+        "lora_dropout": st.sampled_from([0.0, 0.3]),
+        "per_device_train_batch_size": st.sampled_from([1, 3, 4]),
+        "gradient_accumulation_steps": st.sampled_from([1, 2, 3]),
+        "weight_decay": st.sampled_from([0.0, 0.1]),
+        "optim": st.sampled_from(["adamw_torch", "adam", "sgd"]),
+        "lr_scheduler_type": st.sampled_from(["cosine", "linear", "constant"]),
+        "seed": st.integers(1, 3),
+        "max_grad_norm": st.sampled_from([0.0, 0.1, 1.0]),
+    }
+)
 SLOW = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
 
 

@@ -11,7 +11,10 @@ from trimtab.tasks.pretrained import BLOCK, BLOCKS, files_digest, resolve
 
 def test_the_same_material_has_the_same_fingerprint_wherever_it_lies(small_file, tmp_path):
     copy = shutil.copy(small_file, tmp_path / "copy.jsonl")
-    assert load_material("bundled:tiny", str(copy)).fingerprint == load_material("bundled:tiny", str(small_file)).fingerprint
+    assert (
+        load_material("bundled:tiny", str(copy)).fingerprint
+        == load_material("bundled:tiny", str(small_file)).fingerprint
+    )
 
 
 def test_other_examples_or_other_weights_under_the_same_names_are_other_material(small_file, tmp_path, recipe):

@@ -1,4 +1,5 @@
-"""When memory runs out: the micro-batch is halved and nothing else changes. Real exhaustion, in a process with a limit."""
+"""When memory runs out: the micro-batch is halved and nothing else changes. Real exhaustion, in a process with a
+limit."""
 
 import subprocess
 import sys

@@ -1,4 +1,5 @@
-"""Runs that differ only in length share their first steps: exactly as if each had been trained alone, with fewer passes."""
+"""Runs that differ only in length share their first steps: exactly as if each had been trained alone, with fewer
+passes."""
 
 import pytest
 

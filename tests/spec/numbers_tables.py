@@ -1,4 +1,5 @@
-"""The tables of docs/card.md and docs/budget.md, printed from spec/numbers.csv. `python -m tests.spec.numbers_tables` writes them."""
+"""The tables of docs/card.md and docs/budget.md, printed from spec/numbers.csv. `python -m
+tests.spec.numbers_tables` writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def of_budget() -> str:
     presets = [preset(p).limits for p in PRESETS]
     for key, limit in presets[0].items():
         n = NUMBERS[key]
-        sides = [" ".join(f"{s} {v:g}" for s, v in (("≥", p[key].min), ("≤", p[key].max)) if v is not None) for p in presets]
+        sides = [
+            " ".join(f"{s} {v:g}" for s, v in (("≥", p[key].min), ("≤", p[key].max)) if v is not None) for p in presets
+        ]
         rows.append(f"| `{key}` | {n.title} | {n.unit} | {' | '.join(sides)} | {'yes' if limit.hard else 'no'} |")
     others = ", ".join(f"`{n.key}`" for n in NUMBERS.values() if n.bounds and not n.limits)
     return "\n".join([*rows, "", f"Can be limited too: {others}, and `own-NAME` of [your own probes](probes.md)."])

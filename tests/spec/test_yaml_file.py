@@ -59,11 +59,15 @@ def test_files_that_are_no_recipe(tmp_path, content, said):
 
 @given(
     st.builds(
-        Recipe, model=st.just("m"), data=st.text("abcé中/.: #'", min_size=1), learning_rate=st.floats(1e-8, 1), r=st.integers(1, 512),
+        Recipe,
+        model=st.just("m"),
+        data=st.text("abcé中/.: #'", min_size=1),
+        learning_rate=st.floats(1e-8, 1),
+        r=st.integers(1, 512),
         target_modules=st.one_of(st.just("all-linear"), st.lists(st.sampled_from(["q_proj", "v_proj"]), min_size=1)),
         bf16=st.sampled_from([None, True, False]),
     )
-)  # fmt: skip
+)
 def test_a_written_recipe_reads_back_the_same(recipe):
     assert Recipe.model_validate(yaml.safe_load(dump(recipe))) == recipe
 

@@ -1,7 +1,7 @@
 """A store that an earlier trimtab wrote opens: its runs keep their ids, its studies are shown and go on.
 
-old/store-of-0b1573a.zip was made by that commit, before stores had versions: two studies finished, one cut short between its runs, one of
-`tune` cut short before its card, and a run that a limit had stopped.
+old/store-of-0b1573a.zip was made by that commit, before stores had versions: two studies finished, one cut short
+between its runs, one of `tune` cut short before its card, and a run that a limit had stopped.
 """
 
 import json
@@ -21,8 +21,21 @@ from trimtab.store import Store
 from trimtab.store.versions import TODAY
 
 OLD = Path(__file__).parent / "old" / "store-of-0b1573a.zip"
-RUNS = ["0073dfa9-s1", "0b467b8e-s1", "0b467b8e-s2", "377a6a03-s11", "377a6a03-s12", "377a6a03-s13", "377a6a03-s21", "377a6a03-s22",
-        "377a6a03-s23", "c6b133d3-s1", "ea7f364d-s1", "fa6ac5fa-s1", "fa6ac5fa-s2"]  # fmt: skip
+RUNS = [
+    "0073dfa9-s1",
+    "0b467b8e-s1",
+    "0b467b8e-s2",
+    "377a6a03-s11",
+    "377a6a03-s12",
+    "377a6a03-s13",
+    "377a6a03-s21",
+    "377a6a03-s22",
+    "377a6a03-s23",
+    "c6b133d3-s1",
+    "ea7f364d-s1",
+    "fa6ac5fa-s1",
+    "fa6ac5fa-s2",
+]
 STUDIES = {"scan-145d74a9": "scan", "repeat-f69656e2": "repeat", "tune-4e7d2a7e": "tune", "tune-dd89dc24": "tune"}
 
 

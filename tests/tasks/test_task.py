@@ -24,7 +24,10 @@ from trimtab.store import Store
 from trimtab.tasks.task import find_task
 
 ROOT = Path(__file__).parents[2]
-RECIPE = "model: {0}/model\ndata: {0}/rows.json\ntask: tests.toy_task:Toy\nr: 2\nlearning_rate: 3e-2\nmax_steps: {1}\nper_device_train_batch_size: 8\n"
+RECIPE = (
+    "model: {0}/model\ndata: {0}/rows.json\ntask: tests.toy_task:Toy\nr: 2\nlearning_rate: 3e-2\nmax_steps:"
+    " {1}\nper_device_train_batch_size: 8\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,9 @@ def test_tune_recommends_in_its_own_words(toy, tmp_path):
 def test_killed_it_goes_on_and_ends_in_the_same_bits(toy, tmp_path):
     call = ("train", str(toy / "long.yaml"), "--certify", "--out")
     trimtab(*call, tmp_path / "whole")
-    process = subprocess.Popen([sys.executable, "-m", "trimtab", *call, tmp_path / "killed"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trimtab", *call, tmp_path / "killed"], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
     while not list(tmp_path.glob("killed/runs/*/best")):
         assert process.poll() is None
         time.sleep(0.02)
@@ -105,7 +110,10 @@ def test_killed_it_goes_on_and_ends_in_the_same_bits(toy, tmp_path):
 
 def test_a_cohort_trains_each_as_alone(toy):
     base = Toy().load_base(str(toy / "model"), None, False, False, "cpu", print)
-    recipes = [Recipe(model="m", data="d", task="tests.toy_task:Toy", r=r, learning_rate=0.01, lora_dropout=0.2, seed=r) for r in (1, 2, 4)]
+    recipes = [
+        Recipe(model="m", data="d", task="tests.toy_task:Toy", r=r, learning_rate=0.01, lora_dropout=0.2, seed=r)
+        for r in (1, 2, 4)
+    ]
     data = Toy().encode(Toy().read(str(toy / "rows.json"), print), None, recipes[0])
     together = Cohort(base, recipes, data)
     found = together.forward_backward(together.members)

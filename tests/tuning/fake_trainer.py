@@ -31,7 +31,8 @@ class Clock:
 
 
 def desk_of(folder, kind, trainer=None, study="s", **how):
-    """A study of this kind at a desk where nothing is trained; `trainer` is a FakeTrainer class. What is said is at `said` of it."""
+    """A study of this kind at a desk where nothing is trained; `trainer` is a FakeTrainer class. What is said is at
+    `said` of it."""
     store, clock, said = Store(folder), Clock(), []
     store.open_study(ASKED[kind], study)
     fake = (trainer or FakeTrainer)(store, study, clock=clock, **how)
@@ -39,19 +40,36 @@ def desk_of(folder, kind, trainer=None, study="s", **how):
     desk.said = said
     return desk
 
+
 ITEMS = [random.Random(9).gauss(0, 0.1) for _ in range(30)]
 
 
 class FakeTrainer:
-    """`best_rate` has the lowest loss; `breach_above` is where the budget is left; `die_after` trainings it is killed."""
+    """`best_rate` has the lowest loss; `breach_above` is where the budget is left; `die_after` trainings it is
+    killed."""
 
     def __init__(self, store, study, best_rate=1e-3, breach_above=math.inf, die_after=None, clock=None):
         self.store, self.study, self.best_rate, self.breach_above = store, study, best_rate, breach_above
         self.die_after, self.clock, self.trained = die_after, clock, []
 
     def facts(self):
-        return Facts(model="m", model_name="m", family="llama", parameters=10**8, hidden_size=1000, positions=2048, data="d", examples=400,
-                     tokens=20_000, label_tokens=9_000, length_99=60, length_max=64, device="cpu", memory_gib=8, bf16=False)  # fmt: skip
+        return Facts(
+            model="m",
+            model_name="m",
+            family="llama",
+            parameters=10**8,
+            hidden_size=1000,
+            positions=2048,
+            data="d",
+            examples=400,
+            tokens=20_000,
+            label_tokens=9_000,
+            length_99=60,
+            length_max=64,
+            device="cpu",
+            memory_gib=8,
+            bf16=False,
+        )
 
     def forecaster(self):
         return None
@@ -60,9 +78,21 @@ class FakeTrainer:
         return [f"Data: {table['name']}"]
 
     def describe_data(self, recipe):
-        return {"name": "d", "form": "messages", "examples": {"train": 400}, "split": "seed 0", "dropped_empty": 0, "dropped_all_masked": 0,
-                "tokens": 20_000, "masked_share": 0.5, "lengths": {"50": 40}, "max_length": recipe.max_length, "cut_examples": 0,
-                "template": "its own", "first": [["hi", False], ["ho", True]]}  # fmt: skip
+        return {
+            "name": "d",
+            "form": "messages",
+            "examples": {"train": 400},
+            "split": "seed 0",
+            "dropped_empty": 0,
+            "dropped_all_masked": 0,
+            "tokens": 20_000,
+            "masked_share": 0.5,
+            "lengths": {"50": 40},
+            "max_length": recipe.max_length,
+            "cut_examples": 0,
+            "template": "its own",
+            "first": [["hi", False], ["ho", True]],
+        }
 
     def measure_base(self):
         return {

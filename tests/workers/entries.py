@@ -1,4 +1,5 @@
-"""What the workers of the launcher tests do instead of training: leave a trace, fail, die or wait, as the cohort's name says."""
+"""What the workers of the launcher tests do instead of training: leave a trace, fail, die or wait, as the cohort's
+name says."""
 
 import os
 import signal

@@ -1,4 +1,5 @@
-"""One study of the tiny model for the kill tests, run as a process of its own: its tuner. Its workers are processes or Ray tasks."""
+"""One study of the tiny model for the kill tests, run as a process of its own: its tuner. Its workers are processes
+or Ray tasks."""
 
 import json
 import sys
@@ -18,9 +19,18 @@ def main(data: str, out: str, on: str) -> None:
     specs.WorkerSpec.model_fields["mode"].default = "certify"
     specs.WorkerSpec.model_rebuild(force=True)
     recipe = Recipe(
-        model="bundled:tiny", data=data, r=2, lora_alpha=4, lora_dropout=0.1, max_length=64, bf16=False, per_device_train_batch_size=4,
-        num_train_epochs=2, eval_steps=0.25, learning_rate=1e-3,
-    )  # fmt: skip
+        model="bundled:tiny",
+        data=data,
+        r=2,
+        lora_alpha=4,
+        lora_dropout=0.1,
+        max_length=64,
+        bf16=False,
+        per_device_train_batch_size=4,
+        num_train_epochs=2,
+        eval_steps=0.25,
+        learning_rate=1e-3,
+    )
     where = {"on": on} if on != "here" else {}
     where |= {"workers": 2} if on == "local" else {}
     found = study(

@@ -25,9 +25,7 @@ def truth(out):
     """Everything that must be equal: decisions, every step's numbers, every evaluation, the recommendation."""
     store = Store(out, create=False)
     (study,) = store.studies()
-    runs = {
-        r.id: (r.status, r.reason, r.result["best_loss"], r.result["step"], r.result["size"]) for r in store.runs()
-    }
+    runs = {r.id: (r.status, r.reason, r.result["best_loss"], r.result["step"], r.result["size"]) for r in store.runs()}
     steps = {r: [(s["step"], s["loss"], s["grad_norm"], s["learning_rate"]) for s in store.steps(r)] for r in runs}
     evaluations = {r: [(e["step"], e["items"], e["pulse"]) for e in store.evaluations(r)] for r in runs}
     decisions = [(d["place"], d["sentence"]) for d in store.decisions(study.id)]

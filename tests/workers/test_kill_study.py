@@ -1,5 +1,6 @@
-"""kill -9 of everything a study is made of, at random moments: the tuner, its workers, a Ray node, the connections to its database. Started
-again it goes on; no run is lost, none is trained twice at once, and the table is that of the undisturbed study, bit for bit."""
+"""kill -9 of everything a study is made of, at random moments: the tuner, its workers, a Ray node, the connections
+to its database. Started again it goes on; no run is lost, none is trained twice at once, and the table is that of
+the undisturbed study, bit for bit."""
 
 import os
 import random
@@ -70,7 +71,8 @@ def until_done(data, out, on, killer=None, kills=0, pause=(1.0, 7.0)):
             said = process.stdout.read()
             if "DONE" in said:
                 return said, done
-            # a tuner may end by itself when its database is cut under it: that it says so, and goes on when started again, is the contract
+            # a tuner may end by itself when its database is cut under it: that it says so, and goes on when started
+            # again, is the contract
             assert "nothing is lost" in said or "Traceback" not in said, said
             process = start(data, out, on)
             continue
@@ -136,7 +138,8 @@ def test_thirty_deaths_of_tuners_workers_and_connections(undisturbed, small_file
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_ray_node_dies_during_a_study(undisturbed, small_file, tmp_path):
-    """Two local nodes; the head has room for the tuner alone, so that the jobs run on the second and, after its death, on a third."""
+    """Two local nodes; the head has room for the tuner alone, so that the jobs run on the second and, after its
+    death, on a third."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 

@@ -1,4 +1,5 @@
-"""One contract for every launcher: processes of this machine, and Ray. The workers are real processes; what they do is in entries.py."""
+"""One contract for every launcher: processes of this machine, and Ray. The workers are real processes; what they do
+is in entries.py."""
 
 import os
 import signal

@@ -1,4 +1,5 @@
-"""A trainer whose runs are trained by others: what it leaves must be what the worker in this process leaves, on a file and on a server."""
+"""A trainer whose runs are trained by others: what it leaves must be what the worker in this process leaves, on a
+file and on a server."""
 
 import pytest
 import torch

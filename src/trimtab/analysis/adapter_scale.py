@@ -1,4 +1,5 @@
-"""What each share of an update brings and costs. Takes measurements at several scales of one adapter, gives data and a sentence. Pure."""
+"""What each share of an update brings and costs. Takes measurements at several scales of one adapter, gives data and
+a sentence. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from trimtab.spec.status import Verdict
 
 
 def scales(points: Sequence[Mapping[str, Any]], budget: Budget) -> dict[str, Any]:
-    """`points`: {"scale", "items" (held-out nats/token, the same examples in each), "measured"}, by scale, 0 and 1 among them."""
+    """`points`: {"scale", "items" (held-out nats/token, the same examples in each), "measured"}, by scale, 0 and 1
+    among them."""
     full = next(p for p in points if p["scale"] == 1.0)
     rows = [_row(p, full, budget) for p in points]
     return {"budget": budget.name, "rows": rows, "sentence": _sentence(rows)}
@@ -22,14 +24,20 @@ def _row(point: Mapping[str, Any], full: Mapping[str, Any], budget: Budget) -> d
     judged = judge(point["measured"], budget)
     gap = stats.paired(point["items"], full["items"])
     return {
-        "scale": point["scale"], "loss": stats.average(point["items"]), "against_full": gap and vars(gap),
-        "numbers": {r["number"]: {k: r[k] for k in ("value", "below", "above", "verdict", "hard", "unit", "title")} for r in judged["rows"]},
+        "scale": point["scale"],
+        "loss": stats.average(point["items"]),
+        "against_full": gap and vars(gap),
+        "numbers": {
+            r["number"]: {k: r[k] for k in ("value", "below", "above", "verdict", "hard", "unit", "title")}
+            for r in judged["rows"]
+        },
         "outside": [r["number"] for r in judged["rows"] if r["verdict"] == Verdict.FAIL],
-    }  # fmt: skip
+    }
 
 
 def _sentence(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The smallest part of the update that keeps nearly all of the gain, and the largest that stays inside the budget."""
+    """The smallest part of the update that keeps nearly all of the gain, and the largest that stays inside the
+    budget."""
     none, full = (next(r for r in rows if r["scale"] == s) for s in (0.0, 1.0))
     gained = none["loss"] - full["loss"]
     if gained <= 0:

@@ -1,10 +1,12 @@
-"""Which setting did that: shares of a number's variance over a factorial study, seed noise included. Pure; takes runs, gives shares.
+"""Which setting did that: shares of a number's variance over a factorial study, seed noise included. Pure; takes
+runs, gives shares.
 
-Settings are coded −1 … 1 over the range that was tried, in logarithms where they are positive: a share holds for that range and for no
-other. y = b₀ + Σ bₖxₖ + Σ bₖₗxₖxₗ + e; share ω²ₖ = (SSₖ − MSE)/(SS_T + MSE), pairs are couplings, and the seed has what is left.
-Interval: σ*² = MSE·ν/χ²_ν and b* = b + σ*z/√(xᵀx), as often as needed; 5 to 95 %. Where settings were run with several seeds, their own spread is the
-noise, and what the settings explain without a line is named so. Importances that sum to one without a noise slice name
-a winner in pure noise too, which these do not.
+Settings are coded −1 … 1 over the range that was tried, in logarithms where they are positive: a share holds for
+that range and for no other. y = b₀ + Σ bₖxₖ + Σ bₖₗxₖxₗ + e; share ω²ₖ = (SSₖ − MSE)/(SS_T + MSE), pairs are
+couplings, and the seed has what is left. Interval: σ*² = MSE·ν/χ²_ν and b* = b + σ*z/√(xᵀx), as often as needed; 5
+to 95 %. Where settings were run with several seeds, their own spread is the noise, and what the settings explain
+without a line is named so. Importances that sum to one without a noise slice name a winner in pure noise too, which
+these do not.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import numpy as np
 from scipy import stats
 
 DRAWS = 2000
-FREEDOM = 8  # runs left for the noise, below which couplings are not looked for: with 5, a setting won in 12 % of studies of pure noise
+# runs left for the noise, below which couplings are not looked for: with 5, a setting won in 12 % of studies of pure
+# noise
+FREEDOM = 8
 ALIASED = 0.95  # of |correlation|, from which two settings cannot be told apart
 
 REPLICATED = 3  # runs beyond one of each setting, from which their spread is the seed's
@@ -28,7 +32,8 @@ TANGLED = 1.5  # variance inflation from which shares of unbalanced runs are not
 
 @dataclass(frozen=True)
 class Share:
-    """`effect`: of going from the lowest to the highest value tried, in the number's own unit, with 95 % bounds; None for the seed."""
+    """`effect`: of going from the lowest to the highest value tried, in the number's own unit, with 95 % bounds;
+    None for the seed."""
 
     names: tuple[str, ...]
     value: float
@@ -39,7 +44,8 @@ class Share:
 
 @dataclass(frozen=True)
 class Attribution:
-    """`shares`: settings, couplings, the seed last; `aliased`: sentences on what always moved together; `why` it could not be done."""
+    """`shares`: settings, couplings, the seed last; `aliased`: sentences on what always moved together; `why` it
+    could not be done."""
 
     shares: tuple[Share, ...] = ()
     runs: int = 0
@@ -109,7 +115,8 @@ def _together(names: Sequence[str], x: np.ndarray) -> list[tuple[str, str]]:
 
 
 def _tangled(names: Sequence[str], x: np.ndarray) -> str | None:
-    """Settings that the others half determine (variance inflation), as in a search that went where it was good: shares would lie."""
+    """Settings that the others half determine (variance inflation), as in a search that went where it was good:
+    shares would lie."""
     if len(names) < 2 or len(x) <= len(names):
         return None
     correlation = np.corrcoef(x, rowvar=False)
@@ -119,15 +126,16 @@ def _tangled(names: Sequence[str], x: np.ndarray) -> str | None:
     if not inflated:
         return None
     return (
-        f"{', '.join(inflated)} were not combined freely with the other settings (one at a time, or where a search went), so shares would "
-        f"mislead; the study's own answer compares them, a factorial study shares them out"
+        f"{', '.join(inflated)} were not combined freely with the other settings (one at a time, or where a search"
+        " went), so shares would mislead; the study's own answer compares them, a factorial study shares them out"
     )
 
 
 def breaking(ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each pair that always moved together the run that would tell them apart: {"pair", "settings", "sentence"}.
 
-    The settings of the run where the first is lowest, with the first at its highest: one of the two corners that were never tried.
+    The settings of the run where the first is lowest, with the first at its highest: one of the two corners that
+    were never tried.
     """
     names, x = coded(ways)
     found = []
@@ -155,7 +163,8 @@ def _terms(names: Sequence[str], x: np.ndarray) -> tuple[list[tuple[str, ...]], 
 
 
 def _shares(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> tuple[tuple[Share, ...], bool]:
-    """The shares, the seed last; and whether the seed's is the spread of equal settings, or all that no line explains."""
+    """The shares, the seed last; and whether the seed's is the spread of equal settings, or all that no line
+    explains."""
     n, y = len(y), y - y.mean()
     total = float((y**2).sum())
     if total <= 0:
@@ -173,9 +182,15 @@ def _shares(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> 
     errors = np.sqrt(noise.variance * np.diag(np.linalg.inv(x.T @ x)))
     wide = float(stats.t.ppf(0.975, noise.freedom)) * errors
     found = [
-        Share(k, float(share[i]), float(low[i]), float(high[i]), (2 * float(b[i]), 2 * float(b[i] - wide[i]), 2 * float(b[i] + wide[i])))
+        Share(
+            k,
+            float(share[i]),
+            float(low[i]),
+            float(high[i]),
+            (2 * float(b[i]), 2 * float(b[i] - wide[i]), 2 * float(b[i] + wide[i])),
+        )
         for i, k in enumerate(labels)
-    ]  # fmt: skip
+    ]
     if noise.misfit_freedom:
         found.append(Share(BENT, bent, float(low[-2]), float(high[-2]), None))
     rest = max(0.0, 1 - float(share.sum()) - bent)
@@ -239,11 +254,18 @@ def sentence(found: Attribution, number: str, unit: str) -> str:
     settings = [s for s in settings if s.names != BENT]
     best = max(settings, key=lambda s: s.value)
     if best.low <= 0.01 or best.value < 0.05:
-        return f"{number}: no setting stands out from seed noise ({rest} {seed.value:.0%} [{seed.low:.0%}, {seed.high:.0%}]{bent}) in {found.runs} runs."
+        return (
+            f"{number}: no setting stands out from seed noise ({rest} {seed.value:.0%} [{seed.low:.0%},"
+            f" {seed.high:.0%}]{bent}) in {found.runs} runs."
+        )
     effect = (
         f", lowest to highest {best.effect[0]:+.3g} [{best.effect[1]:+.3g}, {best.effect[2]:+.3g}] {unit}".rstrip()
         if best.effect and len(best.names) == 1
         else ""
     )
     how = "the coupling of " + " and ".join(best.names) if len(best.names) > 1 else best.names[0]
-    return f"{number}: {how} {best.value:.0%} [{best.low:.0%}, {best.high:.0%}]{effect}{bent}; {rest} {seed.value:.0%}{'' if found.couplings else ' (couplings in it: too few runs to tell them apart)'}, {found.runs} runs, over the ranges tried."
+    return (
+        f"{number}: {how} {best.value:.0%} [{best.low:.0%}, {best.high:.0%}]{effect}{bent}; {rest}"
+        f" {seed.value:.0%}{'' if found.couplings else ' (couplings in it: too few runs to tell them apart)'},"
+        f" {found.runs} runs, over the ranges tried."
+    )

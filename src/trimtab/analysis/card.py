@@ -1,6 +1,8 @@
-"""What a card measured -> rows with an interval and a verdict against a budget. Pure; missing is UNDECIDED, never a pass.
+"""What a card measured -> rows with an interval and a verdict against a budget. Pure; missing is UNDECIDED, never a
+pass.
 
-`measured` is {"raw": values by item, "floor": the base against itself, "missing": number -> why, "seconds", "level", "language"}.
+`measured` is {"raw": values by item, "floor": the base against itself, "missing": number -> why, "seconds", "level",
+"language"}.
 """
 
 from __future__ import annotations
@@ -30,9 +32,14 @@ def judge(measured: Measured, budget: Budget) -> dict[str, Any]:
     keys = [*_with_classes(raw), *dict.fromkeys([*own, *(k for k in budget.limits if k.startswith(OWN))])]
     rows = [_row(number_of(key), measured, budget) for key in keys if _wanted(key, measured, budget)]
     return {
-        "budget": budget.model_dump(mode="json"), "rows": rows, "verdict": overall(rows), "level": measured.get("level"),
-        "language": measured.get("language"), "seconds": measured.get("seconds", {}), "notes": measured.get("notes", []),
-    }  # fmt: skip
+        "budget": budget.model_dump(mode="json"),
+        "rows": rows,
+        "verdict": overall(rows),
+        "level": measured.get("level"),
+        "language": measured.get("language"),
+        "seconds": measured.get("seconds", {}),
+        "notes": measured.get("notes", []),
+    }
 
 
 def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -49,8 +56,8 @@ def breach(pulse: Raw, budget: Budget) -> str | None:
         interval = INTERVALS[key].interval(pulse) if limit.hard and key in INTERVALS else None
         if interval and limit.judge(interval.below, interval.above) == Verdict.FAIL:
             return (
-                f"{key} is {interval.value:.3g} {number_of(key).unit} (at least {interval.below:.3g} with 95 % confidence), "
-                f"outside the budget's {_limit_text(limit)}"
+                f"{key} is {interval.value:.3g} {number_of(key).unit} (at least {interval.below:.3g} with 95 %"
+                f" confidence), outside the budget's {_limit_text(limit)}"
             )
     return None
 
@@ -73,7 +80,8 @@ STYLE_PROMPTS = 49  # at least, where the whole card is measured: length and ton
 
 
 def prompts_needed(budget: Budget, others: int = OTHERS) -> int:
-    """As many generic prompts, besides `others`, that the limit holds when not one answer became degenerate (rule of three)."""
+    """As many generic prompts, besides `others`, that the limit holds when not one answer became degenerate (rule of
+    three)."""
     limit = budget.limits.get("degeneration")
     if limit is None or limit.max is None:
         return STYLE_PROMPTS if others else CARD_PROMPTS
@@ -102,8 +110,8 @@ def _with_classes(raw: Raw) -> list[str]:
 
 
 def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
-    """Numbers that were measured, are limited or have a reason to be missing. A limit on JSON means nothing without JSON answers,
-    one on labels nothing without labels, and to a classifier nothing but those applies."""
+    """Numbers that were measured, are limited or have a reason to be missing. A limit on JSON means nothing without
+    JSON answers, one on labels nothing without labels, and to a classifier nothing but those applies."""
     raw, group = measured["raw"], number_of(key).group
     if key == "format_validity":
         return bool(raw.get("format_validity"))
@@ -125,12 +133,22 @@ def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
     verdict = limit and limit.judge(interval.below if interval else None, interval.above if interval else None)
     known = {side: interval and _finite(getattr(interval, side)) for side in ("value", "low", "high", "below", "above")}
     return {
-        "number": key, "group": n.group, "title": n.title, "unit": n.unit, "base": made.base(raw), "tuned": made.tuned(raw), **known,
-        "n": interval.n if interval else 0, "floor": _floor(key, measured), "missing": why,
+        "number": key,
+        "group": n.group,
+        "title": n.title,
+        "unit": n.unit,
+        "base": made.base(raw),
+        "tuned": made.tuned(raw),
+        **known,
+        "n": interval.n if interval else 0,
+        "floor": _floor(key, measured),
+        "missing": why,
         "by_people": interval is not None and by_people(key, measured) is not None,
-        "limit": limit and limit.model_dump(mode="json"), "hard": bool(limit and limit.hard), "verdict": verdict,
+        "limit": limit and limit.model_dump(mode="json"),
+        "hard": bool(limit and limit.hard),
+        "verdict": verdict,
         "to_decide": to_decide(n, interval, limit, why) if limit and verdict == Verdict.UNDECIDED else None,
-    }  # fmt: skip
+    }
 
 
 # Detectors that people can correct: the number, the probe that was labelled, the raw values.
@@ -139,7 +157,8 @@ LABELS = 40  # prompts labelled on both sides, from which on the correction is b
 
 
 def by_people(key: str, measured: Measured) -> Interval | None:
-    """The change of a rate by the detector on every prompt, corrected by labels on some (PPI++); None with too few of them."""
+    """The change of a rate by the detector on every prompt, corrected by labels on some (PPI++); None with too few
+    of them."""
     probe, name = CORRECTED.get(key, ("", ""))
     if not measured.get("labels") or f"{name}_place" not in measured["raw"]:
         return None

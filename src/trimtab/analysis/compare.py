@@ -16,7 +16,8 @@ from trimtab.spec.words import words_of
 def compare_runs(
     a: Any, b: Any, evaluations_a: Sequence[Mapping[str, Any]], evaluations_b: Sequence[Mapping[str, Any]]
 ) -> Comparison:
-    """`a`, `b` are stored runs; differences are b − a at each run's best evaluation. StoreError where they cannot be compared."""
+    """`a`, `b` are stored runs; differences are b − a at each run's best evaluation. StoreError where they cannot be
+    compared."""
     for run, rows in ((a, evaluations_a), (b, evaluations_b)):
         if not rows:
             raise StoreError(f"run {run.id} is {run.status} and has not been evaluated yet; nothing to compare")

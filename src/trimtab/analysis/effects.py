@@ -1,9 +1,9 @@
 """Cells of a study compared on the same items and seeds. Pure; takes losses by item, gives intervals and sentences.
 
-A recipe's claim holds over seeds and items: var = s²(seeds)/k + s²(items)/n. The seeds' variance is what cells and seeds leave of a
-two-way table of the whole study (three seeds of one cell know it badly). The two parts have their own degrees of freedom, so bounds and
-p are those of Behrens and Fisher: Welch's approximation claims too much where one or two degrees know the seeds. Several claims at once
-are corrected by Holm (1979).
+A recipe's claim holds over seeds and items: var = s²(seeds)/k + s²(items)/n. The seeds' variance is what cells and
+seeds leave of a two-way table of the whole study (three seeds of one cell know it badly). The two parts have their
+own degrees of freedom, so bounds and p are those of Behrens and Fisher: Welch's approximation claims too much where
+one or two degrees know the seeds. Several claims at once are corrected by Holm (1979).
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def contrasts(baseline: BY_SEED, others: Sequence[BY_SEED]) -> list[Contrast | N
 
 
 def levels(cells: Sequence[BY_SEED]) -> list[dict[str, Any] | None]:
-    """Of each cell's own mean loss {"low", "high", "over"}: 95 % over seeds and items; over items alone where no cell has two seeds."""
+    """Of each cell's own mean loss {"low", "high", "over"}: 95 % over seeds and items; over items alone where no
+    cell has two seeds."""
     found = [np.array([list(items) for items in c.values()]) if c else None for c in cells]
     pooled, freedom = _pooled([d.mean(axis=1) for d in found if d is not None])
     over, known = ("seeds and items", (pooled, freedom)) if freedom else ("items", (0.0, 1))
@@ -77,7 +78,8 @@ def _pooled(groups: Sequence[np.ndarray]) -> tuple[float, int]:
 
 
 def _residual(cells: Sequence[BY_SEED]) -> tuple[float, int]:
-    """(variance of one run's mean loss that neither its cell nor its seed explains, its degrees of freedom); infinite where there are none."""
+    """(variance of one run's mean loss that neither its cell nor its seed explains, its degrees of freedom);
+    infinite where there are none."""
     rows = [{seed: float(np.mean(items)) for seed, items in cell.items()} for cell in cells if cell]
     seeds = sorted({s for r in rows for s in r})
     left = np.array([[r.get(s, np.nan) for s in seeds] for r in rows]).reshape(len(rows), len(seeds))
@@ -102,7 +104,9 @@ def _claim(d: np.ndarray, pooled: float, freedom: int) -> tuple[Interval, float]
         return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, seeds), 1.0
     parts = ((pooled / seeds, freedom), (within, items - 1))
     wide, narrow = (_quantile(q, *parts) for q in (0.05, 0.10))
-    return Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, seeds), _beyond(abs(centre), *parts)  # fmt: skip
+    return Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, seeds), _beyond(
+        abs(centre), *parts
+    )
 
 
 def _within(d: np.ndarray) -> float:
@@ -116,19 +120,25 @@ Part = tuple[float, int]  # a variance and its degrees of freedom
 
 
 def _beyond(distance: float, one: Part, other: Part) -> float:
-    """P(|√v₁·t₁ + √v₂·t₂| > distance), t of Student with each part's degrees of freedom: Behrens and Fisher's two-sided p."""
+    """P(|√v₁·t₁ + √v₂·t₂| > distance), t of Student with each part's degrees of freedom: Behrens and Fisher's
+    two-sided p."""
     (few, few_df), (many, many_df) = sorted((one, other), key=lambda p: p[1])
     moved = math.sqrt(many) * scipy_stats.t.ppf(_STEPS, many_df)
     if few <= 0:
         return float(np.mean(np.abs(moved) >= distance)) if many else float(distance == 0)
     scale = math.sqrt(few)
-    above, below = scipy_stats.t.sf((distance - moved) / scale, few_df), scipy_stats.t.cdf((-distance - moved) / scale, few_df)  # fmt: skip
+    above, below = (
+        scipy_stats.t.sf((distance - moved) / scale, few_df),
+        scipy_stats.t.cdf((-distance - moved) / scale, few_df),
+    )
     return float(np.mean(above + below))
 
 
 def _quantile(p: float, one: Part, other: Part) -> float:
     """The distance beyond which lies `p`."""
-    high = math.sqrt(one[0]) * float(scipy_stats.t.isf(p / 4, one[1])) + math.sqrt(other[0]) * float(scipy_stats.t.isf(p / 4, other[1]))  # fmt: skip
+    high = math.sqrt(one[0]) * float(scipy_stats.t.isf(p / 4, one[1])) + math.sqrt(other[0]) * float(
+        scipy_stats.t.isf(p / 4, other[1])
+    )
     if high <= 0:
         return 0.0
     return float(brentq(lambda c: _beyond(c, one, other) - p, 0.0, high, xtol=high * 1e-6))
@@ -150,7 +160,8 @@ def _contrast(interval: Interval, p: float, d: np.ndarray, pooled: float, freedo
 
 
 def _need(value: float, d: np.ndarray, pooled: float, freedom: int, claims: int) -> str:
-    """How many more seeds of every cell would tell a difference of this size at Holm's first step, if the items allow it."""
+    """How many more seeds of every cell would tell a difference of this size at Holm's first step, if the items
+    allow it."""
     seeds, items = d.shape
     if not math.isfinite(pooled):
         return "at least 2 seeds"
@@ -165,7 +176,8 @@ def _need(value: float, d: np.ndarray, pooled: float, freedom: int, claims: int)
 
 
 def stability(losses: Sequence[float]) -> dict[str, Any]:
-    """Spread of one recipe's results over seeds: SD with its 95 % interval (χ²), range, and the 2 % rule on the range."""
+    """Spread of one recipe's results over seeds: SD with its 95 % interval (χ²), range, and the 2 % rule on the
+    range."""
     x = np.asarray(losses, dtype=float)
     mean = float(x.mean())
     if x.size < 2:

@@ -1,8 +1,9 @@
-"""Which examples a run's updates came from, over time and by example. Takes stored updates and steps, gives plain data. Pure.
+"""Which examples a run's updates came from, over time and by example. Takes stored updates and steps, gives plain
+data. Pure.
 
-Noise scale, consensus and shares per update come from run/gradient_shares.py; here they are smoothed, counted and ranked. An
-example's history (2009.10795): confidence = mean p over its visits, variability = its SD, forgetting = known once, not the
-next time (1812.05159).
+Noise scale, consensus and shares per update come from run/gradient_shares.py; here they are smoothed, counted and
+ranked. An example's history (2009.10795): confidence = mean p over its visits, variability = its SD, forgetting =
+known once, not the next time (1812.05159).
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ ENOUGH = 8  # gradients told apart, from which on one that is half of an update 
 
 
 def tops(updates: Sequence[Update]) -> list[float]:
-    """The largest share in each update in which enough gradients were told apart: of two, one always has half and more."""
+    """The largest share in each update in which enough gradients were told apart: of two, one always has half and
+    more."""
     return [min(1.0, max(u["shares"])) for u in updates if len(u.get("shares", ())) >= ENOUGH]
 
 
@@ -60,18 +62,24 @@ def _history(i: int, seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     sure = [math.exp(-v["loss"]) for v in seen]
     known = [v["known"] for v in seen]
     return {
-        "id": i, "visits": len(seen), "confidence": statistics.fmean(sure), "variability": statistics.pstdev(sure),
-        "forgotten": sum(a and not b for a, b in pairwise(known)), "known": known[-1],
-        "loss": [seen[0]["loss"], seen[-1]["loss"]], "later": statistics.fmean(v["loss"] for v in seen[1:] or seen), "weight": seen[0]["weight"],
-    }  # fmt: skip
+        "id": i,
+        "visits": len(seen),
+        "confidence": statistics.fmean(sure),
+        "variability": statistics.pstdev(sure),
+        "forgotten": sum(a and not b for a, b in pairwise(known)),
+        "known": known[-1],
+        "loss": [seen[0]["loss"], seen[-1]["loss"]],
+        "later": statistics.fmean(v["loss"] for v in seen[1:] or seen),
+        "weight": seen[0]["weight"],
+    }
 
 
 ALIKE, LEAST = 25, 0.05  # examples of about the same length; nats below which a loss is as good as none
 
 
 def suspects(every: Sequence[Mapping[str, Any]], share: float = 0.1) -> list[int]:
-    """The tenth of the examples that, seen again, stayed unlikely for answers of their length: wrong ones are among them, if
-    there are any. By length, since free text is always less likely than a label."""
+    """The tenth of the examples that, seen again, stayed unlikely for answers of their length: wrong ones are among
+    them, if there are any. By length, since free text is always less likely than a label."""
     again = sorted((e for e in every if e["visits"] > 1), key=lambda e: (e["weight"], e["id"]))
     losses = [e["later"] for e in again]
     odd = {}

@@ -1,4 +1,5 @@
-"""Whether a risk that a plan named was seen in the run that followed. Takes stored rows, gives the risks with a state. Pure.
+"""Whether a risk that a plan named was seen in the run that followed. Takes stored rows, gives the risks with a
+state. Pure.
 
 A risk is "seen" when one of its marks is, "not seen" when all of them were measured and none is, else "not decided".
 """
@@ -37,9 +38,12 @@ def states(
     found = []
     for risk in named:
         marks = [
-            (name.removeprefix("curve:"), curves[name.removeprefix("curve:")] if name.startswith("curve:") else _number(numbers.get(name), side))
+            (
+                name.removeprefix("curve:"),
+                curves[name.removeprefix("curve:")] if name.startswith("curve:") else _number(numbers.get(name), side),
+            )
             for name, side in risk["shows"]
-        ]  # fmt: skip
+        ]
         found.append(
             {**risk, "state": _joined([m[0] for _, m in marks]), "evidence": [(name, m[0], m[1]) for name, m in marks]}
         )

@@ -1,4 +1,5 @@
-"""How intervals are made from a card's raw values. Each form takes the name of a number and gives a function of all raw values.
+"""How intervals are made from a card's raw values. Each form takes the name of a number and gives a function of all
+raw values.
 
 Raw values are lists by name, item by item; a pair ends in _base and _tuned. A form that finds nothing gives None.
 """
@@ -66,7 +67,8 @@ def paired(
 
 
 def newly(raw: Raw) -> Interval | None:
-    """Degenerate where the base was not, of all prompts: what the tuning did, unless most of the base is broken already."""
+    """Degenerate where the base was not, of all prompts: what the tuning did, unless most of the base is broken
+    already."""
     if not raw.get("degenerate_tuned") or stats.average(raw["degenerate_base"]) > 0.5:
         return None
     pairs = list(zip(raw["degenerate_tuned"], raw["degenerate_base"], strict=True))
@@ -119,7 +121,8 @@ def overconfidence(name: str, prefix: str = "") -> Value:
 
 
 def ece(prefix: str = "") -> Made:
-    """The change alone: bins of a few dozen items find an error of a few points in a calibrated model, so no interval is honest."""
+    """The change alone: bins of a few dozen items find an error of a few points in a calibrated model, so no
+    interval is honest."""
 
     def made(raw: Raw) -> Interval | None:
         base, tuned = ece_of("base", prefix)(raw), ece_of("tuned", prefix)(raw)
@@ -185,8 +188,6 @@ def task_value(prefix: str) -> Value:
     return value
 
 
-
-
 def f1(name: str) -> Value:
     def value(raw: Raw) -> float | None:
         truth, picks = raw.get("label_truth"), raw.get(f"label_pick_{name}")
@@ -208,8 +209,14 @@ def f1_change(raw: Raw) -> Interval | None:
 def macro_f1(truth: np.ndarray, picks: np.ndarray) -> float:
     """Mean over the labels that occur of 2·hits / (said + there)."""
     there = np.unique(truth)
-    hits, said, is_so = (np.array([f(c) for c in there]) for f in (
-        lambda c: ((truth == c) & (picks == c)).sum(), lambda c: (picks == c).sum(), lambda c: (truth == c).sum()))  # fmt: skip
+    hits, said, is_so = (
+        np.array([f(c) for c in there])
+        for f in (
+            lambda c: ((truth == c) & (picks == c)).sum(),
+            lambda c: (picks == c).sum(),
+            lambda c: (truth == c).sum(),
+        )
+    )
     return float((2 * hits / (said + is_so)).mean())
 
 

@@ -1,4 +1,5 @@
-"""How each number of the card is made of raw values: its interval, and the two values that stand beside it. Pure; a table by key.
+"""How each number of the card is made of raw values: its interval, and the two values that stand beside it. Pure; a
+table by key.
 
 What a number is called and limited by is its row in spec/numbers.csv.
 """
@@ -39,7 +40,8 @@ from trimtab.spec.numbers import CLASS, OWN, is_number, number_of
 
 @dataclass(frozen=True)
 class Shown:
-    """`interval` is what a limit is held against (a change, where there is a base value); `base` and `tuned` are shown beside it."""
+    """`interval` is what a limit is held against (a change, where there is a base value); `base` and `tuned` are
+    shown beside it."""
 
     interval: Made
     base: Value = lambda _raw: None
@@ -93,7 +95,9 @@ INTERVALS: dict[str, Shown] = {
     "label_f1": Shown(f1_change, f1("base"), f1("tuned")),
     "label_worst_class": Shown(worst_class),
     "label_brier": _pair(change("label_brier"), "label_brier"),
-    "label_overconfidence": Shown(overconfident("label_"), overconfidence("base", "label_"), overconfidence("tuned", "label_")),
+    "label_overconfidence": Shown(
+        overconfident("label_"), overconfidence("base", "label_"), overconfidence("tuned", "label_")
+    ),
     "label_ece": Shown(ece("label_"), ece_of("base", "label_"), ece_of("tuned", "label_")),
     "label_confident_wrong": _pair(share_change("label_sure_wrong"), "label_sure_wrong"),
     "label_fragility": _pair(share_change("label_fragile"), "label_fragile"),

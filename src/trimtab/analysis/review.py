@@ -20,7 +20,8 @@ FEW = 10  # votes that are no ties, below which no rate at equal length is given
 
 
 def draw(pairs: Sequence[Mapping[str, Any]], n: int, seed: int) -> list[dict[str, Any]]:
-    """`n` pairs at random with their sides drawn; to be stored before anything is shown. Equal answers are ties and not asked."""
+    """`n` pairs at random with their sides drawn; to be stored before anything is shown. Equal answers are ties and
+    not asked."""
     rng = random.Random(seed)
     differing = [p for p in pairs if p["first"].strip() != p["second"].strip()]
     chosen = rng.sample(differing, min(n, len(differing)))
@@ -71,7 +72,8 @@ def _intercept(x: np.ndarray, won: np.ndarray) -> float:
 
 
 def strengths(comparisons: Sequence[Sequence[tuple[str, str]]], resamples: int = 300) -> list[dict[str, Any]]:
-    """Bradley–Terry by prompt: `comparisons[prompt]` are (winner, loser) pairs; 95 % interval over prompts. Ties are left out.
+    """Bradley–Terry by prompt: `comparisons[prompt]` are (winner, loser) pairs; 95 % interval over prompts. Ties are
+    left out.
 
     Strengths are centred: 0 is the average model; a difference of 1 is odds of e to 1.
     """
@@ -98,7 +100,8 @@ def strengths(comparisons: Sequence[Sequence[tuple[str, str]]], resamples: int =
 
 
 def needed(rate: float) -> int | None:
-    """Votes that are no ties for 80 % power of the two-sided sign test at 5 %; None where nothing practical settles it."""
+    """Votes that are no ties for 80 % power of the two-sided sign test at 5 %; None where nothing practical settles
+    it."""
     for n in (20, 30, 49, 65, 90, 130, 199, 400, 800):
         critical = next(k for k in range(n // 2, n + 2) if 2 * stats.binom.sf(k - 1, n, 0.5) <= 0.05)
         if stats.binom.sf(critical - 1, n, max(rate, 1 - rate)) >= 0.8:

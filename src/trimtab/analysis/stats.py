@@ -16,7 +16,8 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with two-sided 95 % bounds (`low`, `high`) and the one-sided 95 % bounds a gate uses (`below`, `above`)."""
+    """A value with two-sided 95 % bounds (`low`, `high`) and the one-sided 95 % bounds a gate uses (`below`,
+    `above`)."""
 
     value: float
     low: float
@@ -35,8 +36,8 @@ def average(values: Sequence[float]) -> float:
 
 
 def mean(values: Sequence[float], resamples: int = 2000) -> Interval | None:
-    """Mean of items: studentised bootstrap (skewed items lean one way), widened to Student's t where that is wider; t alone
-    below eight items. None for no items."""
+    """Mean of items: studentised bootstrap (skewed items lean one way), widened to Student's t where that is wider;
+    t alone below eight items. None for no items."""
     x = np.asarray(values, dtype=float)
     if x.size == 0 or not np.isfinite(x).all():
         return None
@@ -85,8 +86,9 @@ def paired(after: Sequence[float], before: Sequence[float]) -> Interval | None:
 
 
 def paired_shares(after: Sequence[float], before: Sequence[float]) -> Interval | None:
-    """The same for items between 0 and 1. Items that are right or wrong: Tango's score interval (1998), which needs no two that
-    differ: items that all agree are no proof that the next one does. Others: Student's t with a pseudo-item at each end."""
+    """The same for items between 0 and 1. Items that are right or wrong: Tango's score interval (1998), which needs
+    no two that differ: items that all agree are no proof that the next one does. Others: Student's t with a
+    pseudo-item at each end."""
     x = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     if x.size < 2:
         return mean(list(x))
@@ -99,7 +101,8 @@ def paired_shares(after: Sequence[float], before: Sequence[float]) -> Interval |
 
 
 def _tango(gained: int, lost: int, n: int, z: float) -> float:
-    """The difference of paired shares whose score is `z`: the lower bound for a positive one, the upper for a negative."""
+    """The difference of paired shares whose score is `z`: the lower bound for a positive one, the upper for a
+    negative."""
 
     def score(difference: float) -> float:
         b = -gained - lost + (2 * n - gained + lost) * difference
@@ -116,7 +119,8 @@ def _tango(gained: int, lost: int, n: int, z: float) -> float:
 
 
 def lowest(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Interval | None:
-    """The lowest of several changes of shares, (after, before) each of items that are right or wrong: bounds of all at once (Bonferroni), their lowest."""
+    """The lowest of several changes of shares, (after, before) each of items that are right or wrong: bounds of all
+    at once (Bonferroni), their lowest."""
     if not pairs:
         return None
     found = []
@@ -132,7 +136,8 @@ def lowest(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Interval
 
 
 def _share_variance(differences: np.ndarray) -> float:
-    """Of differences in [-1, 1], with one pseudo-item at each end: never 0, and at n equal items about the rule of three."""
+    """Of differences in [-1, 1], with one pseudo-item at each end: never 0, and at n equal items about the rule of
+    three."""
     return float(np.var(np.append(differences, (-1.0, 1.0)), ddof=1))
 
 
@@ -233,7 +238,8 @@ def seeds(values: Sequence[float]) -> Interval | None:
 
 
 def recipe_gain(gains_by_seed: Sequence[Sequence[float]]) -> Interval | None:
-    """A recipe's mean gain in a share, over seeds and items: var = s²(seed means)/k + s²(items)/n (both are noise for its claim)."""
+    """A recipe's mean gain in a share, over seeds and items: var = s²(seed means)/k + s²(items)/n (both are noise
+    for its claim)."""
     means = [float(np.mean(g)) for g in gains_by_seed if len(g)]
     if not means:
         return None

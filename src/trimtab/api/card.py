@@ -1,4 +1,5 @@
-"""The behaviour verbs: card, gradient_shares, adapter_scale, budget. Plain values in, plain data out; rooms that load torch are imported inside."""
+"""The behaviour verbs: card, gradient_shares, adapter_scale, budget. Plain values in, plain data out; rooms that
+load torch are imported inside."""
 
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ def card(
 ) -> dict[str, Any]:
     """The behaviour card of a run, or (with `base`) of any adapter or model, against its base model.
 
-    Measured once per level and kept with the run; judged against any budget. `page`: also written as HTML there. Raises SpecError with
-    every problem of the options, StoreError where there is no such run.
+    Measured once per level and kept with the run; judged against any budget. `page`: also written as HTML there.
+    Raises SpecError with every problem of the options, StoreError where there is no such run.
     """
     from trimtab.spec.probe import load_probes
 
@@ -76,9 +77,15 @@ def _unwritable(page: Path) -> list[str]:
 
 
 def _of_run(
-    run: str, given: Budget | None, level: Level, language: str | None, own: Sequence[Probe], data: str | None, out: str | Path,
+    run: str,
+    given: Budget | None,
+    level: Level,
+    language: str | None,
+    own: Sequence[Probe],
+    data: str | None,
+    out: str | Path,
     watcher: Progress,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     from trimtab.analysis.card import judge, measured_enough
     from trimtab.reporting.report_data import epochs
 
@@ -103,8 +110,15 @@ def _of_run(
 
 
 def _of_weights(
-    target: str, base: str, data: str | None, budget: Budget, level: Level, language: str | None, own: Sequence[Probe], watcher: Progress
-) -> dict[str, Any]:  # fmt: skip
+    target: str,
+    base: str,
+    data: str | None,
+    budget: Budget,
+    level: Level,
+    language: str | None,
+    own: Sequence[Probe],
+    watcher: Progress,
+) -> dict[str, Any]:
     from trimtab.analysis.card import judge
     from trimtab.run import machine
     from trimtab.tasks import external_models
@@ -113,7 +127,9 @@ def _of_weights(
 
     here = machine.look()
     cache = ModelCache(find_task("sft"), base, here, watcher.note)
-    measured, samples = external_models.card(target, base, data, budget, level, language, own, here, cache, watcher.note)
+    measured, samples = external_models.card(
+        target, base, data, budget, level, language, own, here, cache, watcher.note
+    )
     return {"run": target, "model": base, "data": data, **judge(measured, budget), "samples": samples, "epochs": []}
 
 
@@ -166,7 +182,8 @@ def _texts(row: RunRow, found: Mapping[str, Any]) -> dict[int, list[str]]:
 def adapter_scale(
     run: str, *, budget: str | Path | None = None, out: str | Path = DEFAULT_OUT, watcher: Progress = SILENT
 ) -> dict[str, Any]:
-    """Gain and drift of a run's adapter at 0 to 1.25 of its strength; no retraining. StoreError for a run that trained all weights."""
+    """Gain and drift of a run's adapter at 0 to 1.25 of its strength; no retraining. StoreError for a run that
+    trained all weights."""
     from trimtab.analysis.adapter_scale import scales
 
     with opened(out, create=False) as store:

@@ -10,12 +10,14 @@ from trimtab.store.folder import move_store, opened
 
 
 def keep_store(url: str | None, out: str | Path = DEFAULT_OUT) -> str:
-    """Where this folder's store is; with `url`, where it is from now on (a server for several machines). Raises StoreError."""
+    """Where this folder's store is; with `url`, where it is from now on (a server for several machines). Raises
+    StoreError."""
     return move_store(Path(out), url)
 
 
 def work(study: str | None = None, out: str | Path = DEFAULT_OUT) -> int:
-    """Trains what waits in a study's queue until nothing does; gives the number of cohorts. For a second machine or device."""
+    """Trains what waits in a study's queue until nothing does; gives the number of cohorts. For a second machine or
+    device."""
     from trimtab.workers import worker_process
 
     with opened(out, create=False) as store:
@@ -24,7 +26,8 @@ def work(study: str | None = None, out: str | Path = DEFAULT_OUT) -> int:
 
 
 def fetch(say: Say = silent) -> dict[str, str]:
-    """The bundled model and data, fetched and converted now (94 MB), by name: where they lie. AssetError where they cannot be had."""
+    """The bundled model and data, fetched and converted now (94 MB), by name: where they lie. AssetError where they
+    cannot be had."""
     from trimtab.datasets.assets import fetch as fetch_asset
     from trimtab.tasks.pretrained import resolve
 

@@ -1,4 +1,5 @@
-"""The forecast verbs: forecast, solve, residuals, probe, catalogue. Plain values in, plain data out; torch only to trace or probe."""
+"""The forecast verbs: forecast, solve, residuals, probe, catalogue. Plain values in, plain data out; torch only to
+trace or probe."""
 
 from __future__ import annotations
 
@@ -26,10 +27,11 @@ def forecast(
     say: Say = silent,
     **more: Any,
 ) -> dict[str, Any]:
-    """Peak memory, fit and time before launch, of a recipe or workload file, or of settings of `Workload` given by name.
+    """Peak memory, fit and time before launch, of a recipe or workload file, or of settings of `Workload` given by
+    name.
 
-    `trimtab.forecast(model="Qwen/Qwen2.5-7B", method="lora", max_length=4096, gpu="24GB")`. Raises SpecError or ModelError with every
-    problem.
+    `trimtab.forecast(model="Qwen/Qwen2.5-7B", method="lora", max_length=4096, gpu="24GB")`. Raises SpecError or
+    ModelError with every problem.
     """
     w, forecast_of = _asked(file, settings, {**(own or {}), **more}, gpu, instant, out, say)
     return forecast_of(w).as_dict()

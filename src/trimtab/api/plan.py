@@ -41,7 +41,8 @@ def plan(
     say: Say = silent,
     progress: Advance | None = None,
 ) -> dict[str, Any]:
-    """Settings to start from: {"settings", "yaml", "forecast", "warnings", "couplings", "experiments", "precedents", "earlier", "data"}."""
+    """Settings to start from: {"settings", "yaml", "forecast", "warnings", "couplings", "experiments", "precedents",
+    "earlier", "data"}."""
     if method not in METHODS:
         raise SpecError(
             "--method", [f'got "{method}"; allowed are {", ".join(METHODS)}{did_you_mean(method, METHODS)}']
@@ -72,21 +73,37 @@ def forecaster_of(found: Situation, instant: bool, studies: str | Path | None, s
 def as_data(made: Plan) -> dict[str, Any]:
     forecast = made.forecast.as_dict() if made.forecast else None
     return {
-        "model": made.facts.model, "facts": vars(made.facts) | {"assumed": list(made.facts.assumed)},
+        "model": made.facts.model,
+        "facts": vars(made.facts) | {"assumed": list(made.facts.assumed)},
         "settings": [plan_yaml.row(name, made.settings[name]) for name in plan_yaml.ordered(made.settings)],
-        "recipe": made.recipe.model_dump(mode="json") if made.recipe else None, "yaml": plan_yaml.text(made), "forecast": forecast,
-        "warnings": list(made.warnings), "couplings": [vars(c) | {"shows": [list(s) for s in c.shows]} for c in made.couplings],
-        "experiments": [vars(e) for e in made.experiments], "precedents": [precedent(p) for p in made.precedents[:5]],
-    }  # fmt: skip
+        "recipe": made.recipe.model_dump(mode="json") if made.recipe else None,
+        "yaml": plan_yaml.text(made),
+        "forecast": forecast,
+        "warnings": list(made.warnings),
+        "couplings": [vars(c) | {"shows": [list(s) for s in c.shows]} for c in made.couplings],
+        "experiments": [vars(e) for e in made.experiments],
+        "precedents": [precedent(p) for p in made.precedents[:5]],
+    }
 
 
 def precedent(p: published.Precedent) -> dict[str, Any]:
     r = p.row
     return {
-        "model": r.model, "method": r.method, "task": r.task, "learning_rate": r.learning_rate, "effective_batch": r.batch, "kind": r.kind,
-        "repository": r.repo, "path": r.path, "commit": r.commit, "link": r.link, "licence": r.licence, "distance": round(p.distance, 3),
-        "weight": round(p.weight, 4), "values": r.values,
-    }  # fmt: skip
+        "model": r.model,
+        "method": r.method,
+        "task": r.task,
+        "learning_rate": r.learning_rate,
+        "effective_batch": r.batch,
+        "kind": r.kind,
+        "repository": r.repo,
+        "path": r.path,
+        "commit": r.commit,
+        "link": r.link,
+        "licence": r.licence,
+        "distance": round(p.distance, 3),
+        "weight": round(p.weight, 4),
+        "values": r.values,
+    }
 
 
 def precedents(
@@ -114,11 +131,18 @@ def precedents(
     quartiles = {n: [published.quantile(near, s, n) for s in (0.25, 0.5, 0.75)] for n in names}
     maker = published.makers_own(query)
     return {
-        "model": model, "family": family, "billions": billions, "method": method, "task": query.task, "found": len(near),
-        "repositories": len({p.row.repo for p in near}), "quartiles": {n: q for n, q in quartiles.items() if q[1] is not None},
-        "bands": bands(query), "maker": precedent(published.Precedent(maker, 0.0, 0.0)) if maker else None,
+        "model": model,
+        "family": family,
+        "billions": billions,
+        "method": method,
+        "task": query.task,
+        "found": len(near),
+        "repositories": len({p.row.repo for p in near}),
+        "quartiles": {n: q for n, q in quartiles.items() if q[1] is not None},
+        "bands": bands(query),
+        "maker": precedent(published.Precedent(maker, 0.0, 0.0)) if maker else None,
         "rows": [precedent(p) for p in near[:count]],
-    }  # fmt: skip
+    }
 
 
 def data(
@@ -129,7 +153,8 @@ def data(
     say: Say = silent,
     progress: Advance | None = None,
 ) -> dict[str, Any]:
-    """What is in the data; with a model also token lengths and what each cutoff costs in memory; `against` other data, how different."""
+    """What is in the data; with a model also token lengths and what each cutoff costs in memory; `against` other
+    data, how different."""
     found = dict(report(data, model, say, progress))
     if model:
         card, _ = inputs.device_named(gpu)
@@ -141,7 +166,10 @@ def data(
         from trimtab.datasets.similarity import difference
         from trimtab.facts import earlier
 
-        found["against"] = {"data": against, **difference(earlier.profile_of(against, say), earlier.profile_of(data, say))}
+        found["against"] = {
+            "data": against,
+            **difference(earlier.profile_of(against, say), earlier.profile_of(data, say)),
+        }
     return found
 
 
@@ -166,7 +194,8 @@ def _size_and_family(model: str) -> tuple[float, str | None]:
     source = locate(model, silent)
     if source.known is None:
         raise ModelError(
-            f"{model} does not say how large it is; give a name with its size, as in some-7b, or one of `trimtab forecast --models`"
+            f"{model} does not say how large it is; give a name with its size, as in some-7b, or one of `trimtab"
+            " forecast --models`"
         )
     return source.known.parameters / 1e9, family_of(model, source.family)
 

@@ -1,4 +1,5 @@
-"""The verbs about what was found: runs, compare, studies, study_result, report, attribute, export_study. Read the store, train nothing."""
+"""The verbs about what was found: runs, compare, studies, study_result, report, attribute, export_study. Read the
+store, train nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def runs(out: str | Path = DEFAULT_OUT) -> list[RunRow]:
 
 
 def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> Comparison:
-    """Two runs on the same validation items, and on the task where both were asked. StoreError where they cannot be compared."""
+    """Two runs on the same validation items, and on the task where both were asked. StoreError where they cannot be
+    compared."""
     from trimtab.analysis.compare import compare_runs
 
     with opened(out, create=False) as store:
@@ -32,7 +34,8 @@ def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> Compariso
 
 
 def study_result(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
-    """What a designed study, a search or a path found; the newest where none is named. StoreError while it is not finished."""
+    """What a designed study, a search or a path found; the newest where none is named. StoreError while it is not
+    finished."""
     with opened(out, create=False) as store:
         row = store.find_study(study, but="tune")
         result = getattr(row.facts, "result", None)
@@ -59,7 +62,8 @@ def _ended(run: RunRow) -> bool:
 
 
 def studies(out: str | Path = DEFAULT_OUT) -> list[dict[str, Any]]:
-    """All studies of a folder: {"study", "status", "runs", "finished", "sentence"}; "cut short" where its process is gone."""
+    """All studies of a folder: {"study", "status", "runs", "finished", "sentence"}; "cut short" where its process is
+    gone."""
     with opened(out, create=False) as store:
         rows = []
         for s in store.studies():
@@ -74,7 +78,8 @@ def studies(out: str | Path = DEFAULT_OUT) -> list[dict[str, Any]]:
 
 
 def report(study: str | None = None, out: str | Path = DEFAULT_OUT) -> tuple[Path, dict[str, Any]]:
-    """(page, data) of a study of any kind; the newest where none is named. StoreError where there is none, or it is not finished."""
+    """(page, data) of a study of any kind; the newest where none is named. StoreError where there is none, or it is
+    not finished."""
     with opened(out, create=False) as store:
         if not store.studies():
             raise StoreError(f"{out} holds runs but no study; make one with: trimtab tune MODEL DATA")
@@ -98,7 +103,8 @@ def _study_page(study: str, out: str | Path) -> tuple[Path, dict[str, Any]]:
 
 
 def attribute(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
-    """Settings × numbers of a study's complete runs: {"settings", "rows": [{"number", "shares", "sentence"}], "next"}."""
+    """Settings × numbers of a study's complete runs: {"settings", "rows": [{"number", "shares", "sentence"}],
+    "next"}."""
     from trimtab.tuning.study_evidence import attributed
 
     with opened(out, create=False) as store:

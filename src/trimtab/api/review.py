@@ -28,9 +28,15 @@ def review(run: str, other: str | None = None, *, n: int = 50, out: str | Path =
         drawn = store.judgements.open_review(name, names, votes.draw(pairs, n, seed=int(name[7:], 16)))
         same = sum(p["first"].strip() == p["second"].strip() for p in pairs)
         return {
-            "review": name, "names": list(names), "pairs": drawn, "whole": len(pairs), "same": same,
-            "result": votes.result(drawn, names, same), "changed": votes.most_changed(pairs, MOST_CHANGED), "strengths": _strengths(store),
-        }  # fmt: skip
+            "review": name,
+            "names": list(names),
+            "pairs": drawn,
+            "whole": len(pairs),
+            "same": same,
+            "result": votes.result(drawn, names, same),
+            "changed": votes.most_changed(pairs, MOST_CHANGED),
+            "strengths": _strengths(store),
+        }
 
 
 def _pairs(store: Store, run: str, other: str | None) -> tuple[tuple[str, str], list[dict[str, Any]]]:

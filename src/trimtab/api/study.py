@@ -1,4 +1,5 @@
-"""The study verbs: scan, ablate, batch, factorial, repeat, search, path; resume, extend, stop. Plain values and StudyOptions in, data out."""
+"""The study verbs: scan, ablate, batch, factorial, repeat, search, path; resume, extend, stop. Plain values and
+StudyOptions in, data out."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from trimtab.errors import SpecError, StoreError
 from trimtab.planning import design as designs
@@ -24,6 +25,7 @@ from trimtab.store.folder import opened, typed
 if TYPE_CHECKING:
     from trimtab.store import Store, StudyRow
     from trimtab.tuning.desk import Desk
+    from trimtab.tuning.search import Sampler
     from trimtab.workers.worker import Worker
 
 STOPPED = "stopped on request"
@@ -42,8 +44,9 @@ def study(
 ) -> StudyResult:
     """Carry a designed study out, or go on with it, or look it up.
 
-    `vary`: setting=value,value for scan and factorial; names for ablate; effective batches for batch; nothing for repeat. Gives {"cells",
-    "sentence", …}: each cell against the first on the same items and seeds, with an interval. Raises SpecError with every problem.
+    `vary`: setting=value,value for scan and factorial; names for ablate; effective batches for batch; nothing for
+    repeat. Gives {"cells", "sentence", …}: each cell against the first on the same items and seeds, with an
+    interval. Raises SpecError with every problem.
     """
     made = design(kind, recipe, vary, seeds, scale_lr)
     return _carry_out(made, options, _command(kind, recipe, vary, seeds, scale_lr, options), watcher)
@@ -77,9 +80,15 @@ def _carry_out(made: Design, options: StudyOptions, command: str, watcher: Progr
             _ask_to_confirm(made, worker)
         made = replace(made, cells=tuple(replace(c, recipe=worker.material.named_in(c.recipe)) for c in made.cells))
         asked = DesignAsked(
-            kind=made.kind, **_about(worker, base, limits, command), cells=tuple(c.recipe for c in made.cells), seeds=made.seeds,
-            question=made.question, held=made.held, changed=tuple(dict(c.changed) for c in made.cells), card=options.card,
-        )  # fmt: skip
+            kind=made.kind,
+            **_about(worker, base, limits, command),
+            cells=tuple(c.recipe for c in made.cells),
+            seeds=made.seeds,
+            question=made.question,
+            held=made.held,
+            changed=tuple(dict(c.changed) for c in made.cells),
+            card=options.card,
+        )
         largest = max((c.recipe for c in made.cells), key=lambda r: r.per_device_train_batch_size * r.max_length)
         desk = _desk(store, worker, options, asked, largest)
         bf16 = worker.machine.in_bf16(base.bf16)
@@ -110,7 +119,8 @@ def search(
 ) -> StudyResult:
     """A search over a space (a YAML file, or the plan's ranges) by "tpe", "gp", "cmaes", "nsga2", "random" or "grid".
 
-    Gives {"trials", "best", "front", "sentence", …}. Goes on where it stopped; more `trials` continue it. Raises SpecError.
+    Gives {"trials", "best", "front", "sentence", …}. Goes on where it stopped; more `trials` continue it. Raises
+    SpecError.
     """
     from trimtab.planning.space import read_space
 
@@ -132,9 +142,16 @@ def _check_search(sampler: str, trials: int) -> None:
 
 
 def _search(
-    base: Recipe, space: Any, sampler: str, trials: int, seconds: float | None, screen: bool, options: StudyOptions, command: str,
+    base: Recipe,
+    space: Any,
+    sampler: str,
+    trials: int,
+    seconds: float | None,
+    screen: bool,
+    options: StudyOptions,
+    command: str,
     watcher: Progress,
-) -> StudyResult:  # fmt: skip
+) -> StudyResult:
     limits = _limits(options) or Budget()  # no limits
     with opened(options.out) as store:
         from trimtab.planning.plan import make_plan
@@ -155,7 +172,18 @@ def _search(
             _say_changed(known, {"screen": screen, "race": options.race}, watcher.note)
         asks = {"trials": trials, "limit": seconds, "screen": screen, "race": options.race}
         store.update_study(desk.study, facts=asks)
-        made = Search(desk, base, space, sampler, trials, seconds, limits, screen, options.race, worker.machine.in_bf16(base.bf16))  # type: ignore[arg-type]  # fmt: skip
+        made = Search(
+            desk,
+            base,
+            space,
+            cast("Sampler", sampler),
+            trials,
+            seconds,
+            limits,
+            screen,
+            options.race,
+            worker.machine.in_bf16(base.bf16),
+        )
         return {**made.run(), "study": desk.study}  # type: ignore[typeddict-item]
 
 
@@ -200,9 +228,14 @@ def _about(worker: Worker, base: Recipe, limits: Budget | None, command: str) ->
     from trimtab.run import machine
 
     return {
-        "model": base.model, "data": base.data, "fingerprint": worker.material.fingerprint, "budget": limits, "command": command,
-        "machine": worker.machine.as_dict(), "versions": machine.versions(),
-    }  # fmt: skip
+        "model": base.model,
+        "data": base.data,
+        "fingerprint": worker.material.fingerprint,
+        "budget": limits,
+        "command": command,
+        "machine": worker.machine.as_dict(),
+        "versions": machine.versions(),
+    }
 
 
 def _desk(store: Store, worker: Worker, options: StudyOptions, asked: Asked, largest: Recipe) -> Desk:
@@ -222,7 +255,8 @@ def _desk(store: Store, worker: Worker, options: StudyOptions, asked: Asked, lar
 def resume_study(
     study: str | None = None, *, options: StudyOptions = StudyOptions(), watcher: Progress = SILENT
 ) -> dict[str, Any] | StudyResult:
-    """Go on with a study of any kind that was stopped or cut short, as it was asked for. StoreError where there is none."""
+    """Go on with a study of any kind that was stopped or cut short, as it was asked for. StoreError where there is
+    none."""
     with opened(options.out, create=False) as store:
         row = store.find_study(study)
     asked = row.asked
@@ -230,9 +264,18 @@ def resume_study(
         from trimtab.api.tune import tune
 
         return tune(  # type: ignore[return-value]
-            asked.model, asked.data, budget=asked.budget, seconds=asked.seconds, out=options.out, own=asked.own, mode=asked.mode,
-            also=asked.also, on=options.on, workers=options.workers, watcher=watcher,
-        )  # fmt: skip
+            asked.model,
+            asked.data,
+            budget=asked.budget,
+            seconds=asked.seconds,
+            out=options.out,
+            own=asked.own,
+            mode=asked.mode,
+            also=asked.also,
+            on=options.on,
+            workers=options.workers,
+            watcher=watcher,
+        )
     options = replace(options, budget=asked.budget, yes=True, card=getattr(asked, "card", None))
     if isinstance(asked, PathAsked):
         return study_path(*asked.runs, options=options, watcher=watcher)
@@ -251,7 +294,8 @@ def extend_study(
     options: StudyOptions = StudyOptions(),
     watcher: Progress = SILENT,
 ) -> StudyResult:
-    """More seeds, more values of a scan, or more trials of a search; what was run already is only looked up. Raises SpecError."""
+    """More seeds, more values of a scan, or more trials of a search; what was run already is only looked up. Raises
+    SpecError."""
     with opened(options.out, create=False) as store:
         row = store.find_study(study, but="tune")
     problems = _wrong_extension(row, vary, seeds, trials)
@@ -324,7 +368,8 @@ def _design(row: StudyRow) -> Design:
 
 
 def stop_study(study: str | None = None, out: str | Path = StudyOptions.out) -> dict[str, Any]:
-    """Asks whoever trains it to stop; nothing that was saved is lost. {"study", "stopping"}: the runs that were under way."""
+    """Asks whoever trains it to stop; nothing that was saved is lost. {"study", "stopping"}: the runs that were
+    under way."""
     with opened(out, create=False) as store:
         row = store.find_study(study)
         if row.status == Status.COMPLETE:
@@ -348,9 +393,7 @@ def _file_of(recipe: RecipeLike) -> str:
     return "RECIPE.yaml" if isinstance(recipe, Recipe) else str(recipe)
 
 
-def _command(
-    kind: str, recipe: RecipeLike, vary: Sequence[str], seeds: int, scale: str, options: StudyOptions
-) -> str:
+def _command(kind: str, recipe: RecipeLike, vary: Sequence[str], seeds: int, scale: str, options: StudyOptions) -> str:
     words = ["--without", ",".join(vary)] if kind == "ablate" else [",".join(vary)] if kind == "batch" else list(vary)
     words += ["--scale-lr", scale] if kind == "batch" and scale != "sqrt" else []
     return shlex.join(["trimtab", "study", kind, _file_of(recipe), *words, "--seeds", str(seeds), *options.typed()])

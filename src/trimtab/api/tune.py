@@ -1,4 +1,5 @@
-"""The verbs that train: tune, explain, train. Plain values in, plain data out; rooms that load torch are imported inside."""
+"""The verbs that train: tune, explain, train. Plain values in, plain data out; rooms that load torch are imported
+inside."""
 
 from __future__ import annotations
 
@@ -41,11 +42,12 @@ def tune(
     workers: int | None = None,
     watcher: Progress = SILENT,
 ) -> Recommendation:
-    """The main job. Gives the recommendation with "report" (a path) added; started again, it continues or looks it up.
+    """The main job. Gives the recommendation with "report" (a path) added; started again, it continues or looks it
+    up.
 
-    `own`: a person's settings, as a mapping or typed ("r=8"), which win and are not searched; `seconds`: how long it may take;
-    `also`: "rank", "decay", tried after the epochs; `on`, `workers`: where runs are trained, as in StudyOptions.
-    Raises SpecError with all that is wrong with what was asked, before anything is loaded.
+    `own`: a person's settings, as a mapping or typed ("r=8"), which win and are not searched; `seconds`: how long it
+    may take; `also`: "rank", "decay", tried after the epochs; `on`, `workers`: where runs are trained, as in
+    StudyOptions. Raises SpecError with all that is wrong with what was asked, before anything is loaded.
     """
     settings = own_settings(model, data, own)
     _check(also, settings, on)
@@ -59,22 +61,23 @@ def tune(
 
         recipe = Recipe(model=model, data=data, **settings)
         what = material.load_material(model, data, watcher.note, task=recipe.task)
+        command = _command(model, data, budget, seconds, out, settings, mode, also)
         asked = TuneAsked(
-            model=model, data=data, fingerprint=what.fingerprint, budget=limits, seconds=seconds, own=settings, mode=mode, also=tuple(also)
+            model=model, data=data, fingerprint=what.fingerprint, budget=limits, seconds=seconds, own=settings,
+            mode=mode, also=tuple(also), command=command, versions=machine.versions(),
         )  # fmt: skip
         study = asked.name()
         known = {s.id: s.asked.machine.get("threads") for s in store.studies()}
         here = machine.look(known.get(study))
-        spec = WorkerSpec(task=recipe.task, method=settings.get("method", "lora"), bf16=settings.get("bf16"), mode=mode, budget=limits)
+        spec = WorkerSpec(
+            task=recipe.task, method=settings.get("method", "lora"), bf16=settings.get("bf16"), mode=mode, budget=limits
+        )
         worker = Worker(store, what, here, watcher, spec, study)
         _need_space(Path(out), what.task.parameters(model, watcher.note))
-        command = _command(model, data, budget, seconds, out, settings, mode, also)
-        store.open_study(
-            asked.model_copy(update={"machine": here.as_dict(), "versions": machine.versions(), "command": command}), study
-        )
+        store.open_study(asked.model_copy(update={"machine": here.as_dict()}), study)
         _know_the_data(store, study, model, what, watcher.note)
-        trainer = placement.trainer(worker, on, workers, recipe)
-        result = Coach(Desk(trainer, worker, store, study, watcher.note), seconds, settings, also).run()
+        desk = Desk(placement.trainer(worker, on, workers, recipe), worker, store, study, watcher.note)
+        result = Coach(desk, seconds, settings, also).run()
         report = str(_hand_over(store, study, result))
         return {**result, "study": study, "report": report}  # type: ignore[typeddict-item]
 
@@ -91,10 +94,10 @@ def train(
     gradient_shares: int = 0,
     watcher: Progress = SILENT,
 ) -> RunRow:
-    """One run of one recipe, or its continuation; `overrides` as typed ("r=8"). `budget` adds the guard that stops it at two breaches
-    in a row;
-    `gradient_shares` N takes every Nth update example by example. A run that something else had stopped (a limit, a race, another
-    budget) goes on; broken numbers do not. Raises SpecError for a recipe that cannot be, RunError for a run that cannot go on.
+    """One run of one recipe, or its continuation; `overrides` as typed ("r=8"). `budget` adds the guard that stops
+    it at two breaches in a row; `gradient_shares` N takes every Nth update example by example. A run that something
+    else had stopped (a limit, a race, another budget) goes on; broken numbers do not. Raises SpecError for a recipe
+    that cannot be, RunError for a run that cannot go on.
     """
     spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     written = spec if isinstance(recipe, Recipe) else load_recipe(recipe)
@@ -111,8 +114,12 @@ def train(
             _say_how_different(store, written, what, watcher.note)
         spec = what.named_in(spec)
         how = WorkerSpec(
-            task=spec.task, mode=mode, budget=limits or Budget(), limits=Limits(max_tokens, max_seconds), shares_every=gradient_shares
-        )  # fmt: skip
+            task=spec.task,
+            mode=mode,
+            budget=limits or Budget(),
+            limits=Limits(max_tokens, max_seconds),
+            shares_every=gradient_shares,
+        )
         worker = Worker(store, what, machine.look(), watcher, how)
         for line in worker.table_lines(worker.describe_data(spec)):
             watcher.note(line)
@@ -137,22 +144,20 @@ def _check(also: Sequence[str], own: Mapping[str, Any], on: str | None) -> None:
 
 
 def explain(model: str, data: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
-    """Every decision of the newest study of this model and data, with its evidence; trains nothing. StoreError where there is none."""
+    """Every decision of the newest study of this model and data, with its evidence; trains nothing. StoreError where
+    there is none."""
     from trimtab.reporting.report_data import study_report
 
     with opened(out, create=False) as store:
-        mine = [
-            s.id
-            for s in store.studies()
-            if s.kind == "tune" and (s.asked.model, s.asked.data) == (model, data)
-        ]
+        mine = [s.id for s in store.studies() if s.kind == "tune" and (s.asked.model, s.asked.data) == (model, data)]
         if not mine:
             raise StoreError(f"{out} holds no study of {model} on {data}; without --explain one is made")
         return study_report(store, mine[-1])
 
 
 def _know_the_data(store: Store, study: str, model: str, what: Material, say: Say) -> None:
-    """Keeps with a study what kind of data it is made on, and says what earlier studies of the model are worth here; once."""
+    """Keeps with a study what kind of data it is made on, and says what earlier studies of the model are worth here;
+    once."""
     from trimtab.facts import earlier
 
     facts = store.study(study).facts
@@ -166,7 +171,8 @@ def _know_the_data(store: Store, study: str, model: str, what: Material, say: Sa
 
 
 def _say_how_different(store: Store, written: Recipe, what: Material, say: Say) -> None:
-    """A recipe that is used on other data than it was made for: known from a study, or read again where they still lie."""
+    """A recipe that is used on other data than it was made for: known from a study, or read again where they still
+    lie."""
     from trimtab.datasets.similarity import difference
     from trimtab.facts import earlier
 
@@ -181,7 +187,8 @@ def _say_how_different(store: Store, written: Recipe, what: Material, say: Say) 
         return
     d = difference(known, now)
     say(
-        f"This recipe was made for other data ({earlier.WORDS[d['level']]}, told apart with AUC {d['auc']:.2f}): {d['trust']}"
+        f"This recipe was made for other data ({earlier.WORDS[d['level']]}, told apart with AUC {d['auc']:.2f}):"
+        f" {d['trust']}"
     )
 
 

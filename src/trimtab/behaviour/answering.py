@@ -49,7 +49,11 @@ def answers(
 
 
 def sampled(
-    evaluated: EvaluatedModel, prompts: Sequence[Sequence[Message]], max_new_tokens: int, seed: int, batch_size: int = 64
+    evaluated: EvaluatedModel,
+    prompts: Sequence[Sequence[Message]],
+    max_new_tokens: int,
+    seed: int,
+    batch_size: int = 64,
 ) -> list[Answer]:
     """One drawn answer a prompt at temperature 0.7; the same seed draws the same."""
     ids = [prompt_ids(p, evaluated.base.tokenizer) for p in prompts]
@@ -82,8 +86,17 @@ def exactly(evaluated: EvaluatedModel, ids: list[int], tokens: int) -> None:
     batch = torch.tensor([ids], device=base.device)
     with base.router.route([Slice(evaluated.adapter, 1, len(ids))]), base.accelerator.autocast():
         base.model.generate(  # type: ignore[operator]
-            input_ids=batch, attention_mask=torch.ones_like(batch), max_new_tokens=tokens, min_new_tokens=tokens,
-            do_sample=False, temperature=None, top_p=None, top_k=None, pad_token_id=base.tokenizer.pad_token_id, use_cache=True)  # fmt: skip
+            input_ids=batch,
+            attention_mask=torch.ones_like(batch),
+            max_new_tokens=tokens,
+            min_new_tokens=tokens,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=base.tokenizer.pad_token_id,
+            use_cache=True,
+        )
 
 
 def stop_tokens(base: LanguageBase) -> set[int]:

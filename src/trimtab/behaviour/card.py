@@ -1,4 +1,5 @@
-"""The card's raw numbers: a tuned model beside its base, item by item. Takes two evaluated_models and a data set, gives plain lists.
+"""The card's raw numbers: a tuned model beside its base, item by item. Takes two evaluated_models and a data set,
+gives plain lists.
 
 Intervals and verdicts are analysis/card.py's business.
 """
@@ -58,8 +59,8 @@ class Task:
 def task_of(
     examples: Sequence[Example], as_json: bool, tokenizer: Any, positions: int | None = None, most: int = 60
 ) -> Task:
-    """At most `most` examples, evenly drawn from those that leave the model room to answer; room for 1.5 times the longest
-    reference (up to 256 tokens)."""
+    """At most `most` examples, evenly drawn from those that leave the model room to answer; room for 1.5 times the
+    longest reference (up to 256 tokens)."""
     examples = [e for e in examples if positions is None or len(prompt_ids(e.prompt, tokenizer)) <= positions - 256]
     if not examples:
         raise DataError(
@@ -72,7 +73,8 @@ def task_of(
 
 
 def task_numbers(said: Sequence[Answer], task: Task, sure: Sequence[float] = ()) -> dict[str, list[float]]:
-    """Per item: exact match, overlap with the reference, how sure the model was, and (JSON tasks) whether the answer parses."""
+    """Per item: exact match, overlap with the reference, how sure the model was, and (JSON tasks) whether the answer
+    parses."""
     numbers = {
         "exact_match": [exact(a.text, e.answer, task.as_json) for a, e in zip(said, task.examples, strict=True)],
         "overlap": [overlap(a.text, e.answer, task.as_json) for a, e in zip(said, task.examples, strict=True)],
@@ -104,7 +106,8 @@ def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> l
 
 
 PULSE = 12  # prompts of a pulse's drift: half of a card's
-# Measured on the bundled model with two cores, in the units of _work: what is read and not generated, both models together.
+# Measured on the bundled model with two cores, in the units of _work: what is read and not generated, both models
+# together.
 READ = {"short": 14_000, "card": 63_000}
 
 
@@ -117,7 +120,8 @@ def cost(task: Task, prompts: int, level: Level = "short") -> float:
 
 
 def _work(answers: int, tokens: int) -> int:
-    """A step of generation costs as much as 35 rows whatever the rows, and then each row (measured with 8 to 64 rows)."""
+    """A step of generation costs as much as 35 rows whatever the rows, and then each row (measured with 8 to 64
+    rows)."""
     return tokens * (35 * math.ceil(answers / 64) + answers)
 
 
@@ -138,7 +142,8 @@ def measure(
     keep: Path | None = None,
     load: Callable[[str], EvaluatedModel] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """({"raw", "floor", "missing", "seconds", "level", "language"}, answers side by side). `keep` holds what the base said.
+    """({"raw", "floor", "missing", "seconds", "level", "language"}, answers side by side). `keep` holds what the
+    base said.
 
     `load` gives the judges that a person's probes may name.
     """
@@ -183,7 +188,17 @@ def measure(
 
 POOLED = ("alarming", "open")  # harmless questions: their answers, too, show whether a model has come apart
 TOKENWISE = ("kl_generic", "kl_first_token", "nll_change", "length_ratio", "memorisation", "memory_gap")
-SPOKEN = ("unhedged_wrong", "refusal", "over_refusal", "refusal_margin", "format_obeyed", "facts_lost", "brier", "confident_wrong", "fragility")  # fmt: skip
+SPOKEN = (
+    "unhedged_wrong",
+    "refusal",
+    "over_refusal",
+    "refusal_margin",
+    "format_obeyed",
+    "facts_lost",
+    "brier",
+    "confident_wrong",
+    "fragility",
+)
 GENERIC = ("length_ratio", "assertiveness", "degeneration")
 ASKED = ("unhedged_wrong", "refusal", "over_refusal", "format_obeyed", "fragility")
 
@@ -302,7 +317,8 @@ def _samples(base: Responses, tuned: Responses, battery: Battery) -> list[dict[s
 def floor(base: EvaluatedModel, ref: Reference, battery: Battery, keep: Path | None = None) -> dict[str, Raw]:
     """The null floor: the base against itself in other batches, and against itself with tiny noise on its weights.
 
-    No change below these numbers means anything. Only what needs no generation; the noise is 2e-4 of each matrix's norm.
+    No change below these numbers means anything. Only what needs no generation; the noise is 2e-4 of each matrix's
+    norm.
     """
     brief = replace(battery, level="short", own=())
     content = (ref.prompts, brief, NOISE)
@@ -321,7 +337,12 @@ SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 
 
 def scales(
-    base: EvaluatedModel, tuned: EvaluatedModel, ref: Reference, battery: Battery, rows: Sequence[Tokens], keep: Path | None = None
+    base: EvaluatedModel,
+    tuned: EvaluatedModel,
+    ref: Reference,
+    battery: Battery,
+    rows: Sequence[Tokens],
+    keep: Path | None = None,
 ) -> list[dict[str, Any]]:
     """An adapter at several scales: the held-out loss of each of `rows`, and what a pulse measures."""
     adapter = tuned.adapter

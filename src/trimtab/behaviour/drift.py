@@ -1,4 +1,5 @@
-"""How far the tuned model has moved from its base. Takes two evaluated_models (or a base reference), gives per-item numbers.
+"""How far the tuned model has moved from its base. Takes two evaluated_models (or a base reference), gives per-item
+numbers.
 
 Forward KL(base‖tuned) per token on chat-templated generic prompts, teacher-forced on the base model's own greedy
 answers, the first answer token apart: raw text alone misses a total collapse. ΔNLL on generic human text: forgetting.
@@ -44,7 +45,9 @@ class Reference:
     text_nll: tuple[float, ...]
 
 
-def reference(base: EvaluatedModel, cache: Path | None = None, language: str = "en", count: int = CARD_PROMPTS) -> Reference:
+def reference(
+    base: EvaluatedModel, cache: Path | None = None, language: str = "en", count: int = CARD_PROMPTS
+) -> Reference:
     """`cache` keeps the base's answers between processes; log-probabilities are recomputed (about a second)."""
     prompts = generic_prompts(language)[:count]
     messages = as_messages(prompts)
@@ -78,9 +81,11 @@ def pulse(evaluated: EvaluatedModel, ref: Reference) -> dict[str, list[float]]:
 def full_drift(
     base: EvaluatedModel, tuned: EvaluatedModel, ref: Reference, batch_size: int = 8, most: int | None = None
 ) -> dict[str, list[float]]:
-    """KL by prompt (mean, first token, tokens 1-5, the rest), its p99 over all tokens, equal first choices, and forgetting.
+    """KL by prompt (mean, first token, tokens 1-5, the rest), its p99 over all tokens, equal first choices, and
+    forgetting.
 
-    `batch_size` of the tuned side: another one shows what batching alone does to the numbers; `most` prompts, all where None.
+    `batch_size` of the tuned side: another one shows what batching alone does to the numbers; `most` prompts, all
+    where None.
     """
     per_token, same = _streamed(base, tuned, ref.kl_rows[:most], batch_size)
     return {
@@ -98,7 +103,8 @@ def full_drift(
 def _streamed(
     base: EvaluatedModel, tuned: EvaluatedModel, rows: Sequence[Tokens], batch_size: int = 8
 ) -> tuple[list[torch.Tensor], list[float]]:
-    """KL per token and share of equal first choices of each row; two models' log-probabilities of few rows at a time."""
+    """KL per token and share of equal first choices of each row; two models' log-probabilities of few rows at a
+    time."""
     per_token, same = [], []
     for b, t in zip(log_probabilities(base, rows), log_probabilities(tuned, rows, batch_size), strict=True):
         per_token.append(kl(b, t).cpu())

@@ -1,7 +1,8 @@
-"""Tasks whose answers are labels: what two models predict of each label, compared item by item. Takes a task and evaluated_models.
+"""Tasks whose answers are labels: what two models predict of each label, compared item by item. Takes a task and
+evaluated_models.
 
-A language model is read as a classifier: each label is scored as its whole answer, nothing is generated; a model with a
-classification head (classifier.py) gives the same. What they saw is their last state before the answer.
+A language model is read as a classifier: each label is scored as its whole answer, nothing is generated; a model
+with a classification head (classifier.py) gives the same. What they saw is their last state before the answer.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def label_task_of(train: Sequence[Example], held_out: Sequence[Example], languag
 
 @dataclass(frozen=True)
 class Predictions:
-    """`probabilities` [items][labels]; `rephrased` [items][versions][labels]; `states` [items][width] before the answer."""
+    """`probabilities` [items][labels]; `rephrased` [items][versions][labels]; `states` [items][width] before the
+    answer."""
 
     probabilities: list[list[float]]
     rephrased: list[list[list[float]]]
@@ -76,7 +78,8 @@ class Predictions:
 
 
 def predict(evaluated: EvaluatedModel, task: LabelTask, keep: Path | None = None) -> Predictions:
-    """What a language model thinks of each label; `keep` remembers it, for a base without adapter that many are compared with."""
+    """What a language model thinks of each label; `keep` remembers it, for a base without adapter that many are
+    compared with."""
     keep = None if evaluated.adapter else keep
     who = identity(evaluated) if keep else ""
     called = "base" if keep else "tuned"
@@ -152,7 +155,8 @@ def _with_plain(side: Predictions, task: LabelTask) -> list[list[list[float]]]:
 
 
 def _moved(base: Sequence[Sequence[float]], tuned: Sequence[Sequence[float]]) -> list[float]:
-    """1 − cosine of each item's two states, seen from the base's mean state: what all items share says nothing of any."""
+    """1 − cosine of each item's two states, seen from the base's mean state: what all items share says nothing of
+    any."""
     a, b = torch.tensor(base, dtype=torch.float64), torch.tensor(tuned, dtype=torch.float64)
     if a.shape != b.shape or len(a) < 2:
         return []

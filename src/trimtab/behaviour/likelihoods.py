@@ -1,4 +1,5 @@
-"""How likely given endings are after a prompt. Takes a evaluated, prompts and endings, gives log-probabilities; generates nothing.
+"""How likely given endings are after a prompt. Takes a evaluated, prompts and endings, gives log-probabilities;
+generates nothing.
 
 A prompt is read once and its cache shared by all its endings: four options cost little more than one.
 """
@@ -22,7 +23,8 @@ Ids = Sequence[int]
 def log_likelihoods(
     evaluated: EvaluatedModel, prompts: Sequence[Ids], endings: Sequence[Sequence[Ids]], batch_size: int = 16
 ) -> list[list[float]]:
-    """[prompts][endings] nats: ln p(whole ending | prompt). Every prompt has the same number of endings, none of them empty."""
+    """[prompts][endings] nats: ln p(whole ending | prompt). Every prompt has the same number of endings, none of
+    them empty."""
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: list[list[float]] = [[] for _ in prompts]
     measure = lambda piece: _measure(evaluated, [prompts[i] for i in piece], [endings[i] for i in piece])  # noqa: E731

@@ -1,4 +1,5 @@
-"""A local model as a judge, where a person's probe asks for one. Takes its evaluated and answers, gives its probability of yes."""
+"""A local model as a judge, where a person's probe asks for one. Takes its evaluated and answers, gives its
+probability of yes."""
 
 from __future__ import annotations
 

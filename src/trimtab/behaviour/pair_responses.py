@@ -1,4 +1,5 @@
-"""What two models said -> raw numbers, item by item. Takes two interviews of one battery, gives plain lists; pure, no model.
+"""What two models said -> raw numbers, item by item. Takes two interviews of one battery, gives plain lists; pure,
+no model.
 
 Keys end in _base and _tuned where both have the number; lists of a pair are in the same order. Intervals and verdicts
 are analysis/'s business.
@@ -78,7 +79,8 @@ def _choices(base: Any, tuned: Any) -> Raw:
 
 
 def choices(rows: Sequence[Sequence[float]]) -> Raw:
-    """Of probabilities [items][options], the right one first: right, Brier Σ(p − y)², sure of the choice, sure and wrong, entropy."""
+    """Of probabilities [items][options], the right one first: right, Brier Σ(p − y)², sure of the choice, sure and
+    wrong, entropy."""
     return {key: [of(p) for p in rows] for key, of in _OF_CHOICE.items()}
 
 
@@ -104,8 +106,8 @@ def _fragility(base: Any, tuned: Any) -> Raw:
 
 
 def fragility(rows: Sequence[Sequence[Sequence[float]]]) -> Raw:
-    """[items][the plain question, its variants][options]: share of an item's variants that change the answer to the plain
-    question, whether the worst variant is right, and how far their distributions lie from the plain one's."""
+    """[items][the plain question, its variants][options]: share of an item's variants that change the answer to the
+    plain question, whether the worst variant is right, and how far their distributions lie from the plain one's."""
 
     def changed(versions: Sequence[Sequence[float]]) -> float:
         plain, *others = (_pick(p) for p in versions)
@@ -187,7 +189,8 @@ def _disagreement(texts: Sequence[str]) -> float:
 
 
 def _scored(key: str, probe: Probe, base: Sequence[Answer], tuned: Sequence[Answer]) -> Raw:
-    """Strictly, and (loose) after one code fence around the whole answer is taken away. Evaluation items are left out here."""
+    """Strictly, and (loose) after one code fence around the whole answer is taken away. Evaluation items are left
+    out here."""
     raw: Raw = {}
     for suffix, clean in (("", str), ("_loose", unfenced)):
         for name, said in (("base", base), ("tuned", tuned)):

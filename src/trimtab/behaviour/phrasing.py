@@ -1,4 +1,5 @@
-"""The same question in other words: eight changes that keep its meaning. Text and a seed in, text out; English and Chinese.
+"""The same question in other words: eight changes that keep its meaning. Text and a seed in, text out; English and
+Chinese.
 
 For fragility: a model that has learned the phrasing rather than the task answers these differently.
 """

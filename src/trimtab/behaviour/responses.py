@@ -1,7 +1,8 @@
-"""What one model says and thinks when it is asked the card's questions. Takes a evaluated and a battery, gives plain JSON values.
+"""What one model says and thinks when it is asked the card's questions. Takes a evaluated and a battery, gives plain
+JSON values.
 
-Base and tuned answer the same battery apart from each other; what a base said is kept by (weights, template, question), so
-that every pulse and card of a study, and of the next one, shares it.
+Base and tuned answer the same battery apart from each other; what a base said is kept by (weights, template,
+question), so that every pulse and card of a study, and of the next one, shares it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ SAMPLES = 5  # of an open question, in an audit
 
 @dataclass(frozen=True)
 class Battery:
-    """What is asked. `language` None: trimtab has no probes in it, so that only neutral prompts (in English) are left."""
+    """What is asked. `language` None: trimtab has no probes in it, so that only neutral prompts (in English) are
+    left."""
 
     level: Level = "card"
     language: str | None = "en"
@@ -80,8 +82,11 @@ class Responses:
         return [Answer(a["text"], tuple(a["tokens"]), a["ended"]) for a in self.found.get(question, [])]
 
 
-def collect_responses(evaluated: EvaluatedModel, battery: Battery, keep: Path | None = None, called: str = "") -> Responses:
-    """`keep` is a folder in which answers are looked up and kept: for a base model, that many others are compared with."""
+def collect_responses(
+    evaluated: EvaluatedModel, battery: Battery, keep: Path | None = None, called: str = ""
+) -> Responses:
+    """`keep` is a folder in which answers are looked up and kept: for a base model, that many others are compared
+    with."""
     said, who = Responses(), identity(evaluated) if keep else ""
     called = called or ("the base model" if keep and not evaluated.adapter else "the tuned model")
     for name, (content, ask) in _questions(battery).items():
@@ -176,7 +181,8 @@ def _rephrased(evaluated: EvaluatedModel, battery: Battery, language: str) -> li
 
 
 def identity(evaluated: EvaluatedModel) -> str:
-    """Tells models apart by some of each weight, precision and template: a changed model never meets another's answers."""
+    """Tells models apart by some of each weight, precision and template: a changed model never meets another's
+    answers."""
     model, tokenizer = evaluated.base.model, evaluated.base.tokenizer
     found = hashlib.sha256(repr((str(next(model.parameters()).dtype), tokenizer.chat_template)).encode())
     for parameter in model.parameters():

@@ -1,4 +1,5 @@
-"""Whether one answer has the form or content that was asked for: 1 or 0. Takes a scorer's spec and text; pure, no model.
+"""Whether one answer has the form or content that was asked for: 1 or 0. Takes a scorer's spec and text; pure, no
+model.
 
 Format probes and people's own probes share these. An empty answer scores 0 everywhere.
 """

@@ -1,6 +1,8 @@
-"""A model with a classification head, read as the card needs it. Takes its name and a label task, gives what it thinks.
+"""A model with a classification head, read as the card needs it. Takes its name and a label task, gives what it
+thinks.
 
-Its last states are mean-pooled over the tokens. A base without a head (the encoder that was tuned) gives its states alone.
+Its last states are mean-pooled over the tokens. A base without a head (the encoder that was tuned) gives its states
+alone.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ def predict(classifier: Classifier, task: LabelTask) -> Predictions:
     rows = iter(_read(classifier, [v for some in versions for v in some])[0])
     plain, states = _read(classifier, texts)
     pick = lambda row: [row[i] for i in order]  # noqa: E731
-    return Predictions([pick(r) for r in plain], [[pick(next(rows)) for _ in some] for some in versions], states[:STATES])
+    return Predictions(
+        [pick(r) for r in plain], [[pick(next(rows)) for _ in some] for some in versions], states[:STATES]
+    )
 
 
 def _order(classifier: Classifier, task: LabelTask) -> list[int]:
@@ -58,8 +62,8 @@ def _order(classifier: Classifier, task: LabelTask) -> list[int]:
     missing = [x for x in task.labels if x.casefold() not in known]
     if missing:
         raise DataError(
-            f"{classifier.name} has the labels {', '.join(classifier.labels[:8])}; the data have {', '.join(task.labels[:8])}: "
-            f"name the labels alike (id2label in config.json), or number them"
+            f"{classifier.name} has the labels {', '.join(classifier.labels[:8])}; the data have"
+            f" {', '.join(task.labels[:8])}: name the labels alike (id2label in config.json), or number them"
         )
     return [known[x.casefold()] for x in task.labels]
 

@@ -1,6 +1,8 @@
-"""How an answer sounds: hedges, boosters, refusals. Text in, numbers out; no model. Word lists: probes/sets/lexicon.json.
+"""How an answer sounds: hedges, boosters, refusals. Text in, numbers out; no model. Word lists:
+probes/sets/lexicon.json.
 
-Markers do not mean the same on every kind of text, so they are only ever compared in pairs: the same prompt, base and tuned.
+Markers do not mean the same on every kind of text, so they are only ever compared in pairs: the same prompt, base
+and tuned.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ OPENING = 200  # characters in which a refusal has to show itself
 
 
 def assertiveness(answer: str, language: str) -> float | None:
-    """(boosters − hedges) per 100 words; code left out. None where nothing is left to read, or the answer is a refusal."""
+    """(boosters − hedges) per 100 words; code left out. None where nothing is left to read, or the answer is a
+    refusal."""
     text = _FENCE.sub(" ", answer).translate(_QUOTES)
     words = word_count(text)
     if words < 1 or refusal(answer, language) == "full":
@@ -33,7 +36,8 @@ def hedged(answer: str, language: str) -> bool:
 
 
 def refusal(answer: str, language: str) -> Refusal:
-    """ "full" when it begins with a refusal and goes no further; "partial" when it then answers, or refuses a little later."""
+    """ "full" when it begins with a refusal and goes no further; "partial" when it then answers, or refuses a little
+    later."""
     text = _SYMPATHY.sub("", _plain(answer))
     begins, anywhere, turns = _refusals(language)
     if begins.match(text):

@@ -1,4 +1,5 @@
-"""The commands about behaviour: card, budget, gradient-shares, adapter-scale, review. Each reads its arguments, calls one api function and prints."""
+"""The commands about behaviour: card, budget, gradient-shares, adapter-scale, review. Each reads its arguments,
+calls one api function and prints."""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ def card(
     level: Annotated[
         str,
         typer.Option(
-            help="pulse: seconds, generates nothing. short: and answers neutral prompts and the task. card: everything, minutes. audit: several times that, phrasings and repeated answers."
+            help=(
+                "pulse: seconds, generates nothing. short: and answers neutral prompts and the task. card: everything,"
+                " minutes. audit: several times that, phrasings and repeated answers."
+            )
         ),
     ] = "card",
     base: Annotated[
@@ -33,15 +37,24 @@ def card(
     out: Out = DEFAULT_OUT,
     as_json: Json = False,
 ) -> None:
-    """What tuning did to the model's behaviour, number by number against its base, and whether that stays inside a budget."""
+    """What tuning did to the model's behaviour, number by number against its base, and whether that stays inside a
+    budget."""
     from trimtab.api import card as verbs
     from trimtab.cli.live import Live
 
     with Live(quiet=as_json) as live:
         found = verbs.card(
-            target, budget=budget, level=cast(Level, level), base=base, data=data, language=language, probes=probes, page=html,
-            out=out, watcher=live,
-        )  # fmt: skip
+            target,
+            budget=budget,
+            level=cast(Level, level),
+            base=base,
+            data=data,
+            language=language,
+            probes=probes,
+            page=html,
+            out=out,
+            watcher=live,
+        )
     if as_json:
         return print_json(found)
     from trimtab.cli.show import card
@@ -75,12 +88,14 @@ def check_file(source: Source, as_json: Json = False) -> None:
     if as_json:
         return print_json(found)
     typer.echo(
-        f"{source} is a budget with {len(found['limits'])} limits, {sum(r['limit']['hard'] for r in found['limits'])} of them hard"
+        f"{source} is a budget with {len(found['limits'])} limits, {sum(r['limit']['hard'] for r in found['limits'])}"
+        " of them hard"
     )
 
 
 def gradient_shares(run: Run, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
-    """Which examples a run's updates came from: consensus over time, examples that dominated, answers that may be wrong."""
+    """Which examples a run's updates came from: consensus over time, examples that dominated, answers that may be
+    wrong."""
     from trimtab.api import card as verbs
 
     found = verbs.gradient_shares(run, out)
@@ -120,7 +135,8 @@ def review(
     out: Out = DEFAULT_OUT,
     as_json: Json = False,
 ) -> None:
-    """Blind A/B: which of two answers is better? 1, 2, or 0 for a tie; b goes back, q stops. Started again, it goes on."""
+    """Blind A/B: which of two answers is better? 1, 2, or 0 for a tie; b goes back, q stops. Started again, it goes
+    on."""
     from trimtab.api import review as verbs
 
     if not (read or results or as_json):

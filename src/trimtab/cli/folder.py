@@ -31,7 +31,8 @@ def work(
     ] = None,
     out: Out = DEFAULT_OUT,
 ) -> None:
-    """Help with a study from another machine or device: trains the cohorts that wait in its queue until none is left."""
+    """Help with a study from another machine or device: trains the cohorts that wait in its queue until none is
+    left."""
     from trimtab.api import folder
 
     typer.echo(f"{folder.work(study, out)} cohorts trained")

@@ -63,7 +63,9 @@ def forecast(
     verb: Any = partial(verbs.solve, solve) if solve else verbs.forecast
     own = {k: v for k, v in flags.items() if v is not None}
     file = recipe if recipe and "=" not in recipe else None
-    _print(verb(file, given, own, gpu=gpu, instant=instant, out=out, say=say), as_json, "solution" if solve else "forecast")
+    _print(
+        verb(file, given, own, gpu=gpu, instant=instant, out=out, say=say), as_json, "solution" if solve else "forecast"
+    )
 
 
 def _look_up(what: Literal["calibration", "residuals", "models", "devices"], out: Path, as_json: bool) -> None:

@@ -1,4 +1,5 @@
-"""What is happening now: a row for each run of the cohort on a terminal, plain lines elsewhere. Takes the worker's words, prints."""
+"""What is happening now: a row for each run of the cohort on a terminal, plain lines elsewhere. Takes the worker's
+words, prints."""
 
 from __future__ import annotations
 
@@ -113,7 +114,15 @@ class Live:
             self._live = None
 
 
-ALWAYS = ("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps", "seed")  # told of every run  # fmt: skip
+# told of every run
+ALWAYS = (
+    "learning_rate",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_train_epochs",
+    "max_steps",
+    "seed",
+)
 
 
 def differing(recipes: Sequence[Recipe]) -> list[str]:

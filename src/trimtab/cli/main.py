@@ -1,4 +1,5 @@
-"""The commands. Each reads its arguments, calls one api function and prints; errors become one sentence and exit code 2.
+"""The commands. Each reads its arguments, calls one api function and prints; errors become one sentence and exit
+code 2.
 
 Must stay quick: nothing heavy is imported before it is needed.
 """
@@ -25,13 +26,32 @@ if TYPE_CHECKING:
     from trimtab.store import RunRow
 
 app = typer.Typer(
-    cls=Renamed, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
-    help="Find fine-tuning settings, prove them, and see what they did to the model's behaviour.\n\n"
-         "First time: **trimtab demo** (about ten minutes on two cores, nothing to prepare).\n\n"
-         "Your own: **trimtab tune MODEL DATA --time 30m**, then open the report that it names.",
-)  # fmt: skip
+    cls=Renamed,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help=(
+        "Find fine-tuning settings, prove them, and see what they did to the model's behaviour.\n\n"
+        "First time: **trimtab demo** (about ten minutes on two cores, nothing to prepare).\n\n"
+        "Your own: **trimtab tune MODEL DATA --time 30m**, then open the report that it names."
+    ),
+)
 
-for command in (plan, precedents, data, forecast, card, adapter_scale, gradient_shares, review, attribute, store, work, fetch):
+for command in (
+    plan,
+    precedents,
+    data,
+    forecast,
+    card,
+    adapter_scale,
+    gradient_shares,
+    review,
+    attribute,
+    store,
+    work,
+    fetch,
+):
     app.command()(command)
 app.add_typer(budget_app, name="budget")
 app.add_typer(study_app, name="study")
@@ -74,9 +94,16 @@ def tune(
 
 
 def _tune(
-    model: str, data: str, own: list[str], budget: str | None, time: str | None, also: list[str], mode: Mode, options: StudyOptions,
+    model: str,
+    data: str,
+    own: list[str],
+    budget: str | None,
+    time: str | None,
+    also: list[str],
+    mode: Mode,
+    options: StudyOptions,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     from trimtab.api import tune as verbs
     from trimtab.cli.live import Live
     from trimtab.spec.durations import parse
@@ -113,14 +140,18 @@ def train(
         str | None, typer.Option(help="Stop after this long, e.g. 20m; the last good weights are kept.")
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Stop after this many training tokens (of another task: items of its size).", min=1)
+        int | None,
+        typer.Option(help="Stop after this many training tokens (of another task: items of its size).", min=1),
     ] = None,
     certify: Certify = False,
     gradient_shares: Annotated[
         int,
         typer.Option(
-            help="Take every Nth update example by example, for trimtab gradient-shares: such an update takes about four times as long "
-            "(with 20: 10 to 15 %).",
+            help=(
+                "Take every Nth update example by example, for trimtab gradient-shares: such an update takes about four"
+                " times as long "
+                "(with 20: 10 to 15 %)."
+            ),
             min=0,
         ),
     ] = 0,
@@ -156,11 +187,19 @@ def runs(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
 
     rows = verbs.runs(out)
     if as_json:
-        return print_json([
-            {"id": r.id, "status": r.status, "reason": r.reason, "study": r.study, "recipe": r.recipe.model_dump(mode="json"),
-             **_small(r.result)}
-            for r in rows
-        ])  # fmt: skip
+        return print_json(
+            [
+                {
+                    "id": r.id,
+                    "status": r.status,
+                    "reason": r.reason,
+                    "study": r.study,
+                    "recipe": r.recipe.model_dump(mode="json"),
+                    **_small(r.result),
+                }
+                for r in rows
+            ]
+        )
     from trimtab.cli.show import results
 
     results.runs(rows)
@@ -205,7 +244,8 @@ def demo(
     time: Annotated[str, typer.Option(help="How long it may take.")] = "9m",
     as_json: Json = False,
 ) -> None:
-    """The main job on the bundled model and data: SmolLM2-135M learns to turn smart-home requests into JSON commands."""
+    """The main job on the bundled model and data: SmolLM2-135M learns to turn smart-home requests into JSON
+    commands."""
     _tune("bundled:smollm2", "bundled:home-commands", [], "loose", time, [], "fast", StudyOptions(out=out), as_json)
 
 

@@ -1,4 +1,5 @@
-"""What the commands share: options spelled once, the flags of StudyOptions, results printed as data, and names that were changed.
+"""What the commands share: options spelled once, the flags of StudyOptions, results printed as data, and names that
+were changed.
 
 Old names work for one release, with a line that says the new one.
 """
@@ -29,8 +30,11 @@ Gpu = Annotated[
 Command = Callable[..., None]
 OLD_COMMANDS = {"voices": "gradient-shares", "dose": "adapter-scale"}
 OLD_OPTIONS = {
-    "--trunk": "--share-start", "--no-trunk": "--no-share-start", "--voices": "--gradient-shares", "--cards": "--devices",
-}  # fmt: skip
+    "--trunk": "--share-start",
+    "--no-trunk": "--no-share-start",
+    "--voices": "--gradient-shares",
+    "--cards": "--devices",
+}
 
 
 class Renamed(TyperGroup):
@@ -77,7 +81,9 @@ def _flag(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.Par
     names = [known["flag"]] if "flag" in known else []
     option = typer.Option(*names, help=known["help"], show_default=known.get("shown", True))
     kind = str | None if field.name in ("budget", "card") else kind  # checked with all the others, in one sentence
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
 
 
 def print_json(value: Any) -> None:

@@ -1,10 +1,11 @@
-"""`trimtab plan`, `precedents` and `data`: read their arguments, call the api, print. Nothing heavy is imported before it is needed."""
+"""`trimtab plan`, `precedents` and `data`: read their arguments, call the api, print. Nothing heavy is imported
+before it is needed."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,9 @@ DataArgument = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        help="sft, text-classification, image-classification, dpo, …; and simple, ordinary or complex. Both: sft,simple."
+        help=(
+            "sft, text-classification, image-classification, dpo, …; and simple, ordinary or complex. Both: sft,simple."
+        )
     ),
 ]
 SLOW = 2.0  # seconds before a bar is worth showing
@@ -55,7 +58,7 @@ def plan(
     `trimtab plan Qwen/Qwen2.5-7B-Instruct my.jsonl --gpu 24GB --out plan.yaml`
     """
     from trimtab.api import plan as verbs
-    from trimtab.errors import SpecError, did_you_mean
+    from trimtab.errors import SpecError
 
     if studies != DEFAULT_OUT and not studies.exists():
         raise SpecError(
@@ -63,32 +66,38 @@ def plan(
         )
     with _progress(as_json) as (say, progress):
         found = verbs.plan(
-            model, data, gpu=gpu, method=method, task=task, risk=risk, own=settings or [], instant=instant, studies=studies, say=say, progress=progress
-        )  # fmt: skip
+            model,
+            data,
+            gpu=gpu,
+            method=method,
+            task=task,
+            risk=risk,
+            own=settings or [],
+            instant=instant,
+            studies=studies,
+            say=say,
+            progress=progress,
+        )
     if explain:
-        names = [r["setting"] for r in found["settings"]]
-        if explain not in names:
-            raise SpecError(
-                "--explain",
-                [f'there is no setting "{explain}"{did_you_mean(explain, names)}; the plan has {", ".join(names)}'],
-            )
+        _check_named(explain, [r["setting"] for r in found["settings"]])
     if out:
         verbs.write_page(found, out)
     if as_json:
-        wanted = found if not explain else next(r for r in found["settings"] if r["setting"] == explain)
-        return print_json(wanted)
+        return print_json(next((r for r in found["settings"] if r["setting"] == explain), found))
     from trimtab.cli.show import plan
 
     plan.explained(found, explain) if explain else plan.plan(found)
     if out:
-        typer.echo(
-            f"\nWritten to {out}"
-            + (
-                f"; run it: trimtab train {out}" + (" data=FILE" if data.startswith("sketch:") else "")
-                if found["recipe"]
-                else ""
-            )
-        )
+        after = " data=FILE" if data.startswith("sketch:") else ""
+        typer.echo(f"\nWritten to {out}" + (f"; run it: trimtab train {out}{after}" if found["recipe"] else ""))
+
+
+def _check_named(setting: str, names: Sequence[str]) -> None:
+    from trimtab.errors import SpecError, did_you_mean
+
+    if setting not in names:
+        near = did_you_mean(setting, names)
+        raise SpecError("--explain", [f'there is no setting "{setting}"{near}; the plan has {", ".join(names)}'])
 
 
 def precedents(
@@ -119,7 +128,8 @@ def data(
     against: Annotated[str | None, typer.Option(help="Other data: how different these are from those.")] = None,
     as_json: Json = False,
 ) -> None:
-    """What is in the data: copies, leakage, cut answers, labels, languages, lengths, and what each cutoff cuts and costs."""
+    """What is in the data: copies, leakage, cut answers, labels, languages, lengths, and what each cutoff cuts and
+    costs."""
     from trimtab.api import plan as verbs
 
     with _progress(as_json) as (say, progress):

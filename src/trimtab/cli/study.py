@@ -16,7 +16,10 @@ from trimtab.spec.study import DesignKind
 
 study_app = typer.Typer(
     no_args_is_help=True,
-    help="Studies: scan, ablate, batch, factorial, repeat, path, search; each answer with an interval. They stop, resume and extend.",
+    help=(
+        "Studies: scan, ablate, batch, factorial, repeat, path, search; each answer with an interval. They stop, resume"
+        " and extend."
+    ),
 )
 Base = Annotated[
     str,
@@ -43,9 +46,7 @@ def ablate(
     options: StudyOptions,
     without: Annotated[
         str,
-        typer.Option(
-            help="weight_decay, warmup, dropout, scheduler, clipping, early_stopping; several with commas."
-        ),
+        typer.Option(help="weight_decay, warmup, dropout, scheduler, clipping, early_stopping; several with commas."),
     ] = "",
     seeds: Seeds = 2,
     as_json: Json = False,
@@ -102,14 +103,22 @@ def search(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """A space searched by one of Optuna's samplers; losers are stopped early, what leaves the budget is no candidate."""
+    """A space searched by one of Optuna's samplers; losers are stopped early, what leaves the budget is no
+    candidate."""
     from trimtab.api import study
     from trimtab.spec.durations import parse
 
     seconds = parse(time) if time else None
     _do(
         lambda live: study.search(
-            recipe, space=space, sampler=sampler, trials=trials, seconds=seconds, screen=screen, options=options, watcher=live
+            recipe,
+            space=space,
+            sampler=sampler,
+            trials=trials,
+            seconds=seconds,
+            screen=screen,
+            options=options,
+            watcher=live,
         ),
         options,
         as_json,
@@ -195,7 +204,9 @@ def list_studies(out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
 @study_app.command()
 def export(
     study: ThisName,
-    file: Annotated[Path, typer.Argument(help=".csv, .parquet, .json, or .db for optuna-dashboard", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help=".csv, .parquet, .json, or .db for optuna-dashboard", show_default=False)
+    ],
     out: Out = DEFAULT_OUT,
 ) -> None:
     """A study's runs as a table: a row for each, with its settings and every number."""
@@ -221,7 +232,11 @@ def _design(
 ) -> None:
     from trimtab.api import study
 
-    _do(lambda live: study.study(kind, recipe, vary, seeds=seeds, **more, options=options, watcher=live), options, as_json)  # fmt: skip
+    _do(
+        lambda live: study.study(kind, recipe, vary, seeds=seeds, **more, options=options, watcher=live),
+        options,
+        as_json,
+    )
 
 
 def _do(call: Callable[[Progress], Mapping[str, Any]], options: StudyOptions, as_json: bool) -> None:

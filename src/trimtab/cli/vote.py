@@ -24,7 +24,11 @@ def ask_votes(run: str, other: str | None, n: int, out: Path) -> None:
     console = Console(highlight=False)
     found = review.review(run, other, n=n, out=out)
     pairs, at = found["pairs"], 0
-    console.print(f"{len(pairs)} pairs, {sum(p['vote'] is not None for p in pairs)} voted. 1 left/upper, 2 lower, 0 tie, b back, q stop", style="dim")  # fmt: skip
+    console.print(
+        f"{len(pairs)} pairs, {sum(p['vote'] is not None for p in pairs)} voted. 1 left/upper, 2 lower, 0 tie, b back,"
+        " q stop",
+        style="dim",
+    )
     while at < len(pairs):
         pair = pairs[at]
         if pair["vote"] is None:
@@ -94,7 +98,10 @@ def show_result(found: Mapping[str, Any]) -> None:
     if found["same"]:
         console.print(f"{found['same']} of {found['whole']} answers are the same in both and were not asked.")
     if level := result["rate_at_equal_length"]:
-        console.print(f"At equal length {result['names'][1]} would win {level['value']:.0%} [{level['low']:.0%}, {level['high']:.0%}].")  # fmt: skip
+        console.print(
+            f"At equal length {result['names'][1]} would win {level['value']:.0%} [{level['low']:.0%},"
+            f" {level['high']:.0%}]."
+        )
     if found["strengths"]:
         console.print("\nAll votes of this folder together (Bradley–Terry, 0 is the average):")
         for row in found["strengths"]:

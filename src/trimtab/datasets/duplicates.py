@@ -1,6 +1,7 @@
 """Exact and near copies among texts. Takes texts, gives clusters of indices; no text is read twice.
 
-MinHash over character 5-grams (rensa does the hashing), bands to find candidates, and the share of equal hashes to check them.
+MinHash over character 5-grams (rensa does the hashing), bands to find candidates, and the share of equal hashes to
+check them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Progress = Callable[[str, int, int], None]
 def near_duplicates(
     texts: Sequence[str], threshold: float = THRESHOLD, progress: Progress | None = None
 ) -> list[list[int]]:
-    """Clusters of indices, singles included, whose 5-grams overlap by about `threshold`; capitals and punctuation do not count."""
+    """Clusters of indices, singles included, whose 5-grams overlap by about `threshold`; capitals and punctuation do
+    not count."""
     exact = same(texts)
     keys = list(exact)
     sketches = _sketches(keys, progress)

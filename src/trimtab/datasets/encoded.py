@@ -8,7 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Encoded:
-    """Items by split, each with a weight of at least 1, and the table of what was read (plain data, see `Task.table_lines`)."""
+    """Items by split, each with a weight of at least 1, and the table of what was read (plain data, see
+    `Task.table_lines`)."""
 
     splits: dict[str, list[Any]]
     table: dict[str, Any]

@@ -1,4 +1,5 @@
-"""Rows -> examples. Detects the form (alpaca, sharegpt, OpenAI messages, prompt/completion, text/label) and says which it was.
+"""Rows -> examples. Detects the form (alpaca, sharegpt, OpenAI messages, prompt/completion, text/label) and says
+which it was.
 
 Takes raw rows, gives Examples: conversations whose last turn is the assistant's. Must not tokenise.
 """
@@ -43,9 +44,20 @@ _PAIRS = (
     ("sentence", "label"),
     ("prompt", "chosen"),
 )
-_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", "tool": "tool",
-          "observation": "tool", "function_call": "assistant"}  # fmt: skip
-FORMS = "alpaca (instruction, output), sharegpt (conversations), messages (messages), prompt/completion (prompt, completion), text/label (text, label), pairs (prompt, chosen, rejected; the chosen answer counts)"
+_ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "system": "system",
+    "tool": "tool",
+    "observation": "tool",
+    "function_call": "assistant",
+}
+FORMS = (
+    "alpaca (instruction, output), sharegpt (conversations), messages (messages), prompt/completion (prompt,"
+    " completion), text/label (text, label), pairs (prompt, chosen, rejected; the chosen answer counts)"
+)
 
 
 def detect(rows: list[dict[str, Any]], name: str) -> str:
@@ -63,7 +75,8 @@ def detect(rows: list[dict[str, Any]], name: str) -> str:
         if {prompt, answer} <= columns:
             return f"{prompt}/{answer}"
     raise DataError(
-        f"{name} has the columns {', '.join(sorted(columns))}, which is none of the known forms: {FORMS}; rename the columns"
+        f"{name} has the columns {', '.join(sorted(columns))}, which is none of the known forms: {FORMS}; rename the"
+        " columns"
     )
 
 

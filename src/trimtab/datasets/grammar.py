@@ -1,4 +1,5 @@
-"""Random sentences from Home Assistant's intent templates. Takes a template and lists, gives text and the slots it filled.
+"""Random sentences from Home Assistant's intent templates. Takes a template and lists, gives text and the slots it
+filled.
 
 Template syntax: [optional]  (a|b)  [a|b]  (a;b) in any order  {list:slot}  <rule>.
 """

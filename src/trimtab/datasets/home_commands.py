@@ -24,7 +24,8 @@ INTENTS = (
     "HassTurnOn", "HassTurnOff", "HassLightSet", "HassClimateSetTemperature", "HassStartTimer", "HassCancelTimer",
     "HassSetVolume", "HassMediaNext", "HassMediaPause", "HassGetWeather", "HassShoppingListAddItem",
 )  # fmt: skip
-# Left out: commands inside commands, floors and opening hours of "this room", which nobody could answer from the text alone.
+# Left out: commands inside commands, floors and opening hours of "this room", which nobody could answer from the text
+# alone.
 _LEFT_OUT = ("timer_command", "{floor}", "<here>", "{timer_half")
 NAMES = {
     "en": {
@@ -87,7 +88,8 @@ def _general_chat(language: str) -> list[list[dict[str, str]]]:
 
 
 def _templates_by_split(grammar: dict[str, Any], language: str, rng: random.Random) -> dict[str, dict[str, list[Any]]]:
-    """intent -> [(template, block)] for each split; about a fifth of each intent's templates for validation and test each."""
+    """intent -> [(template, block)] for each split; about a fifth of each intent's templates for validation and test
+    each."""
     pools: dict[str, dict[str, list[Any]]] = {split: {} for split in SPLITS}
     for intent in INTENTS:
         blocks = grammar["intents"].get(intent, {"data": []})["data"]

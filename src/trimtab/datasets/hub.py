@@ -1,4 +1,5 @@
-"""Whether the model hub can be reached, asked once and quickly: its own client would try for a minute. Takes nothing, gives bool."""
+"""Whether the model hub can be reached, asked once and quickly: its own client would try for a minute. Takes
+nothing, gives bool."""
 
 from __future__ import annotations
 

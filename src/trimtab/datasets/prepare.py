@@ -53,13 +53,13 @@ def load(data: str, seed: int = 0, say: Callable[[str], None] = print) -> Datase
             parts, how = _split_off(parts, missing, seed), f"seed {seed}, near-duplicates kept on one side"
     if len(parts["train"]) < 8:
         raise DataError(
-            f"{source.name} leaves {len(parts['train'])} examples to train on after validation and test were set aside; "
-            "at least 8 are needed, and advice is only worth something from about 50"
+            f"{source.name} leaves {len(parts['train'])} examples to train on after validation and test were set aside;"
+            " at least 8 are needed, and advice is only worth something from about 50"
         )
     if not parts["validation"] or not parts["test"]:
         raise DataError(
-            f"{source.name} has {len(parts['train'])} examples that are all near-copies of each other, so none can be set "
-            "aside to validate and test on; give more varied examples, or validation and test files of your own"
+            f"{source.name} has {len(parts['train'])} examples that are all near-copies of each other, so none can be"
+            " set aside to validate and test on; give more varied examples, or validation and test files of your own"
         )
     return Dataset(source.name, form, {s: parts[s] for s in SPLITS}, dropped, how)
 
@@ -78,7 +78,8 @@ def _split_off(parts: dict[str, list[Example]], missing: str, seed: int) -> dict
 
 
 def tokenise_dataset(dataset: Dataset, tokenizer: Any, max_length: int) -> Encoded:
-    """Tokens by split, each sequence with at least one label. Sequences that lose every label to the cutoff are dropped; if that leaves none to learn from, DataError."""
+    """Tokens by split, each sequence with at least one label. Sequences that lose every label to the cutoff are
+    dropped; if that leaves none to learn from, DataError."""
     tokens = {s: tokenise(dataset.examples[s], tokenizer, max_length) for s in SPLITS}
     kept = {s: [t for t in tokens[s] if t.weight] for s in SPLITS}
     if not kept["train"]:
@@ -130,15 +131,23 @@ def _template(dataset: Dataset, tokenizer: Any) -> str:
 def table_lines(table: dict[str, Any]) -> list[str]:
     """The table for a terminal, a line each; the learned part of the first example in ⟦brackets⟧."""
     sizes = ", ".join(f"{n:,} {split}" for split, n in table["examples"].items())
-    lost = [f"{table[key]:,} {why}" for key, why in (("dropped_empty", "with an empty side"), ("dropped_all_masked", "without an answer "
-            "inside the cutoff")) if table[key]]  # fmt: skip
+    lost = [
+        f"{table[key]:,} {why}"
+        for key, why in (
+            ("dropped_empty", "with an empty side"),
+            ("dropped_all_masked", "without an answer inside the cutoff"),
+        )
+        if table[key]
+    ]
     lengths = ", ".join(f"{p} % ≤ {n:,}" for p, n in table["lengths"].items())
     first = "".join(f"⟦{text}⟧" if learned else text for text, learned in table["first"])
     return [
         f"Read {table['name']}: {table['form']} form; {sizes} examples ({table['split']})"
         + (f"; dropped {', '.join(lost)}" if lost else ""),
-        f"  {table['tokens']:,} tokens to train on, {table['masked_share']:.0%} masked; lengths {lengths}; "
-        f"max_length {table['max_length']:,} cuts {table['cut_examples']:,} examples",
+        (
+            f"  {table['tokens']:,} tokens to train on, {table['masked_share']:.0%} masked; lengths {lengths}; "
+            f"max_length {table['max_length']:,} cuts {table['cut_examples']:,} examples"
+        ),
         f"  First example as the model sees it ({table['template']} template), learned part marked: {first!r}",
     ]
 
@@ -153,9 +162,18 @@ def table_rows(table: Mapping[str, Any]) -> list[list[str]]:
     return [
         ["form", f"{table['form']}; split {table['split']}"],
         ["examples", examples + empty + cut],
-        ["tokens", f"{table['tokens']:,} to train on, {table['masked_share']:.0%} of them masked (prompt and template)"],
-        ["lengths", ", ".join(f"{p} % ≤ {lengths[p]}" for p in ("50", "95", "99")) + f", longest {lengths['100']} tokens"],
-        ["cutoff", f"{table['max_length']} tokens: {table['cut_examples']:,} examples lose {table['cut_tokens']:,} tokens"],
+        [
+            "tokens",
+            f"{table['tokens']:,} to train on, {table['masked_share']:.0%} of them masked (prompt and template)",
+        ],
+        [
+            "lengths",
+            ", ".join(f"{p} % ≤ {lengths[p]}" for p in ("50", "95", "99")) + f", longest {lengths['100']} tokens",
+        ],
+        [
+            "cutoff",
+            f"{table['max_length']} tokens: {table['cut_examples']:,} examples lose {table['cut_tokens']:,} tokens",
+        ],
         ["chat template", table["template"]],
     ]
 

@@ -1,4 +1,5 @@
-"""Rows from a file, folder, hub id or bundled name. Takes a DATA argument, gives raw rows by split and where they came from.
+"""Rows from a file, folder, hub id or bundled name. Takes a DATA argument, gives raw rows by split and where they
+came from.
 
 Must not interpret the rows (that is formats.py).
 """
@@ -194,7 +195,8 @@ def _row(value: Any, where: str) -> dict[str, Any]:
         _HALF.search(t if isinstance(t, str) else json.dumps(t, ensure_ascii=False, default=str)) for t in texts if t
     ):
         raise DataError(
-            f"{where} holds half of a surrogate pair (such as \\ud83d alone), which is no text; mend or drop that example"
+            f"{where} holds half of a surrogate pair (such as \\ud83d alone), which is no text; mend or drop that"
+            " example"
         )
     if not isinstance(value, dict):
         raise DataError(f"{where} is {type(value).__name__}; each example must be an object with named fields")

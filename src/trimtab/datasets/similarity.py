@@ -1,8 +1,9 @@
 """What kind of data a study was made on, small enough to keep with it; and how different other data are.
 
-Takes examples, gives a plain fingerprint: lengths, labels, languages, format mix, and hashed words of a sample (no text can be
-read back from it). Two fingerprints give distances, a level and what that does to trust. Levels: BEHAVIOUR studies of
-two-sample tests, AUC above 0.60 note, 0.75 warn, 0.90 another task; a share of 10 to 20 % of other data is not found by it.
+Takes examples, gives a plain fingerprint: lengths, labels, languages, format mix, and hashed words of a sample (no
+text can be read back from it). Two fingerprints give distances, a level and what that does to trust. Levels:
+BEHAVIOUR studies of two-sample tests, AUC above 0.60 note, 0.75 warn, 0.90 another task; a share of 10 to 20 % of
+other data is not found by it.
 """
 
 from __future__ import annotations
@@ -36,9 +37,13 @@ TRUST = {
     "different task": "its settings say nothing about these data: plan anew",
 }
 _FORMATS = {
-    "json": r"\s*[\[{]", "code": r".*```", "list": r"(?s).*^\s*(?:[-*•]|\d+[.)])\s", "question": r"(?s).*[?？]\s*$", "link": r"(?s).*https?://",
+    "json": r"\s*[\[{]",
+    "code": r".*```",
+    "list": r"(?s).*^\s*(?:[-*•]|\d+[.)])\s",
+    "question": r"(?s).*[?？]\s*$",
+    "link": r"(?s).*https?://",
     "formula": r"(?s).*(?:\$[^$]+\$|\\\()",
-}  # fmt: skip
+}
 
 
 def profile(examples: Sequence[Example], duplicates: float | None = None) -> dict[str, Any]:
@@ -72,13 +77,18 @@ def difference(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     few = min(len(words_a), len(keep) or len(words_b)) < FEWEST
     level = "too few to tell" if few else next((word for bound, word in LEVELS if auc > bound and p <= 0.05), "same")
     return {
-        "auc": auc, "p": p, "level": level, "trust": TRUST[level], "shared": shared,
-        "prompt_length": _ks(a["prompt_letters"], b["prompt_letters"]), "answer_length": _ks(a["answer_letters"], b["answer_letters"]),
+        "auc": auc,
+        "p": p,
+        "level": level,
+        "trust": TRUST[level],
+        "shared": shared,
+        "prompt_length": _ks(a["prompt_letters"], b["prompt_letters"]),
+        "answer_length": _ks(a["answer_letters"], b["answer_letters"]),
         "vocabulary": _js(Counter(w for row in words_a for w in row), Counter(w for row in words_b for w in row)),
         "labels": _js(a["labels"], b["labels"]) if a["labels"] and b["labels"] else None,
         "languages": _js(a["languages"], b["languages"]),
         "formats": max((abs(a["formats"][k] - b["formats"][k]) for k in _FORMATS), default=0.0),
-    }  # fmt: skip
+    }
 
 
 def _formats(some: Sequence[Example]) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""Train / validation / test, seeded, near-duplicates always on the same side. Takes examples, gives three lists of indices."""
+"""Train / validation / test, seeded, near-duplicates always on the same side. Takes examples, gives three lists of
+indices."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The data report: what is in a data set before anything is trained on it. Takes DATA and maybe a tokenizer, gives plain data.
+"""The data report: what is in a data set before anything is trained on it. Takes DATA and maybe a tokenizer, gives
+plain data.
 
-Never refuses odd data, it describes them. Without a tokenizer lengths are estimated from characters, and the report says so.
+Never refuses odd data, it describes them. Without a tokenizer lengths are estimated from characters, and the report
+says so.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Survey:
-    """Plain data, ready to be shown. Lengths in tokens, shares of examples; copies, answers and lengths are of the training part."""
+    """Plain data, ready to be shown. Lengths in tokens, shares of examples; copies, answers and lengths are of the
+    training part."""
 
     name: str
     form: str
@@ -96,16 +99,27 @@ def describe(
     cutoffs = [_cutoff(value, counted) for value in _worth_showing(wholes[-1])]
     cut, leakage = _cut_answers(train, counted), _leakage(every, clusters)
     return Survey(
-        name=name, form=form, examples={s: len(found) for s, found in parts.items()}, dropped_empty=dropped,
-        exact_copies=len(train) - len(same([e.text for e in train])), near_copies=sum(len(c) - 1 for c in copies),
+        name=name,
+        form=form,
+        examples={s: len(found) for s, found in parts.items()},
+        dropped_empty=dropped,
+        exact_copies=len(train) - len(same([e.text for e in train])),
+        near_copies=sum(len(c) - 1 for c in copies),
         largest_copy={"count": len(biggest), "text": every[biggest[0]][1].text[:160]} if biggest else None,
-        leakage=leakage, answers=answers, cut_answers=cut,
+        leakage=leakage,
+        answers=answers,
+        cut_answers=cut,
         languages=languages.shares([e.text for e in train], progress),
         quantiles={k: {str(p): percentile(v, p) for p in SHARES} for k, v in kinds.items()},
-        mean={k: sum(v) / len(v) for k, v in kinds.items()}, total={k: sum(v) for k, v in kinds.items()},
-        histogram=_histogram(kinds), cutoffs=cutoffs, advice=[*_leaks(leakage), *_advice(wholes, counted, answers, cut)], estimated=tokenizer is None,
-        first=_first(train, tokenizer), labels_longest=max(a for _, a in sorted(counted)[-max(1, len(counted) // 100) :]),
-    )  # fmt: skip
+        mean={k: sum(v) / len(v) for k, v in kinds.items()},
+        total={k: sum(v) for k, v in kinds.items()},
+        histogram=_histogram(kinds),
+        cutoffs=cutoffs,
+        advice=[*_leaks(leakage), *_advice(wholes, counted, answers, cut)],
+        estimated=tokenizer is None,
+        first=_first(train, tokenizer),
+        labels_longest=max(a for _, a in sorted(counted)[-max(1, len(counted) // 100) :]),
+    )
 
 
 def _first(train: Sequence[Example], tokenizer: Any) -> list[list[tuple[str, bool]]]:
@@ -128,8 +142,8 @@ def _guess(text: str) -> int:
 
 
 def labels_of(train: Sequence[Example]) -> Counter[str] | None:
-    """How often each label is the answer; None where the answers are no labels: one kind, more than 50, or fewer than five examples of a
-    kind on average."""
+    """How often each label is the answer; None where the answers are no labels: one kind, more than 50, or fewer
+    than five examples of a kind on average."""
     counts = Counter(e.answer.strip() for e in train)
     return counts if 1 < len(counts) <= LABELS_AT_MOST and len(train) >= 5 * len(counts) else None
 
@@ -216,7 +230,8 @@ def _histogram(kinds: dict[str, list[int]]) -> dict[str, list[float]]:
 
 def _leaks(leakage: dict[str, float]) -> list[str]:
     return [
-        f"{share:.0%} of {split} are near copies of training examples: take them out of one of the two, or {split} measures memory"
+        f"{share:.0%} of {split} are near copies of training examples: take them out of one of the two, or {split}"
+        " measures memory"
         for split, share in leakage.items()
         if share > 0.01
     ]
@@ -246,11 +261,15 @@ def _tail(wholes: Sequence[int], counted: Sequence[tuple[int, int]]) -> str:
         what = "split them into several examples: cut, they would lose more than half of their text"
     else:
         what = "cut them: they lose little, from the answer's end"
-    return f"long tail: {share:.1%} of the examples are longer than {nearly:,} tokens (the longest has {longest:,}); {what}"
+    return (
+        f"long tail: {share:.1%} of the examples are longer than {nearly:,} tokens (the longest has {longest:,});"
+        f" {what}"
+    )
 
 
 def body(ordered: list[int]) -> int:
-    """What nearly all fit: the 99th percentile; the 95th where the 99th is far beyond it and would set the memory of every run."""
+    """What nearly all fit: the 99th percentile; the 95th where the 99th is far beyond it and would set the memory of
+    every run."""
     nearly, most = percentile(ordered, 95), percentile(ordered, 99)
     return nearly if most > APART * nearly else most
 
@@ -260,8 +279,8 @@ def _packing(wholes: Sequence[int]) -> str:
     if mean / cutoff >= 0.5 or len(wholes) < 1000:
         return ""
     return (
-        f"packing would fill rows that are {mean / cutoff:.0%} full at a cutoff of {cutoff:,}: worth it in trainers that pad to the cutoff; "
-        "trimtab pads to the longest of a micro-batch only"
+        f"packing would fill rows that are {mean / cutoff:.0%} full at a cutoff of {cutoff:,}: worth it in trainers"
+        " that pad to the cutoff; trimtab pads to the longest of a micro-batch only"
     )
 
 

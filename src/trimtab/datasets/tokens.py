@@ -1,4 +1,5 @@
-"""Examples -> token ids and a label mask, by the model's own chat template. Takes any fast tokenizer, gives plain lists.
+"""Examples -> token ids and a label mask, by the model's own chat template. Takes any fast tokenizer, gives plain
+lists.
 
 Everything but the assistant's answers is masked; the answer keeps its end-of-turn token. No torch.
 """
@@ -69,7 +70,8 @@ def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> li
 def lengths(
     examples: Sequence[Example], tokenizer: Any, progress: Callable[[str, int, int], None] | None = None
 ) -> list[tuple[int, int]]:
-    """(tokens in all, tokens of the answers) of each example, without a cutoff; counts only, so several times faster than `tokenise`."""
+    """(tokens in all, tokens of the answers) of each example, without a cutoff; counts only, so several times faster
+    than `tokenise`."""
     encode = tokenizer.backend_tokenizer.encode_batch_fast
     found: list[tuple[int, int]] = []
     for start in range(0, len(examples), CHUNK):
@@ -101,7 +103,8 @@ def _text_and_answers(messages: Sequence[Message], tokenizer: Any) -> tuple[str,
                 continue  # an opening line of the assistant answers nothing, and some templates refuse it as a prompt
             before = _render(messages[:i], tokenizer, True)
             upto = text if i + 1 == len(messages) else _render(messages[: i + 1], tokenizer, False)
-            # Templates that rewrite earlier turns (dropped thinking) have no fixed span for them: only the last is learned.
+            # Templates that rewrite earlier turns (dropped thinking) have no fixed span for them: only the last is
+            # learned.
             if text.startswith(before) and text.startswith(upto):
                 spans.append((len(before), len(upto.rstrip())))
     return text, spans

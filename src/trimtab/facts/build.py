@@ -1,4 +1,5 @@
-"""MODEL, DATA and a card as typed -> the facts that a plan starts from. Loads a tokenizer only when the data are new to it.
+"""MODEL, DATA and a card as typed -> the facts that a plan starts from. Loads a tokenizer only when the data are new
+to it.
 
 What cannot be had (a tokenizer without the hub, a card that is not there) is assumed, and said in `Facts.assumed`.
 """
@@ -64,7 +65,8 @@ def build_facts(
     if kind is None and found and "chosen" in found["form"]:
         kind = "dpo"
         assumed.append(
-            "the data are pairs (chosen, rejected), so the task is taken as dpo; --task sft learns the chosen answers alone"
+            "the data are pairs (chosen, rejected), so the task is taken as dpo; --task sft learns the chosen answers"
+            " alone"
         )
     named = source.known.name if source.known else str(source.config.get("_name_or_path") or model)
     architecture = {
@@ -72,30 +74,59 @@ def build_facts(
         "hidden_size": _first(source.config, "hidden_size", "n_embd", "d_model"),
     }  # fmt: skip
     facts = Facts(
-        **_of_model(model, named, architecture), data=data, device="cpu" if on_cpu else "cuda", bf16=computes_bf16(card, on_cpu),
-        memory_gib=card.memory / GIB if card else 0.0, task=kind or source.task, difficulty=difficulty, risk=risk, devices=devices,
-        card=_card_name(card, devices), assumed=tuple(assumed), **about,
-    )  # fmt: skip
+        **_of_model(model, named, architecture),
+        data=data,
+        device="cpu" if on_cpu else "cuda",
+        bf16=computes_bf16(card, on_cpu),
+        memory_gib=card.memory / GIB if card else 0.0,
+        task=kind or source.task,
+        difficulty=difficulty,
+        risk=risk,
+        devices=devices,
+        card=_card_name(card, devices),
+        assumed=tuple(assumed),
+        **about,
+    )
     return Situation(facts, found, card, source)
 
 
 def facts_of_examples(
-    model: str, named: str, data: str, architecture: Mapping[str, Any], train: Sequence[Example], counted: Sequence[tuple[int, int]],
-    machine: Machine, has_template: bool, fingerprint: str | None,
-) -> Facts:  # fmt: skip
-    """Of examples that were read and tokenised, on this machine: `counted` (tokens in all, tokens that are learned) of each, no cutoff."""
+    model: str,
+    named: str,
+    data: str,
+    architecture: Mapping[str, Any],
+    train: Sequence[Example],
+    counted: Sequence[tuple[int, int]],
+    machine: Machine,
+    has_template: bool,
+    fingerprint: str | None,
+) -> Facts:
+    """Of examples that were read and tokenised, on this machine: `counted` (tokens in all, tokens that are learned)
+    of each, no cutoff."""
     from trimtab.datasets.duplicates import near_duplicates, same  # numpy: a sketch needs none
 
     wholes = sorted(n for n, _ in counted)
     texts = [e.text for e in train]
     longest = sorted(counted, key=lambda c: c[0])[-max(1, len(counted) // 100) :]
     return Facts(
-        **_of_model(model, named, architecture), data=data, fingerprint=fingerprint, examples=len(counted), tokens=sum(wholes),
-        label_tokens=sum(learned for _, learned in counted), length_95=percentile(wholes, 95), length_99=percentile(wholes, 99),
-        length_max=wholes[-1], labels_longest=max(learned for _, learned in longest), has_template=has_template,
-        duplicates=1 - len(near_duplicates(texts)) / len(texts), exact_duplicates=1 - len(same(texts)) / len(texts),
-        distinct_answers=len({e.answer.strip() for e in train}), device=machine.device, memory_gib=machine.memory_gib, bf16=machine.bf16,
-    )  # fmt: skip
+        **_of_model(model, named, architecture),
+        data=data,
+        fingerprint=fingerprint,
+        examples=len(counted),
+        tokens=sum(wholes),
+        label_tokens=sum(learned for _, learned in counted),
+        length_95=percentile(wholes, 95),
+        length_99=percentile(wholes, 99),
+        length_max=wholes[-1],
+        labels_longest=max(learned for _, learned in longest),
+        has_template=has_template,
+        duplicates=1 - len(near_duplicates(texts)) / len(texts),
+        exact_duplicates=1 - len(same(texts)) / len(texts),
+        distinct_answers=len({e.answer.strip() for e in train}),
+        device=machine.device,
+        memory_gib=machine.memory_gib,
+        bf16=machine.bf16,
+    )
 
 
 def _of_model(model: str, named: str, architecture: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +156,8 @@ def task_of(text: str | None) -> tuple[str | None, str]:
 
 
 def report(data: str, model: str | None, say: Say, progress: Advance | None = None) -> dict[str, Any]:
-    """The data report as plain data, kept until a file changes; estimated lengths where there is no tokenizer to be had."""
+    """The data report as plain data, kept until a file changes; estimated lengths where there is no tokenizer to be
+    had."""
     name = f"survey-{FORMAT}-" + cache.of_files(data, model or "")
     if found := cache.load(name):
         return found
@@ -133,7 +165,12 @@ def report(data: str, model: str | None, say: Say, progress: Advance | None = No
 
     tokenizer, why = _tokenizer(model, say) if model else (None, None)
     seen = survey(data, tokenizer, say, progress)
-    found = {**seen.as_dict(), "duplicate_share": seen.duplicate_share, "why_estimated": why, "has_template": tokenizer is None or bool(tokenizer.chat_template)}
+    found = {
+        **seen.as_dict(),
+        "duplicate_share": seen.duplicate_share,
+        "why_estimated": why,
+        "has_template": tokenizer is None or bool(tokenizer.chat_template),
+    }
     if not data.startswith("bundled:") or tokenizer is not None:
         cache.save(name, found)
     return found
@@ -157,7 +194,8 @@ def _about_data(
         return _sketch(data, _first(source.config, "image_size") or 224 if images else None), None
     if images:
         raise ModelError(
-            f'{model} reads images, and folders of images are not read yet; describe them instead, as in "sketch:50000" (examples)'
+            f'{model} reads images, and folders of images are not read yet; describe them instead, as in "sketch:50000"'
+            " (examples)"
         )
     found = report(data, model, say, progress)
     every, aside = found["examples"]["train"], set_aside(found["examples"])
@@ -165,26 +203,36 @@ def _about_data(
     assumed = []
     if every - aside < FEWEST:
         raise PlanError(
-            f"{data} holds {every} examples and {aside} of them are set aside to validate and test; give at least {FEWEST + 16}, better 100 "
-            "and more; with so few, put them into the prompt instead"
+            f"{data} holds {every} examples and {aside} of them are set aside to validate and test; give at least"
+            f" {FEWEST + 16}, better 100 and more; with so few, put them into the prompt instead"
         )
     for split, leaked in found["leakage"].items():
         if leaked > 0.01:
             assumed.append(
-                f"{leaked:.0%} of {split} are near copies of training examples: what is measured there is memory; take them out of one of the two"
+                f"{leaked:.0%} of {split} are near copies of training examples: what is measured there is memory; take"
+                " them out of one of the two"
             )
     if found["estimated"]:
         assumed.append(f"lengths are estimated from characters ({found['why_estimated'] or 'no tokenizer'})")
     return {
-        "examples": every - aside, "tokens": round(found["total"]["all"] * share), "label_tokens": round(found["total"]["answer"] * share),
-        "length_95": found["quantiles"]["all"]["95"], "length_99": found["quantiles"]["all"]["99"], "length_max": found["quantiles"]["all"]["100"],
-        "duplicates": found["duplicate_share"], "exact_duplicates": found["exact_copies"] / max(1, every), "distinct_answers": found["answers"]["distinct"], "labels_longest": found["labels_longest"],
-        "has_template": found["has_template"], "assumed": assumed,
-    }, found  # fmt: skip
+        "examples": every - aside,
+        "tokens": round(found["total"]["all"] * share),
+        "label_tokens": round(found["total"]["answer"] * share),
+        "length_95": found["quantiles"]["all"]["95"],
+        "length_99": found["quantiles"]["all"]["99"],
+        "length_max": found["quantiles"]["all"]["100"],
+        "duplicates": found["duplicate_share"],
+        "exact_duplicates": found["exact_copies"] / max(1, every),
+        "distinct_answers": found["answers"]["distinct"],
+        "labels_longest": found["labels_longest"],
+        "has_template": found["has_template"],
+        "assumed": assumed,
+    }, found
 
 
 def _sketch(data: str, pixels: int | None) -> dict[str, Any]:
-    """`sketch:5000x2048`: 5,000 examples of at most 2,048 tokens, for those who have no data at hand yet; images of `pixels` a side."""
+    """`sketch:5000x2048`: 5,000 examples of at most 2,048 tokens, for those who have no data at hand yet; images of
+    `pixels` a side."""
     parts = SKETCH.fullmatch(data)
     if not parts or not int(parts[1]) or parts[2] == "0":
         raise SpecError(
@@ -192,14 +240,27 @@ def _sketch(data: str, pixels: int | None) -> dict[str, Any]:
         )
     examples, longest = int(parts[1]), int(parts[2] or SKETCHED_LENGTH)
     if pixels:
-        return {"examples": examples, "tokens": examples * pixels, "label_tokens": examples, "length_99": pixels, "length_max": pixels,
-                "assumed": [f"no data were read: {examples:,} images to train on, of {pixels} × {pixels} pixels"]}  # fmt: skip
+        return {
+            "examples": examples,
+            "tokens": examples * pixels,
+            "label_tokens": examples,
+            "length_99": pixels,
+            "length_max": pixels,
+            "assumed": [f"no data were read: {examples:,} images to train on, of {pixels} × {pixels} pixels"],
+        }
     mean = max(1, longest // 4)
     return {
-        "examples": examples, "tokens": examples * mean, "label_tokens": examples * mean * 3 // 5, "length_99": longest, "length_max": longest,
+        "examples": examples,
+        "tokens": examples * mean,
+        "label_tokens": examples * mean * 3 // 5,
+        "length_99": longest,
+        "length_max": longest,
         "labels_longest": longest * 3 // 5,
-        "assumed": [f"no data were read: {examples:,} examples to train on, of at most {longest:,} tokens and {mean:,} on average"],
-    }  # fmt: skip
+        "assumed": [
+            f"no data were read: {examples:,} examples to train on, of at most {longest:,} tokens and {mean:,} on"
+            " average"
+        ],
+    }
 
 
 def _parameters(source: ModelSource, card: Device | None, say: Say) -> int:
@@ -214,7 +275,10 @@ def _parameters(source: ModelSource, card: Device | None, say: Say) -> int:
 def _which_machine(card: Device | None, on_cpu: bool) -> str:
     if on_cpu or card is None:
         gb = card.memory / 2**30 if card else 0
-        return f"no card was found and none named: planned for this machine's processor and its {gb:.0f} GiB of memory (--gpu 24GB plans for a card)"
+        return (
+            f"no card was found and none named: planned for this machine's processor and its {gb:.0f} GiB of memory"
+            " (--gpu 24GB plans for a card)"
+        )
     return f"planned for the card of this machine, {card.name}"
 
 

@@ -1,4 +1,5 @@
-"""Earlier studies of a folder on the same model: what they ended in, and how much that says about these data. Takes a store, gives rows."""
+"""Earlier studies of a folder on the same model: what they ended in, and how much that says about these data. Takes
+a store, gives rows."""
 
 from __future__ import annotations
 
@@ -42,14 +43,22 @@ def _row(study: StudyRow, profile: Mapping[str, Any]) -> dict[str, Any]:
     ended, known = facts.recommendation or {}, facts.data_profile or {}
     recipe = ended["recipe"]
     row = {
-        "study": study.id, "data": asked.data, "standing": ended["standing"], "learning_rate": recipe["learning_rate"], "method": recipe["method"],
+        "study": study.id,
+        "data": asked.data,
+        "standing": ended["standing"],
+        "learning_rate": recipe["learning_rate"],
+        "method": recipe["method"],
         "effective_batch": recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"],
-        "num_train_epochs": recipe["num_train_epochs"], "difference": difference(known, dict(profile)),
-    }  # fmt: skip
+        "num_train_epochs": recipe["num_train_epochs"],
+        "difference": difference(known, dict(profile)),
+    }
     d = row["difference"]
     return row | {
-        "sentence": f"{study.id} on {asked.data} ended at learning_rate {recipe['learning_rate']:g}, batch {row['effective_batch']} "
-        f"({ended['standing']}); its data are {WORDS[d['level']]} (told apart with AUC {d['auc']:.2f}): {d['trust']}"
+        "sentence": (
+            f"{study.id} on {asked.data} ended at learning_rate {recipe['learning_rate']:g}, batch"
+            f" {row['effective_batch']} ({ended['standing']}); its data are {WORDS[d['level']]} (told apart with AUC"
+            f" {d['auc']:.2f}): {d['trust']}"
+        )
     }
 
 

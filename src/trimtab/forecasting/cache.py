@@ -1,4 +1,5 @@
-"""Traces kept between calls: the same workload, config and versions are traced once. Takes and gives plain data. No torch."""
+"""Traces kept between calls: the same workload, config and versions are traced once. Takes and gives plain data. No
+torch."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def key(w: Workload, config: dict[str, Any]) -> str:
 
 
 def of_files(*names: str) -> str:
-    """A key that changes with the files behind these names (files, folders, or anything else by its name) and with versions."""
+    """A key that changes with the files behind these names (files, folders, or anything else by its name) and with
+    versions."""
     marks: list[Any] = [names, versions()]
     for place in (Path(name).expanduser() for name in names if name):
         files = sorted(place.rglob("*")) if place.is_dir() else [place] if place.is_file() else []

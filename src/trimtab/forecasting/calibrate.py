@@ -1,4 +1,5 @@
-"""What this machine is really like: context, workspace, achieved FLOP/s; and what earlier runs showed. Torch only in the probe.
+"""What this machine is really like: context, workspace, achieved FLOP/s; and what earlier runs showed. Torch only in
+the probe.
 
 A probe is kept beside the traces with its date, device and versions; residuals come from a store's forecasts.
 """
@@ -78,7 +79,8 @@ def file() -> Path:
 
 
 def known(device: str, rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """What a forecast for this machine may use: the probe if it was of this kind of device, and earlier runs' residuals."""
+    """What a forecast for this machine may use: the probe if it was of this kind of device, and earlier runs'
+    residuals."""
     try:
         probed = json.loads(file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -88,7 +90,8 @@ def known(device: str, rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]
 
 
 def learned(rows: Sequence[Mapping[str, Any]], device: str) -> dict[str, Any]:
-    """`achieved`: median FLOP/s of earlier runs, by method and type; `margin`: 99th percentile of what was reserved beyond the forecast."""
+    """`achieved`: median FLOP/s of earlier runs, by method and type; `margin`: 99th percentile of what was reserved
+    beyond the forecast."""
     mine = [r for r in rows if r["predicted"].get("device") == device]
     speeds: dict[str, list[float]] = {}
     for r in mine:

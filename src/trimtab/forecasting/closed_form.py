@@ -1,4 +1,5 @@
-"""Memory in closed form: instant, for sliders, and where a trace is refused. Takes catalogue facts, gives bytes. No torch.
+"""Memory in closed form: instant, for sliders, and where a trace is refused. Takes catalogue facts, gives bytes. No
+torch.
 
 Formulas: parameters and optimizer by their types; NF4 0.5 + 1/64 + 4/16384 bytes a weight; checkpoints L·T·h; without
 checkpointing the saved inputs of every linear, norm and product; logits 12 bytes a token and word (bfloat16 logits,
@@ -68,7 +69,8 @@ def adapter_parameters(shape: Shape, w: Workload) -> int:
 
 
 def closed_form(shape: Shape, w: Workload) -> dict[str, int]:
-    """Bytes by term, as a traced forecast names them, at the highest of: end of the loss, first gradients, the update."""
+    """Bytes by term, as a traced forecast names them, at the highest of: end of the loss, first gradients, the
+    update."""
     size = BYTES[w.dtype]
     trained = adapter_parameters(shape, w) if w.trains_adapter else shape.parameters
     each = 4 if w.trains_adapter else size

@@ -1,7 +1,9 @@
-"""Seconds of a training step. Takes FLOPs, a card and what is known of its speed, gives a figure with a range. No torch.
+"""Seconds of a training step. Takes FLOPs, a card and what is known of its speed, gives a figure with a range. No
+torch.
 
-Share of the peak that real runs reach (A100, sequence 4,096, bf16; fms-acceleration's readings): full fine-tuning with
-checkpointing 0.61, LoRA 0.51, QLoRA 0.55, QLoRA with float32 norms 0.45. Small models reach less: santacoder's 0.38 (1.1 B).
+Share of the peak that real runs reach (A100, sequence 4,096, bf16; fms-acceleration's readings): full fine-tuning
+with checkpointing 0.61, LoRA 0.51, QLoRA 0.55, QLoRA with float32 norms 0.45. Small models reach less: santacoder's
+0.38 (1.1 B).
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from trimtab.spec.workload import Workload
 SHARE = {"full": 0.61, "lora": 0.51, "qlora": 0.55}
 KBIT = 0.45
 SPREAD = 1.25  # two thirds of the readings lie within this factor where the method is known
-# Of long products' speed that a whole step reaches: SmolLM2-135M on two cores, 0.36 (LoRA, float32), 0.28 (bfloat16), 0.43 (full).
+# Of long products' speed that a whole step reaches: SmolLM2-135M on two cores, 0.36 (LoRA, float32), 0.28 (bfloat16),
+# 0.43 (full).
 OF_PROBE = 0.35
 UNKNOWN = 1.6  # where the size or card is far from those that were measured
 
@@ -39,8 +42,11 @@ def kind_of(w: Workload) -> str:
     return f"{w.method} {computed_in(w)}"
 
 
-def duration(flops: int, w: Workload, parameters: int, card: Device | None, known: Mapping[str, Any]) -> Duration | None:
-    """`known`: "achieved" FLOP/s of earlier runs here by method, and the "speed" of this machine's products (calibrate.py)."""
+def duration(
+    flops: int, w: Workload, parameters: int, card: Device | None, known: Mapping[str, Any]
+) -> Duration | None:
+    """`known`: "achieved" FLOP/s of earlier runs here by method, and the "speed" of this machine's products
+    (calibrate.py)."""
     steps = _steps(w)
     work = flops * (1.0 if w.mean_length is None else min(1.0, w.mean_length / w.max_length))
     kind = computed_in(w)

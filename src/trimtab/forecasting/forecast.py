@@ -64,7 +64,8 @@ def forecast(
         notes.append(f"offloading needs about {each * parameters / 2**30:.0f} GiB of host memory in all")
     if memory.evaluation and memory.evaluation > memory.allocated:
         notes.append(
-            f"evaluation needs more than training ({memory.evaluation / 2**30:.1f} GiB): lower per_device_eval_batch_size"
+            f"evaluation needs more than training ({memory.evaluation / 2**30:.1f} GiB): lower"
+            " per_device_eval_batch_size"
         )
     return Forecast(
         workload=w.model_dump(mode="json"),
@@ -154,7 +155,9 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _of_trace(t: Mapping[str, Any], w: Workload, source: ModelSource, card: Device | None, known: Mapping[str, Any]) -> Memory:
+def _of_trace(
+    t: Mapping[str, Any], w: Workload, source: ModelSource, card: Device | None, known: Mapping[str, Any]
+) -> Memory:
     phases = {
         p: sharding.shard(terms, w, sharding.Size(t["layers"], t["parameters"], t["trainable"], t["root"]), p)
         for p, terms in t["phases"].items()
@@ -236,7 +239,8 @@ def _notes(w: Workload, source: ModelSource, instant: bool) -> list[str]:
     for name in ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob"):
         if source.config.get(name):
             notes.append(
-                f"{name} {source.config[name]:g} is traced as 0: a card's kernels draw it inside, a trace would see a square"
+                f"{name} {source.config[name]:g} is traced as 0: a card's kernels draw it inside, a trace would see a"
+                " square"
             )
     if not instant and (w.attn_implementation == "flash_attention_2" or w.quantised or w.use_liger_kernel):
         notes.append(

@@ -1,4 +1,5 @@
-"""Something to ask for forecasts on one device, with what earlier runs of a folder showed. Torch is loaded only to trace."""
+"""Something to ask for forecasts on one device, with what earlier runs of a folder showed. Torch is loaded only to
+trace."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ def forecaster(
     say: Say = silent,
     fall_back: bool = False,
 ) -> Callable[[Workload], Forecast]:
-    """Forecasts on one device; ForecastRefused where there is no way. `fall_back`: where there is no closed form, trace in spite of
-    `instant`."""
+    """Forecasts on one device; ForecastRefused where there is no way. `fall_back`: where there is no closed form,
+    trace in spite of `instant`."""
     rows = stored(out)
 
     def forecast(w: Workload) -> Forecast:

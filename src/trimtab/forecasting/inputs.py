@@ -1,4 +1,5 @@
-"""From what a person gave to a workload and a card: a YAML file, flags, settings. Takes plain values, gives both. No torch."""
+"""From what a person gave to a workload and a card: a YAML file, flags, settings. Takes plain values, gives both. No
+torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How long a recipe's examples really are: the longest batch, not the cutoff, sets the peak. Cached by what the files are.
+"""How long a recipe's examples really are: the longest batch, not the cutoff, sets the peak. Cached by what the
+files are.
 
 Loads the tokenizer (and with it torch) only when the data or the model have changed.
 """

@@ -1,4 +1,5 @@
-"""What a stretch of work really took. On a card the allocator's own counters; on a processor the profiler's allocation events."""
+"""What a stretch of work really took. On a card the allocator's own counters; on a processor the profiler's
+allocation events."""
 
 from __future__ import annotations
 

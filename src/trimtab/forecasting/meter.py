@@ -92,7 +92,8 @@ class Meter(TorchDispatchMode):
                 self._kinds[found.block] = kind
 
     def named_events(self) -> list[Event]:
-        """In order. What is given back between two takings has no order of its own (sets of tensors die): it gets one."""
+        """In order. What is given back between two takings has no order of its own (sets of tensors die): it gets
+        one."""
         named = [Event(e.at, e.block, e.size, self._kinds.get(e.block, e.kind)) for e in self.events]
         found: list[Event] = []
         for (given_back, _), group in groupby(named, key=lambda e: (e.size < 0, e.at)):

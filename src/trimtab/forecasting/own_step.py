@@ -113,12 +113,21 @@ class _Plain:
 
 
 def _recipe(w: Workload, seed: int) -> Recipe:
-    return Recipe.model_validate({
-        "model": w.model, "data": "-", "method": "full" if w.method == "full" else "lora", "r": w.r,
-        "lora_dropout": w.lora_dropout, "target_modules": w.target_modules, "max_length": max(8, w.max_length), "seed": seed,
-        "per_device_train_batch_size": w.per_device_train_batch_size, "gradient_checkpointing": w.gradient_checkpointing,
-        "optim": "sgd" if w.optim == "sgd" else "adamw_torch",
-    })  # fmt: skip
+    return Recipe.model_validate(
+        {
+            "model": w.model,
+            "data": "-",
+            "method": "full" if w.method == "full" else "lora",
+            "r": w.r,
+            "lora_dropout": w.lora_dropout,
+            "target_modules": w.target_modules,
+            "max_length": max(8, w.max_length),
+            "seed": seed,
+            "per_device_train_batch_size": w.per_device_train_batch_size,
+            "gradient_checkpointing": w.gradient_checkpointing,
+            "optim": "sgd" if w.optim == "sgd" else "adamw_torch",
+        }
+    )
 
 
 def _data(w: Workload) -> Encoded:

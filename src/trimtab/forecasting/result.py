@@ -1,4 +1,5 @@
-"""A forecast as plain data: named terms, allocated and reserved, verdict on a card, time. Takes numbers, gives a page's worth."""
+"""A forecast as plain data: named terms, allocated and reserved, verdict on a card, time. Takes numbers, gives a
+page's worth."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from typing import Any
 GIB = 2**30
 # CUDA context and libraries outside PyTorch's allocator: assumed until `--calibrate` has measured this machine's.
 CONTEXT = GIB // 2
-# Replay and context against what the driver showed, 69 readings: median 3 % off, plain transformers at most 12 % low, but one
-# in twenty more than 20 % (Triton kernels, bench/results/forecast.md). Until this machine's own runs say better:
+# Replay and context against what the driver showed, 69 readings: median 3 % off, plain transformers at most 12 % low,
+# but one in twenty more than 20 % (Triton kernels, bench/results/forecast.md). Until this machine's own runs say
+# better:
 MARGIN = 0.12
 
 
@@ -93,7 +95,8 @@ def judge(memory: Memory, capacity: int, margin: float = MARGIN) -> Fit:
 
 
 def shown_parts(m: Mapping[str, Any]) -> dict[str, int]:
-    """Of a memory as plain data: its terms, what the allocator holds beyond them, and the context; what the driver shows."""
+    """Of a memory as plain data: its terms, what the allocator holds beyond them, and the context; what the driver
+    shows."""
     reserved, context = m.get("reserved") or m["allocated"], m.get("context") or 0
     parts = {k: v for k, v in m["terms"].items() if v >= (reserved + context) / 2000}
     parts["cached, unused"] = reserved - m["allocated"]

@@ -19,7 +19,10 @@ SURE = {
     "zero1": "closed form from DeepSpeed's documentation; not checked against readings",
     "zero2": "closed form from DeepSpeed's documentation; not checked against readings",
     "zero3": "closed form from DeepSpeed's documentation; not checked against readings",
-    "fsdp": "closed form; against public readings full fine-tuning 0 to 8 % high, LoRA within 6 %, up to 36 % low in mixed precision",
+    "fsdp": (
+        "closed form; against public readings full fine-tuning 0 to 8 % high, LoRA within 6 %, up to 36 % low in mixed"
+        " precision"
+    ),
 }
 
 
@@ -67,7 +70,8 @@ def _states(traced: int, name: str, w: Workload, size: Size) -> int:
 
 
 def _gathered(weights: int, w: Workload, size: Size, phase: str) -> int:
-    """The layer at work, the next one on its way, and what lies outside the layers; in backward also their gradients."""
+    """The layer at work, the next one on its way, and what lies outside the layers; in backward also their
+    gradients."""
     bytes_each = weights / max(1, size.parameters)
     root = int(size.root * bytes_each)
     layer = (weights - root) // max(1, size.layers)

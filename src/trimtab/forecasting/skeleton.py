@@ -1,7 +1,8 @@
-"""A model without weights: its installed code with fake parameters. Takes a config and a workload, gives a traced-ready model.
+"""A model without weights: its installed code with fake parameters. Takes a config and a workload, gives a
+traced-ready model.
 
-Built on `meta` and swapped for fake CPU parameters afterwards: moving a model under the fake mode fails, and on `meta`
-attention takes its quadratic path.
+Built on `meta` and swapped for fake CPU parameters afterwards: moving a model under the fake mode fails, and on
+`meta` attention takes its quadratic path.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ AUTO = {
 
 
 def shortened(config: Any, layers: int) -> Any:
-    """The same config with fewer layers. Of lists with an entry for each layer the commonest stays, a rarer kind comes last."""
+    """The same config with fewer layers. Of lists with an entry for each layer the commonest stays, a rarer kind
+    comes last."""
     config = copy.deepcopy(config)
     text = config.get_text_config()
     depth = text.num_hidden_layers
@@ -83,7 +85,8 @@ def _empty(config: Any, w: Workload, task: str) -> nn.Module:
 
 
 def _no_attention_dropout(config: Any) -> None:
-    """A card's kernels draw the mask inside; on a CPU dropout falls back to quadratic attention, which is not the real pattern."""
+    """A card's kernels draw the mask inside; on a CPU dropout falls back to quadratic attention, which is not the
+    real pattern."""
     for key in ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob"):
         if getattr(config.get_text_config(), key, 0):
             setattr(config.get_text_config(), key, 0.0)

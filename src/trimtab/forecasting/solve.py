@@ -21,7 +21,8 @@ GRID = {"per_device_train_batch_size": 1, "max_length": 64}
 def largest(
     w: Workload, what: Literal["per_device_train_batch_size", "max_length"], ask: Forecaster, limit: int | None = None
 ) -> dict[str, Any]:
-    """Largest value that fits with its margin, both forecasts at the border. `value` is None where not even the smallest does."""
+    """Largest value that fits with its margin, both forecasts at the border. `value` is None where not even the
+    smallest does."""
     grid, top = GRID[what], min(limit or LIMITS[what], LIMITS[what])
     tried: dict[int, Forecast] = {}
 
@@ -97,8 +98,12 @@ def _options(w: Workload) -> list[tuple[str, dict[str, Any]]]:
         found.append(("gradient checkpointing", {"gradient_checkpointing": True}))
     if w.per_device_train_batch_size > 1:
         half = w.per_device_train_batch_size // 2
-        found.append((f"micro-batch {half}, accumulation doubled", {
-            "per_device_train_batch_size": half, "gradient_accumulation_steps": 2 * w.gradient_accumulation_steps}))  # fmt: skip
+        found.append(
+            (
+                f"micro-batch {half}, accumulation doubled",
+                {"per_device_train_batch_size": half, "gradient_accumulation_steps": 2 * w.gradient_accumulation_steps},
+            )
+        )
     if w.method == "full":
         found.append(("LoRA instead of full", {"method": "lora"}))
     if w.trainer == "trimtab":

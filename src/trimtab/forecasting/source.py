@@ -1,4 +1,5 @@
-"""What a model's name stands for, without weights. Takes a name, gives the config and what the catalogue knows. No torch.
+"""What a model's name stands for, without weights. Takes a name, gives the config and what the catalogue knows. No
+torch.
 
 Looked up in this order: bundled:NAME, a local folder or GGUF file, the catalogue, the hub's config.json.
 """

@@ -40,7 +40,8 @@ def layer_finder(model: nn.Module) -> Callable[[str], int | None]:
 
 
 def follow(model: nn.Module, meter: Meter, stage: Callable[[], str]) -> None:
-    """Hooks that tell the meter which layer is at work; `stage` says "forward", "forward 2", … or nothing of interest."""
+    """Hooks that tell the meter which layer is at work; `stage` says "forward", "forward 2", … or nothing of
+    interest."""
     found = layers_of(model)
     if found is None:
         return
@@ -205,7 +206,8 @@ def warm_up(w: Workload, model: nn.Module, meter: Meter) -> torch.optim.Optimize
 
 
 def update(w: Workload, shapes: Iterable[tuple[torch.Size, torch.dtype]], meter: Meter) -> None:
-    """The optimizer's step over parameters of these shapes: only what it takes beyond parameters, gradients and moments."""
+    """The optimizer's step over parameters of these shapes: only what it takes beyond parameters, gradients and
+    moments."""
     if w.trains_adapter:  # small and many: as one tensor they weigh the same and are traced at once
         together = Counter[torch.dtype]()
         for shape, dtype in shapes:

@@ -1,4 +1,5 @@
-"""Stand-ins with the allocation pattern of kernels that cannot run here: 4-bit linears, flash attention, Liger, 8-bit Adam.
+"""Stand-ins with the allocation pattern of kernels that cannot run here: 4-bit linears, flash attention, Liger,
+8-bit Adam.
 
 Only what is allocated, saved and freed is meant; the values are nonsense, and under fake tensors there are none.
 """
@@ -62,7 +63,8 @@ def quantise(model: nn.Module, double: bool) -> None:
 
 
 def route_4bit(model: nn.Module) -> None:
-    """PEFT has a layer of its own over bitsandbytes' linears: it clones the base's result, and leaves the input under autocast."""
+    """PEFT has a layer of its own over bitsandbytes' linears: it clones the base's result, and leaves the input
+    under autocast."""
     for module in model.modules():
         if isinstance(getattr(module, "base_layer", None), Linear4Bit):
             module.forward = types.MethodType(_adapted_4bit, module)
@@ -80,7 +82,8 @@ def _adapted_4bit(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torc
 
 
 def use_flash(model: nn.Module) -> None:
-    """flash-attention 2 saves q, k, v, out and the log-sum-exp, whatever the mask: torch's fused CPU kernel does the same."""
+    """flash-attention 2 saves q, k, v, out and the log-sum-exp, whatever the mask: torch's fused CPU kernel does the
+    same."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     def attend(_module: Any, q: Any, k: Any, v: Any, _mask: Any, scaling: Any = None, **kwargs: Any) -> Any:
@@ -166,7 +169,8 @@ class FusedHead(torch.autograd.Function):
 
 
 class Adam8Bit(torch.optim.Optimizer):
-    """bitsandbytes' block-wise Adam: two bytes a weight and a float32 each for 256; under 4,096 weights stay float32."""
+    """bitsandbytes' block-wise Adam: two bytes a weight and a float32 each for 256; under 4,096 weights stay
+    float32."""
 
     def __init__(self, params: Any):
         super().__init__(params, {})

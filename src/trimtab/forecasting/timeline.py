@@ -1,7 +1,9 @@
-"""What was allocated and freed, in order, and where. Takes a short model's events, gives those of the deep one, and the peaks.
+"""What was allocated and freed, in order, and where. Takes a short model's events, gives those of the deep one, and
+the peaks.
 
-A model is traced with five layers; its middle one stands for all between the second and the last but one. Its neighbours
-are middle layers too, so whatever crosses a border (saved inputs, gradients) has a twin to be copied from. No torch.
+A model is traced with five layers; its middle one stands for all between the second and the last but one. Its
+neighbours are middle layers too, so whatever crosses a border (saved inputs, gradients) has a twin to be copied
+from. No torch.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ MIDDLE = 2  # the one that is repeated
 
 
 class Place(NamedTuple):
-    """A stretch of one training step: "weights", "optimizer state", "forward", "head", … and the layer, if it is in one."""
+    """A stretch of one training step: "weights", "optimizer state", "forward", "head", … and the layer, if it is in
+    one."""
 
     phase: str
     layer: int | None = None
@@ -50,7 +53,8 @@ class Peak:
 
 
 def deepen(events: Sequence[Event], layers: int) -> list[Event]:
-    """The events of the same model with `layers` layers. Raises ForecastRefused where the middle layers are not alike."""
+    """The events of the same model with `layers` layers. Raises ForecastRefused where the middle layers are not
+    alike."""
     if layers == SHORT:
         return list(events)
     _check_alike(events)

@@ -1,7 +1,8 @@
-"""A question about settings -> the runs that answer it. Takes a recipe and what to vary, gives cells and seeds; trains nothing.
+"""A question about settings -> the runs that answer it. Takes a recipe and what to vary, gives cells and seeds;
+trains nothing.
 
-The first cell is the baseline, the recipe as it is; the others differ from it in what they are named after. Every cell is run with
-the same seeds, so that cells can be compared pair by pair.
+The first cell is the baseline, the recipe as it is; the others differ from it in what they are named after. Every
+cell is run with the same seeds, so that cells can be compared pair by pair.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ Scale = Literal["sqrt", "linear", "none"]
 EFFECTIVE = "effective_batch"
 # What `ablate --without` takes away: the setting's value without it.
 WITHOUT: dict[str, dict[str, Any]] = {
-    "weight_decay": {"weight_decay": 0.0}, "warmup": {"warmup_steps": 0.0}, "dropout": {"lora_dropout": 0.0},
-    "scheduler": {"lr_scheduler_type": "constant"}, "clipping": {"max_grad_norm": 0.0}, "early_stopping": {"early_stopping_patience": 0},
-}  # fmt: skip
+    "weight_decay": {"weight_decay": 0.0},
+    "warmup": {"warmup_steps": 0.0},
+    "dropout": {"lora_dropout": 0.0},
+    "scheduler": {"lr_scheduler_type": "constant"},
+    "clipping": {"max_grad_norm": 0.0},
+    "early_stopping": {"early_stopping_patience": 0},
+}
 # What no study varies, and what to do instead.
 FIXED = {
     "seed": "is not varied as a setting; give --seeds", "model": "is held in a study; make one for each model",
@@ -110,7 +115,10 @@ def batch(base: Recipe, sizes: Sequence[int], scale: Scale, seeds: int) -> Desig
     held = (
         "learning_rate is held"
         if scale == "none"
-        else f"learning_rate moves with the batch ({scale}, at most {batch_factor(1e9, 1):.2g} times), so the two cannot be told apart here"
+        else (
+            f"learning_rate moves with the batch ({scale}, at most {batch_factor(1e9, 1):.2g} times), so the two cannot"
+            " be told apart here"
+        )
     )
     return Design(
         "batch",

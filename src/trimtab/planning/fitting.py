@@ -1,8 +1,8 @@
 """Making it fit: method, trainer, cutoff, micro-batch and what saves memory, by asking the forecast. No torch.
 
-Ways to fit are tried from the best to the most frugal; the first that fits with one example at a time is taken. In it
-activations are kept where a pass stays busy, else recomputed, and the micro-batch grows as far as it fits and is worth it. So
-more memory never gives a shorter cutoff, and the effective batch never depends on memory.
+Ways to fit are tried from the best to the most frugal; the first that fits with one example at a time is taken. In
+it activations are kept where a pass stays busy, else recomputed, and the micro-batch grows as far as it fits and is
+worth it. So more memory never gives a shorter cutoff, and the effective batch never depends on memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from trimtab.spec.words import TRAINED_HERE
 from trimtab.spec.workload import Workload, loop_precision
 
 SHORTEST = 512
-# Tokens a pass. Practice on cards, not measured by us: from BUSY on one is worth keeping activations for, beyond SATURATED more buys nothing.
+# Tokens a pass. Practice on cards, not measured by us: from BUSY on one is worth keeping activations for, beyond
+# SATURATED more buys nothing.
 BUSY, SATURATED = 2048, 8192
 ON_PROCESSOR = 8
 
@@ -59,7 +60,8 @@ class Fitted:
 
 
 def fit(facts: Facts, chosen: Mapping[str, Any], ask: Forecaster | None) -> Fitted:
-    """`chosen` holds method ("auto" or one), max_length, effective_batch and what a person fixed. PlanError if nothing fits."""
+    """`chosen` holds method ("auto" or one), max_length, effective_batch and what a person fixed. PlanError if
+    nothing fits."""
     sizes = _micro_batches(facts, chosen)
     if ask is None:
         return _unasked(facts, chosen, sizes)
@@ -77,7 +79,8 @@ def fit(facts: Facts, chosen: Mapping[str, Any], ask: Forecaster | None) -> Fitt
 
 
 def _candidates(facts: Facts, chosen: Mapping[str, Any], fits: Callable[[Way], bool]) -> Iterator[Way]:
-    """All ways at the wanted cutoff; then the most frugal one at the longest cutoff that fits, where a person has not fixed it."""
+    """All ways at the wanted cutoff; then the most frugal one at the longest cutoff that fits, where a person has
+    not fixed it."""
     last = None
     for last in ways(facts, chosen):
         yield last
@@ -88,8 +91,11 @@ def _candidates(facts: Facts, chosen: Mapping[str, Any], fits: Callable[[Way], b
     yield shorter(_largest(lengths, lambda n: fits(shorter(n))) if fits(shorter(lengths[-1])) else lengths[-1])
 
 
-def _pass(sizes: list[int], way: Way, asked: Callable[..., FitAnswer], own: bool | None, facts: Facts) -> tuple[int, bool]:
-    """(micro-batch, whether activations are kept). Keeping them saves a third of the time, so it comes first where a pass stays busy."""
+def _pass(
+    sizes: list[int], way: Way, asked: Callable[..., FitAnswer], own: bool | None, facts: Facts
+) -> tuple[int, bool]:
+    """(micro-batch, whether activations are kept). Keeping them saves a third of the time, so it comes first where a
+    pass stays busy."""
     if own is not None:
         return _largest(sizes, lambda m: asked(way, m, not own).fits), not own
     typical = max(1.0, min(facts.mean_length, way.max_length))
@@ -100,7 +106,8 @@ def _pass(sizes: list[int], way: Way, asked: Callable[..., FitAnswer], own: bool
 
 
 def _largest(sizes: list[int], fits: Callable[[int], bool]) -> int:
-    """Of falling sizes whose last is known to fit, the first that does: by halves, since each question costs a trace."""
+    """Of falling sizes whose last is known to fit, the first that does: by halves, since each question costs a
+    trace."""
     low, high = 0, len(sizes) - 1
     while low < high:
         middle = (low + high) // 2
@@ -171,27 +178,45 @@ def workload(facts: Facts, chosen: Mapping[str, Any], way: Way, micro: int, keep
     else:
         weights = "float32" if (not cuda and not facts.bf16) or (full and half == "float16") else half
         mixed = ("bf16" if facts.bf16 else "fp16") if cuda else "bf16" if full and facts.bf16 else "no"
-    return Workload.model_validate({
-        "model": facts.model, "trainer": way.trainer, "method": way.method, "device": facts.device, "dtype": weights, "autocast": mixed,
-        "per_device_train_batch_size": micro * (2 if facts.task in PAIRED else 1), "gradient_accumulation_steps": max(1, chosen["effective_batch"] // (micro * facts.devices)),
-        "max_length": longest, "labels": _labels(facts, longest) if ours else None, "padded": micro > 1,
-        **{k: chosen[k] for k in ("r", "target_modules", "lora_dropout") if k in chosen}, "gradient_checkpointing": not keep,
-        "optim": "adamw_torch" if ours else "adamw_torch_fused", "per_device_eval_batch_size": 16 if ours else micro,
-        "devices": facts.devices, "examples": facts.examples, "num_train_epochs": chosen["num_train_epochs"],
-        "max_steps": chosen.get("max_steps", -1), "mean_length": max(1.0, min(facts.mean_length, way.max_length)),
-        **({"task": "text-classification"} if facts.task == "text-classification" else {}), **dict(way.changes),
-    })  # fmt: skip
+    return Workload.model_validate(
+        {
+            "model": facts.model,
+            "trainer": way.trainer,
+            "method": way.method,
+            "device": facts.device,
+            "dtype": weights,
+            "autocast": mixed,
+            "per_device_train_batch_size": micro * (2 if facts.task in PAIRED else 1),
+            "gradient_accumulation_steps": max(1, chosen["effective_batch"] // (micro * facts.devices)),
+            "max_length": longest,
+            "labels": _labels(facts, longest) if ours else None,
+            "padded": micro > 1,
+            **{k: chosen[k] for k in ("r", "target_modules", "lora_dropout") if k in chosen},
+            "gradient_checkpointing": not keep,
+            "optim": "adamw_torch" if ours else "adamw_torch_fused",
+            "per_device_eval_batch_size": 16 if ours else micro,
+            "devices": facts.devices,
+            "examples": facts.examples,
+            "num_train_epochs": chosen["num_train_epochs"],
+            "max_steps": chosen.get("max_steps", -1),
+            "mean_length": max(1.0, min(facts.mean_length, way.max_length)),
+            **({"task": "text-classification"} if facts.task == "text-classification" else {}),
+            **dict(way.changes),
+        }
+    )
 
 
 def _labels(facts: Facts, longest: int) -> float | None:
-    """Learned tokens of the longest examples: our loop computes logits only there. What is cut is cut from the answer."""
+    """Learned tokens of the longest examples: our loop computes logits only there. What is cut is cut from the
+    answer."""
     if facts.labels_longest is None:
         return None
     return float(max(1, min(longest, facts.labels_longest - (facts.length_max - longest))))
 
 
 def _micro_batches(facts: Facts, chosen: Mapping[str, Any]) -> list[int]:
-    """The divisors of a device's share that are worth trying, the largest first; just the person's own where there is one."""
+    """The divisors of a device's share that are worth trying, the largest first; just the person's own where there
+    is one."""
     if fixed := chosen.get("per_device_train_batch_size"):
         return [fixed]
     share = chosen["effective_batch"] // facts.devices
@@ -213,11 +238,15 @@ def _unasked(facts: Facts, chosen: Mapping[str, Any], sizes: list[int]) -> Fitte
 
 
 def _nothing(facts: Facts, chosen: Mapping[str, Any], seen: list[tuple[Way, FitAnswer]], ask: Forecaster) -> PlanError:
-    """What would be nearest to fitting; more cards of the kind are named only where the forecast says that they would do."""
+    """What would be nearest to fitting; more cards of the kind are named only where the forecast says that they
+    would do."""
     way, answer = min(seen, key=lambda pair: pair[1].used)
     gb = answer.used / 2**30
     most = facts.memory_gib
-    card = f"the {facts.card or facts.device}{'s' if facts.devices > 1 else ''} ({most:.1f} GiB{' each' if facts.devices > 1 else ''})"
+    card = (
+        f"the {facts.card or facts.device}{'s' if facts.devices > 1 else ''} ({most:.1f}"
+        f" GiB{' each' if facts.devices > 1 else ''})"
+    )
     asked = "LoRA or 4-bit LoRA" if chosen["method"] == "auto" else chosen["method"]
     own = [
         k for k in ("per_device_train_batch_size", "gradient_checkpointing", "max_length") if k in chosen.get("own", ())
@@ -225,10 +254,11 @@ def _nothing(facts: Facts, chosen: Mapping[str, Any], seen: list[tuple[Way, FitA
     yours = f"; your {', '.join(own)} {'stand' if len(own) > 1 else 'stands'} in the way of less" if own else ""
     other = "" if chosen["method"] in ("auto", "qlora") or facts.device == "cpu" else ", or --method qlora"
     return PlanError(
-        f"{facts.model} does not fit {card} by {asked}: the most frugal way that was tried ({way.why or way.method}, "
-        f"{way.max_length} tokens) needs {gb:.1f} GiB{' a card' if facts.devices > 1 else ''} and a margin; nearest that would work: "
-        f"{f'{facts.devices} cards' if facts.devices > 1 else 'a card'} of {_card_size(gb)} GB{_more_cards(facts, chosen, ask)}"
-        f"{other}, or a model of about {_rough(facts.billions * most / gb / 1.25)}B parameters{yours}"
+        f"{facts.model} does not fit {card} by {asked}: the most frugal way that was tried ({way.why or way.method},"
+        f" {way.max_length} tokens) needs {gb:.1f} GiB{' a card' if facts.devices > 1 else ''} and a margin; nearest"
+        f" that would work: {f'{facts.devices} cards' if facts.devices > 1 else 'a card'} of {_card_size(gb)}"
+        f" GB{_more_cards(facts, chosen, ask)}{other}, or a model of about {_rough(facts.billions * most / gb / 1.25)}B"
+        f" parameters{yours}"
     )
 
 

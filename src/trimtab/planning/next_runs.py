@@ -1,7 +1,9 @@
-"""What to run next: the two or three cheapest runs that settle the most uncertain setting, with what they cost. No torch.
+"""What to run next: the two or three cheapest runs that settle the most uncertain setting, with what they cost. No
+torch.
 
-Nearly always that is the learning rate: its band is the widest, and a wrong scale is the dearest mistake. Where a person has
-fixed it, the number of epochs is next. The last run is always a repeat with another seed: what it differs by is noise.
+Nearly always that is the learning rate: its band is the widest, and a wrong scale is the dearest mistake. Where a
+person has fixed it, the number of epochs is next. The last run is always a repeat with another seed: what it differs
+by is noise.
 """
 
 from __future__ import annotations
@@ -57,7 +59,10 @@ def _rates(facts: Facts, settings: Mapping[str, Any]) -> list[tuple[float, str]]
         return [
             (
                 rounded(other),
-                f"whether the rate is off by a step of three; on models of like size the start lost {left:.4f} nats to the best rate",
+                (
+                    f"whether the rate is off by a step of three; on models of like size the start lost {left:.4f} nats"
+                    " to the best rate"
+                ),
             )
         ]
     return [
@@ -79,6 +84,10 @@ def _experiment(
         changes,
         why,
         steps,
-        round(steps * size * (1 if facts.task == "image-classification" else min(facts.mean_length, settings["max_length"].value))),
+        round(
+            steps
+            * size
+            * (1 if facts.task == "image-classification" else min(facts.mean_length, settings["max_length"].value))
+        ),
         seconds,
     )

@@ -1,4 +1,5 @@
-"""Facts and a person's own values -> a plan: every setting with value, reason, source, range; warnings; what to try next.
+"""Facts and a person's own values -> a plan: every setting with value, reason, source, range; warnings; what to try
+next.
 
 The person's value always wins, and what the rule would have said stays visible.
 """
@@ -10,14 +11,29 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trimtab.errors import PlanError
-from trimtab.planning import interactions, next_runs
+from trimtab.planning import interactions, next_runs, rules, rules_after
 from trimtab.planning.facts import PAIRED, Facts
 from trimtab.planning.fitting import FitAnswer, Forecaster, Way, workload
 from trimtab.planning.precedents import Precedent
 from trimtab.planning.published_values import precedents_of
-from trimtab.planning.rules import STEPS
+from trimtab.planning.rules import Rule
 from trimtab.planning.setting import Setting, yours
 from trimtab.spec.recipe import Recipe, optimizer_steps
+
+STEPS: tuple[Rule, ...] = (
+    rules.method,
+    rules.adapter,
+    rules.length,
+    rules.epochs,
+    rules.batch,
+    rules.memory,
+    rules.learning_rate,
+    rules_after.schedule,
+    rules_after.regularisation,
+    rules_after.precision,
+    rules_after.watching,
+    rules_after.elsewhere,
+)
 
 FEWEST = 8  # to train on, after validation and test were set aside
 FEW = 50
@@ -43,12 +59,14 @@ class Plan:
         """The recipe for our own loop; PlanError where only another trainer can run the plan."""
         if self.recipe is None:
             raise PlanError(
-                f"{self.facts.model} would need {self.settings['trainer'].reason}; see: trimtab plan {self.facts.model} {self.facts.data}"
+                f"{self.facts.model} would need {self.settings['trainer'].reason}; see: trimtab plan {self.facts.model}"
+                f" {self.facts.data}"
             )
         return self.recipe
 
     def disagreeing(self) -> tuple[float, ...]:
-        """The rates that published practice and rule name, where they are far apart and no one has decided between them."""
+        """The rates that published practice and rule name, where they are far apart and no one has decided between
+        them."""
         rate = self.settings["learning_rate"]
         return dict(rate.inputs).get("disagree", ()) if rate.source != "you" else ()
 
@@ -107,17 +125,18 @@ def _forecast(
 def _check(facts: Facts) -> None:
     if facts.examples < FEWEST:
         raise PlanError(
-            f"{facts.data} leaves {facts.examples} examples to train on, at least {FEWEST} are needed and advice is worth something from about "
-            f"{FEW}; with so few, put them into the prompt instead"
+            f"{facts.data} leaves {facts.examples} examples to train on, at least {FEWEST} are needed and advice is"
+            f" worth something from about {FEW}; with so few, put them into the prompt instead"
         )
     if facts.exact_duplicates is not None and facts.examples * (1 - facts.exact_duplicates) < 2:
         raise PlanError(
-            f"all {facts.examples} examples of {facts.data} are copies of one another, so there is nothing to learn but one answer; "
-            "give examples that differ"
+            f"all {facts.examples} examples of {facts.data} are copies of one another, so there is nothing to learn but"
+            " one answer; give examples that differ"
         )
     if facts.task == "text-classification" and facts.distinct_answers == 1:
         raise PlanError(
-            f"{facts.data} has one label only, so a classifier would learn to say it always; add examples of another label"
+            f"{facts.data} has one label only, so a classifier would learn to say it always; add examples of another"
+            " label"
         )
 
 
@@ -135,30 +154,35 @@ def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
         )
     if facts.examples < FEW:
         found.append(
-            f"{facts.examples} examples to train on are too few for any advice to be sure; examples in the prompt, or {FEW} and more to train on, would do more"
+            f"{facts.examples} examples to train on are too few for any advice to be sure; examples in the prompt, or"
+            f" {FEW} and more to train on, would do more"
         )
     if facts.distinct_answers == 1:
         found.append(
-            "all answers are the same: the model will learn to say it always; add a few dozen examples with each other answer, or need no tuning for it"
+            "all answers are the same: the model will learn to say it always; add a few dozen examples with each other"
+            " answer, or need no tuning for it"
         )
     rate = settings["learning_rate"]
     if rate.source == "you" and rate.range and not rate.range[0] <= rate.value <= rate.range[1]:
         found.append(
-            f"your learning_rate {rate.value:g} lies outside {rate.range[0]:g} to {rate.range[1]:g}, where nearly all published and measured runs lie"
+            f"your learning_rate {rate.value:g} lies outside {rate.range[0]:g} to {rate.range[1]:g}, where nearly all"
+            " published and measured runs lie"
         )
     if facts.length_max > cutoff:
         more = ": 1 % or more" if facts.length_99 > cutoff else ""
         found.append(f"examples longer than {cutoff} tokens are cut from the answer's end{more}")
     if "offload" in settings:
         found.append(
-            f"weights and optimizer lie in host memory: about {18 * facts.billions:,.0f} GB of it (18 bytes a parameter), and steps are many times slower"
+            f"weights and optimizer lie in host memory: about {18 * facts.billions:,.0f} GB of it (18 bytes a"
+            " parameter), and steps are many times slower"
         )
     steps = optimizer_steps(facts.examples, settings["num_train_epochs"].value, settings["effective_batch"].value)
     if "max_steps" not in settings and steps < 100:
         found.append(f"{steps:.0f} optimizer steps are few: below 100 the learning rate's optimum moves up")
     if facts.duplicates and facts.duplicates > 0.05:
         found.append(
-            f"{facts.duplicates:.0%} of the examples are near-copies of others: the model sees them that much more often"
+            f"{facts.duplicates:.0%} of the examples are near-copies of others: the model sees them that much more"
+            " often"
         )
     if not facts.has_template:
         found.append("the model has no chat template: examples are plain text, one message a line")

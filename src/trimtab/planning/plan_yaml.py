@@ -1,4 +1,5 @@
-"""A plan as a page: YAML that `trimtab train` runs, each line with its value and why. Takes a plan, gives text and rows."""
+"""A plan as a page: YAML that `trimtab train` runs, each line with its value and why. Takes a plan, gives text and
+rows."""
 
 from __future__ import annotations
 
@@ -13,11 +14,34 @@ from trimtab.spec.recipe import Recipe
 
 WIDE = 100
 ORDER = (
-    "method", "learning_rate", "lr_scheduler_type", "warmup_steps", "num_train_epochs", "max_steps", "effective_batch",
-    "per_device_train_batch_size", "gradient_accumulation_steps", "max_length", "packing", "r", "lora_alpha", "lora_dropout", "target_modules",
-    "optim", "weight_decay", "max_grad_norm", "layer_decay", "bf16", "gradient_checkpointing", "use_liger_kernel", "sharding", "offload",
-    "eval_steps", "early_stopping_patience", "trainer",
-)  # fmt: skip
+    "method",
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "num_train_epochs",
+    "max_steps",
+    "effective_batch",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "max_length",
+    "packing",
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "target_modules",
+    "optim",
+    "weight_decay",
+    "max_grad_norm",
+    "layer_decay",
+    "bf16",
+    "gradient_checkpointing",
+    "use_liger_kernel",
+    "sharding",
+    "offload",
+    "eval_steps",
+    "early_stopping_patience",
+    "trainer",
+)
 
 
 def ordered(settings: Mapping[str, Setting]) -> list[str]:
@@ -25,13 +49,20 @@ def ordered(settings: Mapping[str, Setting]) -> list[str]:
 
 
 def row(name: str, s: Setting) -> dict[str, Any]:
-    return {"setting": name, "value": s.value, "reason": s.reason, "source": s.source, "range": list(s.range) if s.range else None,
-            "inputs": [list(i) for i in s.inputs]}  # fmt: skip
+    return {
+        "setting": name,
+        "value": s.value,
+        "reason": s.reason,
+        "source": s.source,
+        "range": list(s.range) if s.range else None,
+        "inputs": [list(i) for i in s.inputs],
+    }
 
 
 def text(plan: Plan) -> str:
-    """Settings that our own loop has as YAML; those that only other trainers have as comments below, or, where only another
-    trainer can run the plan, all of them with `trainer: transformers`, which `trimtab train` answers with one sentence."""
+    """Settings that our own loop has as YAML; those that only other trainers have as comments below, or, where only
+    another trainer can run the plan, all of them with `trainer: transformers`, which `trimtab train` answers with
+    one sentence."""
     facts = plan.facts
     ours = plan.recipe is not None
     lines = [f"# {w}" for w in _head(plan)]
@@ -54,7 +85,10 @@ def _head(plan: Plan) -> list[str]:
         else "For transformers' Trainer, LLaMA-Factory, TRL or Axolotl; trimtab's own loop does not train it"
     )
     return [
-        f"Planned by trimtab for {facts.billions:.2g}B parameters on {where}, {facts.examples:,} examples to train on. {run}",
+        (
+            f"Planned by trimtab for {facts.billions:.2g}B parameters on {where}, {facts.examples:,} examples to train"
+            f" on. {run}"
+        ),
         *plan.warnings,
     ]
 

@@ -1,7 +1,9 @@
-"""Published recipes near a model, method and task. Takes what is asked, gives rows with distance and weight. No torch.
+"""Published recipes near a model, method and task. Takes what is asked, gives rows with distance and weight. No
+torch.
 
-recipes.csv holds values that were read at a repository, path and commit; each row names them and the repository's licence.
-Distance and weights: published practice is mostly copied defaults, so a repository counts once, however many files it has.
+recipes.csv holds values that were read at a repository, path and commit; each row names them and the repository's
+licence. Distance and weights: published practice is mostly copied defaults, so a repository counts once, however
+many files it has.
 """
 
 from __future__ import annotations
@@ -25,21 +27,81 @@ INSTRUCTION = ("sft", "vlm", "pretraining")
 _TASKS = {kind.code: name for name, kind in TASKS.items()}  # the table's codes
 # What a family's own makers publish under; the recipes of these repositories are the makers' word.
 MAKERS = {
-    "qwen": ("QwenLM/", "paper:Qwen"), "llama": ("meta-llama/", "paper:Llama2"), "mistral": ("mistralai/",),
-    "deepseek": ("deepseek-ai/", "paper:DeepSeek-LLM"), "baichuan": ("baichuan-inc/",), "minicpm": ("OpenBMB/",),
-    "glm": ("THUDM/",), "internlm": ("InternLM/",), "internvl": ("OpenGVLab/",), "olmo": ("allenai/",),
-    "smollm": ("huggingface/alignment-handbook",), "nemotron": ("NVIDIA-NeMo/",), "deberta": ("microsoft/DeBERTa",),
-    "roberta": ("facebookresearch/fairseq", "paper:RoBERTa"), "electra": ("google-research/electra",), "bert": ("google-research/", "paper:BERT"),
-    "convnext": ("facebookresearch/ConvNeXt",), "vit": ("google-research/vision_transformer",), "swin": ("microsoft/Swin",),
-}  # fmt: skip
+    "qwen": ("QwenLM/", "paper:Qwen"),
+    "llama": ("meta-llama/", "paper:Llama2"),
+    "mistral": ("mistralai/",),
+    "deepseek": ("deepseek-ai/", "paper:DeepSeek-LLM"),
+    "baichuan": ("baichuan-inc/",),
+    "minicpm": ("OpenBMB/",),
+    "glm": ("THUDM/",),
+    "internlm": ("InternLM/",),
+    "internvl": ("OpenGVLab/",),
+    "olmo": ("allenai/",),
+    "smollm": ("huggingface/alignment-handbook",),
+    "nemotron": ("NVIDIA-NeMo/",),
+    "deberta": ("microsoft/DeBERTa",),
+    "roberta": ("facebookresearch/fairseq", "paper:RoBERTa"),
+    "electra": ("google-research/electra",),
+    "bert": ("google-research/", "paper:BERT"),
+    "convnext": ("facebookresearch/ConvNeXt",),
+    "vit": ("google-research/vision_transformer",),
+    "swin": ("microsoft/Swin",),
+}
 # A model's name or architecture -> the families of the table; the first that stands in it.
 _FAMILIES = (
-    "smollm", "qwen", "internvl", "internlm", "deepseek", "nemotron", "olmo", "gpt-oss", "minicpm", "baichuan", "granite", "tinyllama",
-    "mistral", "mixtral", "gemma", "phi", "falcon", "glm", "yi-", "stablelm", "starcoder", "pythia", "neox", "kimi", "modernbert",
-    "deberta", "roberta", "electra", "albert", "bert", "convnext", "resnet", "swin", "vit", "beit", "deit", "llama", "opt", "gpt2", "t5", "mpt", "lfm",
-)  # fmt: skip
-_SAME = {"mixtral": "mistral", "tinyllama": "llama", "pythia": "neox", "yi-": "yi", "modernbert": "bert", "albert": "bert",
-         "beit": "vit", "deit": "vit"}  # fmt: skip
+    "smollm",
+    "qwen",
+    "internvl",
+    "internlm",
+    "deepseek",
+    "nemotron",
+    "olmo",
+    "gpt-oss",
+    "minicpm",
+    "baichuan",
+    "granite",
+    "tinyllama",
+    "mistral",
+    "mixtral",
+    "gemma",
+    "phi",
+    "falcon",
+    "glm",
+    "yi-",
+    "stablelm",
+    "starcoder",
+    "pythia",
+    "neox",
+    "kimi",
+    "modernbert",
+    "deberta",
+    "roberta",
+    "electra",
+    "albert",
+    "bert",
+    "convnext",
+    "resnet",
+    "swin",
+    "vit",
+    "beit",
+    "deit",
+    "llama",
+    "opt",
+    "gpt2",
+    "t5",
+    "mpt",
+    "lfm",
+)
+_SAME = {
+    "mixtral": "mistral",
+    "tinyllama": "llama",
+    "pythia": "neox",
+    "yi-": "yi",
+    "modernbert": "bert",
+    "albert": "bert",
+    "beit": "vit",
+    "deit": "vit",
+}
 
 
 @dataclass(frozen=True)
@@ -184,7 +246,8 @@ def of_makers(family: str | None) -> Iterable[PublishedRecipe]:
 
 
 def family_of(*names: str | None) -> str | None:
-    """The table's family of a model: by its name first (SmolLM2 has a llama's architecture), then by its architecture."""
+    """The table's family of a model: by its name first (SmolLM2 has a llama's architecture), then by its
+    architecture."""
     for name in names:
         for family in _FAMILIES:
             if name and family in name.lower().rsplit("/", 1)[-1]:
@@ -198,21 +261,42 @@ def rows() -> tuple[PublishedRecipe, ...]:
     return tuple(_row(r) for r in csv.DictReader(text.splitlines()))
 
 
-_NUMBERS = {"epochs": "num_train_epochs", "warmup_ratio": "warmup_ratio", "cutoff_len": "max_length", "lora_rank": "r",
-            "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout", "weight_decay": "weight_decay", "max_grad_norm": "max_grad_norm",
-            "adam_beta2": "adam_beta2", "packing": "packing"}  # fmt: skip
+_NUMBERS = {
+    "epochs": "num_train_epochs",
+    "warmup_ratio": "warmup_ratio",
+    "cutoff_len": "max_length",
+    "lora_rank": "r",
+    "lora_alpha": "lora_alpha",
+    "lora_dropout": "lora_dropout",
+    "weight_decay": "weight_decay",
+    "max_grad_norm": "max_grad_norm",
+    "adam_beta2": "adam_beta2",
+    "packing": "packing",
+}
 
 
 def _row(r: dict[str, str]) -> PublishedRecipe:
     values: dict[str, Any] = {new: _number(r[old]) for old, new in _NUMBERS.items()}
     values |= {"lr_scheduler_type": r["lr_scheduler"], "dataset": r["dataset"]}
     return PublishedRecipe(
-        id=r["id"], repo=r["source_repo"], path=r["path"], commit=r["commit"], kind=r["kind"], licence=r["licence_of_repo"],
-        model=r["model"], billions=_number(r["params_b"]) or 1.0, family=r["family"], task=_TASKS.get(r["task"], r["task"]), method=r["method"],
-        group=r["method_group"], optimizer=_optimizer(r["optimizer"]), batch=_number(r["effective_batch"]),
-        learning_rate=_number(r["learning_rate"]), layer_decay=bool(r["layer_decay"]),
+        id=r["id"],
+        repo=r["source_repo"],
+        path=r["path"],
+        commit=r["commit"],
+        kind=r["kind"],
+        licence=r["licence_of_repo"],
+        model=r["model"],
+        billions=_number(r["params_b"]) or 1.0,
+        family=r["family"],
+        task=_TASKS.get(r["task"], r["task"]),
+        method=r["method"],
+        group=r["method_group"],
+        optimizer=_optimizer(r["optimizer"]),
+        batch=_number(r["effective_batch"]),
+        learning_rate=_number(r["learning_rate"]),
+        layer_decay=bool(r["layer_decay"]),
         values={k: v for k, v in values.items() if v not in (None, "")},
-    )  # fmt: skip
+    )
 
 
 def _optimizer(name: str) -> str:

@@ -1,4 +1,5 @@
-"""What a device computes fast in bfloat16: the one answer. Takes a device, or this processor; gives yes or no. No torch."""
+"""What a device computes fast in bfloat16: the one answer. Takes a device, or this processor; gives yes or no. No
+torch."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from trimtab.planning.catalogue import Device
 
 
 def computes_bf16(device: Device | None, on_processor: bool) -> bool:
-    """Whether bfloat16 is quicker than float32 there. A card of which only the memory is known is taken for a recent one."""
+    """Whether bfloat16 is quicker than float32 there. A card of which only the memory is known is taken for a recent
+    one."""
     if on_processor:
         return cpu_has_bf16()
     return device is None or device.bf16 is not None or device.fp16 is None

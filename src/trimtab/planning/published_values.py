@@ -1,4 +1,5 @@
-"""What people published for models like this one, as inputs of a setting. Takes facts and what is chosen, gives quartiles."""
+"""What people published for models like this one, as inputs of a setting. Takes facts and what is chosen, gives
+quartiles."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""LoRA rates that were measured: 35 models, each at several rates. Takes a size, gives the rate that loses least. No torch.
+"""LoRA rates that were measured: 35 models, each at several rates. Takes a size, gives the rate that loses least. No
+torch.
 
-Source: thinking-machines-lab/tinker-cookbook, sft_sweep.md (Apache-2.0): Tulu-3, batch 128, 780 steps. The rate of a new model
-is the one with the least weighted mean regret on the measured models of like size; between measured rates, a monotone
-cubic on the log of the rate. Beyond the measured rates a curve is held at its end: what was not run is not guessed.
+Source: thinking-machines-lab/tinker-cookbook, sft_sweep.md (Apache-2.0): Tulu-3, batch 128, 780 steps. The rate of a
+new model is the one with the least weighted mean regret on the measured models of like size; between measured rates,
+a monotone cubic on the log of the rate. Beyond the measured rates a curve is held at its end: what was not run is
+not guessed.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from importlib.resources import files
 from itertools import pairwise
 
 BATCH = 128
-REACH = 0.15  # in log10 of the size; with 0.1 to 1.0 the planned start loses 0.0013 to 0.0020 nats on average, held out (bench/plan.py)
+# in log10 of the size; with 0.1 to 1.0 the planned start loses 0.0013 to 0.0020 nats on average, held out
+# (bench/plan.py)
+REACH = 0.15
 STEP = 3.0
 _GRID = [math.log(4e-5) + i * math.log(3e-3 / 4e-5) / 199 for i in range(200)]
 _SIZES = {"kimi": 1000.0, "deepseek-v3": 671.0}  # their names do not say

@@ -1,8 +1,10 @@
-"""The learning rate and everything it was decided from. Takes a query, gives value, band, both sources, precedents. No torch.
+"""The learning rate and everything it was decided from. Takes a query, gives value, band, both sources, precedents.
+No torch.
 
-Two sources are joined on the log scale: what people published for the nearest models (the prior) and a rule. For LoRA on
-instruction data the rule is what was measured on 35 models, and counts three times the prior, because copied defaults
-carry no outcome; elsewhere it is a formula, and both count the same. A recipe of the model's own makers overrides both.
+Two sources are joined on the log scale: what people published for the nearest models (the prior) and a rule. For
+LoRA on instruction data the rule is what was measured on 35 models, and counts three times the prior, because copied
+defaults carry no outcome; elsewhere it is a formula, and both count the same. A recipe of the model's own makers
+overrides both.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ class Rate:
 
 
 def decide(query: Query, without: Without = _none, without_curve: Without = _none) -> Rate:
-    """The start rate for a query. `without` and `without_curve` leave rows and measured models out (held-out checks)."""
+    """The start rate for a query. `without` and `without_curve` leave rows and measured models out (held-out
+    checks)."""
     near = precedents.nearest(query, without)
     prior = precedents.median(near)
     rule, rule_text, weight = _rule(query, without_curve)
@@ -96,8 +99,8 @@ def group(query: Query) -> str:
 
 
 def batch_factor(batch: float | None, reference: float, optimizer: str = "adam", floor: bool = True) -> float:
-    """How the rate follows the batch, the one rule: √k for Adam, k for SGD; at most 2.83 (rules.json: beyond a factor of eight in batch
-    it is not trusted), and with `floor` at least its inverse."""
+    """How the rate follows the batch, the one rule: √k for Adam, k for SGD; at most 2.83 (rules.json: beyond a
+    factor of eight in batch it is not trusted), and with `floor` at least its inverse."""
     if not batch:
         return 1.0
     most = table()["lr_batch_scaling"]["max_factor"]
@@ -154,17 +157,25 @@ def _makers(q: Query, rule: float, without: Without) -> tuple[PublishedRecipe, f
         expected = compute(_row_of(full)["formula"], N_B=q.billions, B=row.batch or 64)
         if max(row.learning_rate / expected, expected / row.learning_rate) > LIKE_SIZE:
             value = 10 * row.learning_rate * batch_factor(q.batch, row.batch or q.batch or 1, q.optimizer, floor=False)
-            return row, value, (
-                f"the model's makers use {row.learning_rate:g} for full fine-tuning, {row.learning_rate / expected:.0f} times what its size "
-                f"suggests; ten times that for LoRA (LoRA Without Regret){_at(q, row)}"
-            )  # fmt: skip
+            return (
+                row,
+                value,
+                (
+                    f"the model's makers use {row.learning_rate:g} for full fine-tuning,"
+                    f" {row.learning_rate / expected:.0f} times what its size suggests; ten times that for LoRA (LoRA"
+                    f" Without Regret){_at(q, row)}"
+                ),
+            )
     return None
 
 
 def _at(q: Query, row: PublishedRecipe) -> str:
     if not row.batch or not q.batch or row.batch == q.batch:
         return ""
-    return f", times {batch_factor(q.batch, row.batch, q.optimizer, floor=False):.2g} for batch {q.batch:g} instead of {row.batch:g}"
+    return (
+        f", times {batch_factor(q.batch, row.batch, q.optimizer, floor=False):.2g} for batch {q.batch:g} instead of"
+        f" {row.batch:g}"
+    )
 
 
 def rounded(value: float) -> float:

@@ -1,7 +1,8 @@
-"""The starting rules, one numbered step each. Takes facts and what is already chosen, gives value, reason, source, range.
+"""The starting rules, one numbered step each. Takes facts and what is already chosen, gives value, reason, source,
+range.
 
-Numbers and formulas are read from rules.json, published practice from recipes.csv, measured rates from sweep.csv, so that
-the pages a stranger can check are the pages that decide. Memory comes from the forecast that is handed in.
+Numbers and formulas are read from rules.json, published practice from recipes.csv, measured rates from sweep.csv, so
+that the pages a stranger can check are the pages that decide. Memory comes from the forecast that is handed in.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from trimtab.planning.fitting import Forecaster, Way, fit
 from trimtab.planning.published_values import practice, precedents_of, query_of
 from trimtab.planning.rule_table import compute, table
 from trimtab.planning.setting import Setting
-from trimtab.spec.recipe import optimizer_steps
 from trimtab.spec.words import TRAINED_HERE
 
 Chosen = dict[str, Any]
@@ -26,15 +26,21 @@ APART = 4  # as in the data report: a 99th percentile this many times the 95th b
 
 
 def method(facts: Facts, _chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
-    """1. LoRA for language models, full for small encoders and vision, unless it is asked for otherwise; 4-bit only where needed."""
+    """1. LoRA for language models, full for small encoders and vision, unless it is asked for otherwise; 4-bit only
+    where needed."""
     if facts.task in ("image-classification", "text-classification") and facts.billions < 1.5:
         return {
             "method": Setting(
                 "full", "small encoders and vision models are trained whole", "recipes.csv: most of their rows"
             )
         }
-    return {"method": Setting("auto", "LoRA forgets less than full fine-tuning and needs a fraction of its memory; 4-bit where it must be",
-                              "LoRA Learns Less and Forgets Less")}  # fmt: skip
+    return {
+        "method": Setting(
+            "auto",
+            "LoRA forgets less than full fine-tuning and needs a fraction of its memory; 4-bit where it must be",
+            "LoRA Learns Less and Forgets Less",
+        )
+    }
 
 
 def adapter(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
@@ -48,13 +54,35 @@ def adapter(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, 
     worn = facts.examples < 10_000 and epochs_of(facts) >= 3
     dropout = lora["dropout"] if worn and facts.device != "cpu" else 0.0
     return {
-        "r": Setting(rank, f"{facts.label_tokens:,} answer tokens " + ("need room" if big else "fit a small rank") + "; from 4 to 128 it changes the loss "
-                     "by 0.006 nats (median of 35 models)", "rules.json lora.rank; sweep.csv", (8, 64), practice(near, "r")),
-        "lora_alpha": Setting(alpha, "twice the rank, the commonest choice", "rules.json lora.alpha", (alpha / 2, alpha), practice(near, "lora_alpha")),
-        "lora_dropout": Setting(dropout, "few examples, several times: a little" if dropout else "0 is the faster, and up to 0.05 makes little difference",
-                                "rules.json lora.dropout", (0, 0.1), practice(near, "lora_dropout")),
+        "r": Setting(
+            rank,
+            f"{facts.label_tokens:,} answer tokens "
+            + ("need room" if big else "fit a small rank")
+            + "; from 4 to 128 it changes the loss by 0.006 nats (median of 35 models)",
+            "rules.json lora.rank; sweep.csv",
+            (8, 64),
+            practice(near, "r"),
+        ),
+        "lora_alpha": Setting(
+            alpha,
+            "twice the rank, the commonest choice",
+            "rules.json lora.alpha",
+            (alpha / 2, alpha),
+            practice(near, "lora_alpha"),
+        ),
+        "lora_dropout": Setting(
+            dropout,
+            (
+                "few examples, several times: a little"
+                if dropout
+                else "0 is the faster, and up to 0.05 makes little difference"
+            ),
+            "rules.json lora.dropout",
+            (0, 0.1),
+            practice(near, "lora_dropout"),
+        ),
         "target_modules": Setting("all-linear", "all linear layers beat attention only", "LoRA Without Regret; QLoRA"),
-    }  # fmt: skip
+    }
 
 
 def length(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
@@ -76,14 +104,24 @@ def length(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, S
     value = min(wanted, facts.positions or wanted)
     held = f"99 % of examples fit; the longest has {facts.length_max:,} tokens"
     if tail and nearly <= value:
-        held = f"95 % of examples fit; the 99th percentile, {facts.length_99:,} tokens, would set the memory of every run for a few: drop or split those"
+        held = (
+            f"95 % of examples fit; the 99th percentile, {facts.length_99:,} tokens, would set the memory of every run"
+            " for a few: drop or split those"
+        )
     elif facts.length_99 > value:
         held = f"all the positions that the model has; 1 % of examples are longer than {facts.length_99:,} tokens"
     if facts.length_max <= value:
         held = "all examples fit"
     near = precedents_of(facts, chosen)
-    return {"max_length": Setting(value, held, f"rules.json cutoff: {table()['cutoff']}", (min(nearly, value), max(value, min(facts.length_max, facts.positions or facts.length_max))),
-                                  practice(near, "max_length"))}  # fmt: skip
+    return {
+        "max_length": Setting(
+            value,
+            held,
+            f"rules.json cutoff: {table()['cutoff']}",
+            (min(nearly, value), max(value, min(facts.length_max, facts.positions or facts.length_max))),
+            practice(near, "max_length"),
+        )
+    }
 
 
 def epochs(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
@@ -93,7 +131,9 @@ def epochs(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, S
     if facts.risk == "tight" and value > 3:
         value, reason = 3.0, f"{reason} would bear {value:.1f}; more passes entrench, and risk is tight"
     source = f"rules.json epochs: {formula}" + (
-        ", 22 published runs, 68 % within 2x" if facts.task not in ("text-classification", "image-classification") else ""
+        ", 22 published runs, 68 % within 2x"
+        if facts.task not in ("text-classification", "image-classification")
+        else ""
     )
     return {"num_train_epochs": Setting(round(value, 1), reason, source, (round(value / 2, 1), round(value * 2, 1)),
                                         practice(precedents_of(facts, chosen), "num_train_epochs"))}  # fmt: skip
@@ -104,11 +144,13 @@ def batch(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Se
     kind = (
         "cls"
         if facts.task == "text-classification"
-        else "vision"
-        if facts.task == "image-classification"
-        else "lora"
-        if chosen["method"] == "auto"
-        else chosen["method"]
+        else (
+            "vision"
+            if facts.task == "image-classification"
+            else "lora"
+            if chosen["method"] == "auto"
+            else chosen["method"]
+        )
     )
     size, least = int(table()["batch"][kind]), table()["epochs"]["min_optimizer_steps"]
     reason = f"the usual for {kind if kind != 'cls' else 'classifiers'}"
@@ -146,17 +188,30 @@ def memory(facts: Facts, chosen: Chosen, ask: Forecaster | None) -> dict[str, Se
     )
     kept = "activations fit: no need to compute them twice"
     recomputed = "kept activations would not fit; costs a third more time"
-    product = f"effective batch {chosen['effective_batch']} = {found.micro} × {found.accumulation} × {facts.devices} device{'s' if facts.devices > 1 else ''}"
+    product = (
+        f"effective batch {chosen['effective_batch']} = {found.micro} × {found.accumulation} × {facts.devices}"
+        f" device{'s' if facts.devices > 1 else ''}"
+    )
     most = (1, chosen["effective_batch"])
     settings = {
         "trainer": _trainer(way, facts, source),
         "per_device_train_batch_size": Setting(found.micro, f"{micro} ({room})", source, most),
         "gradient_accumulation_steps": Setting(found.accumulation, product, "effective batch / micro-batch", most),
         "gradient_checkpointing": Setting(found.checkpointing, recomputed if found.checkpointing else kept, source),
-        "use_liger_kernel": Setting("use_liger_kernel" in changes, "the card needs it" if "use_liger_kernel" in changes else "not needed to fit", source),
-        "sharding": Setting(changes.get("sharding", "none"), way.why if "sharding" in changes else "one device holds it", source),
-        "optim": Setting(changes.get("optim", "adamw_torch"), "small states, to fit" if "optim" in changes else "AdamW, the usual", source if "optim" in changes else CSV),
-    }  # fmt: skip
+        "use_liger_kernel": Setting(
+            "use_liger_kernel" in changes,
+            "the card needs it" if "use_liger_kernel" in changes else "not needed to fit",
+            source,
+        ),
+        "sharding": Setting(
+            changes.get("sharding", "none"), way.why if "sharding" in changes else "one device holds it", source
+        ),
+        "optim": Setting(
+            changes.get("optim", "adamw_torch"),
+            "small states, to fit" if "optim" in changes else "AdamW, the usual",
+            source if "optim" in changes else CSV,
+        ),
+    }
     if "offload" in changes:
         settings["offload"] = Setting(True, "weights and optimizer in host memory: no smaller way fits", source)
     if chosen["method"] == "auto":
@@ -170,6 +225,25 @@ def memory(facts: Facts, chosen: Chosen, ask: Forecaster | None) -> dict[str, Se
         why = f"{wanted:,} would cover the data, but no longer fits ({room}); what is longer is cut"
         settings["max_length"] = Setting(way.max_length, why, source, (way.max_length, wanted))
     return settings
+
+
+def _trainer(way: Way, facts: Facts, source: str) -> Setting:
+    if way.trainer == "trimtab":
+        return Setting("trimtab", "trimtab's own loop trains it", source)
+    why = (
+        f"{facts.task}" if facts.task not in TRAINED_HERE else "several devices" if facts.devices > 1
+        else "a 4-bit base" if way.method == "qlora" else ""
+    )  # fmt: skip
+    others = "transformers' Trainer, LLaMA-Factory, TRL or Axolotl"
+    return Setting(
+        "transformers",
+        (
+            f"our own loop does not train {why}; {others} do"
+            if why
+            else f"our own loop would not fit; {others} do ({way.why or 'as they are'})"
+        ),
+        source,
+    )
 
 
 def learning_rate(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
@@ -195,100 +269,6 @@ def learning_rate(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict
         reason = f"sources disagree ({found.rule:.1e} and {found.prior:.1e}): both go into the scan; {reason}"
         inputs.append(("disagree", (rates.rounded(found.rule or 0), rates.rounded(found.prior or 0))))
     return {"learning_rate": Setting(value, reason, found.source, (low, high), tuple(inputs))}
-
-
-def schedule(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
-    """8. Decay and warm-up."""
-    warm, near = table()["warmup_ratio"], precedents_of(facts, chosen)
-    key = "llm" if facts.task not in ("text-classification", "image-classification") else "cls_lt_5k" if facts.examples < 5000 else "cls"
-    return {
-        "lr_scheduler_type": Setting(table()["scheduler"], "decays to zero, so that the end of the run is comparable", "rules.json scheduler; 71 % of published recipes"),
-        "warmup_steps": Setting(warm[key], "as a share of all steps", f"rules.json warmup_ratio.{key}", (0.03, 0.1), practice(near, "warmup_ratio")),
-    }  # fmt: skip
-
-
-def regularisation(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
-    """9. Weight decay, with the check whether it can have an effect at all; clipping."""
-    near = precedents_of(facts, chosen)
-    key = {"text-classification": "encoder", "image-classification": "vit"}.get(facts.task, "llm")
-    value = table()["weight_decay"][key]
-    asked = chosen.get("weight_decay", value)
-    steps = max(1.0, facts.examples / chosen["effective_batch"])
-    scale = math.inf if not asked else 1 / (chosen["learning_rate"] * asked * steps)
-    total = chosen["num_train_epochs"]
-    effect = ("0: nothing to decay" if not asked else f"its time scale is {scale:,.0f} epochs, the run has {total:g}: "
-              + ("it has no effect" if scale > 3 * total else "it acts"))  # fmt: skip
-    clip = 0.3 if chosen["method"] == "qlora" else table()["max_grad_norm"]
-    return {
-        "weight_decay": Setting(value, effect, "rules.json weight_decay; Wang & Aitchison: 1/(rate × decay × steps an epoch)", (0, 0.1), practice(near, "weight_decay")),
-        "max_grad_norm": Setting(clip, "the usual for 4-bit" if clip < 1 else "the usual", "rules.json; QLoRA 0.3", (0.3, 1.0), practice(near, "max_grad_norm")),
-    }  # fmt: skip
-
-
-def precision(facts: Facts, _chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
-    """10. bfloat16 where this machine computes it in hardware."""
-    where = "this machine has" if facts.device == "cpu" else f"{facts.card or 'the card'} has"
-    reason = (
-        f"{where} bfloat16 in hardware"
-        if facts.bf16
-        else f"{where} no fast bfloat16: "
-        + ("float32" if facts.device == "cpu" else "float16 with scaling elsewhere, float32 in our loop")
-    )
-    return {"bf16": Setting(facts.bf16, reason, "measured: 1.5 to 2.2 times faster on processors with AVX512-BF16; data sheets of cards")}  # fmt: skip
-
-
-def watching(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
-    """11. How often to look, and when to stop."""
-    many = chosen["num_train_epochs"] >= 3 or facts.risk == "tight"
-    steps = optimizer_steps(facts.examples, chosen["num_train_epochs"], chosen["effective_batch"])
-    share = 0.1 if steps >= 1000 else 0.25
-    return {
-        "eval_steps": Setting(share, f"a share of all steps: every {max(1, round(share * steps)):,} of {steps:,}", "practice: 4 to 10 looks a run", (0.05, 0.25)),
-        "early_stopping_patience": Setting(3 if many else 0, "evaluations without a gain; the best checkpoint is kept" if many else "few passes: nothing to stop early",
-                                           "axolotl, don't-stop-pretraining: 3", (0, 5)),
-    }  # fmt: skip
-
-
-def elsewhere(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
-    """12. What other trainers also ask for: packing and layer decay."""
-    filled = min(1.0, facts.mean_length / max(1, chosen["max_length"]))
-    pays = filled < 0.5 and facts.examples >= 20_000
-    packing = f"a mean example fills {filled:.0%} of the cutoff" + (
-        f": packing would make {min(1, filled) ** -1:.1f} times fewer rows; count batch and steps in tokens then"
-        if pays
-        else ""
-    )
-    found = {
-        "packing": Setting(
-            False,
-            packing,
-            "practice: on below 50 % with many examples",
-        )
-    }
-    if facts.task in ("text-classification", "image-classification") and chosen["method"] == "full":
-        found["layer_decay"] = Setting(None, "layers near the input may learn slower: ELECTRA 0.8, BEiT 0.65 to 0.9, ConvNeXt 0.7 to 0.8; off otherwise",
-                                       "recipes.csv layer_decay", (0.65, 1.0))  # fmt: skip
-    return found
-
-
-STEPS: tuple[Rule, ...] = (method, adapter, length, epochs, batch, memory, learning_rate, schedule, regularisation, precision, watching, elsewhere)  # fmt: skip
-
-
-def _trainer(way: Way, facts: Facts, source: str) -> Setting:
-    if way.trainer == "trimtab":
-        return Setting("trimtab", "trimtab's own loop trains it", source)
-    why = (
-        f"{facts.task}" if facts.task not in TRAINED_HERE else "several devices" if facts.devices > 1
-        else "a 4-bit base" if way.method == "qlora" else ""
-    )  # fmt: skip
-    others = "transformers' Trainer, LLaMA-Factory, TRL or Axolotl"
-    return Setting(
-        "transformers",
-        f"our own loop does not train {why}; {others} do"
-        if why
-        else f"our own loop would not fit; {others} do ({way.why or 'as they are'})",
-        source,
-    )
 
 
 def epochs_formula(facts: Facts) -> str:

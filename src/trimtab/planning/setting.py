@@ -8,7 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """One decided setting. `range` is what reasonable people use (None: no meaningful one); `inputs` what it was decided from."""
+    """One decided setting. `range` is what reasonable people use (None: no meaningful one); `inputs` what it was
+    decided from."""
 
     value: Any
     reason: str

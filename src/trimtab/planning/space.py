@@ -1,4 +1,5 @@
-"""A search space: which settings, between which values. Takes a YAML file or a plan's ranges, gives dimensions; samples nothing."""
+"""A search space: which settings, between which values. Takes a YAML file or a plan's ranges, gives dimensions;
+samples nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ FORM = "give a list of values, or {low: …, high: …, log: true}"
 
 @dataclass(frozen=True)
 class Dimension:
-    """Either `values`, or a range from `low` to `high` (whole numbers where both are), on a logarithmic scale or not."""
+    """Either `values`, or a range from `low` to `high` (whole numbers where both are), on a logarithmic scale or
+    not."""
 
     name: str
     values: tuple[Any, ...] = ()

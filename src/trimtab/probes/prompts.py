@@ -1,4 +1,5 @@
-"""What every model is asked, whatever its task: prompts, facts, forms, requests, human text. Takes a language, gives text. No torch.
+"""What every model is asked, whatever its task: prompts, facts, forms, requests, human text. Takes a language, gives
+text. No torch.
 
 All written for trimtab, English and Chinese side by side (sets/*.jsonl), so that the card works without a network.
 """
@@ -80,7 +81,8 @@ def generic_prompts(language: str = "en") -> tuple[str, ...]:
 
 @cache
 def generic_texts() -> tuple[str, ...]:
-    """Paragraphs of English prose by people: Python's own language reference, which every CPython carries (PSF licence)."""
+    """Paragraphs of English prose by people: Python's own language reference, which every CPython carries (PSF
+    licence)."""
     from pydoc_data.topics import topics
 
     found = []

@@ -1,4 +1,5 @@
-"""What the card's page and the study's report both show of a card. Takes judged rows and evaluations, gives pictures and groups."""
+"""What the card's page and the study's report both show of a card. Takes judged rows and evaluations, gives pictures
+and groups."""
 
 from __future__ import annotations
 
@@ -18,9 +19,13 @@ def parts(rows: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]
     )  # fmt: skip
     return {
         "grouped": [(GROUPS[g], list(part)) for g, part in groupby(rows, key=lambda r: r["group"])],
-        "limits": draw.limits(rows), "confidence": confidence, "sureness": _sureness(epochs),
-        "ruler": pictures.ruler(by_name["kl_generic"], by_name.get("kl_first_token")) if "kl_generic" in by_name else "",
-    }  # fmt: skip
+        "limits": draw.limits(rows),
+        "confidence": confidence,
+        "sureness": _sureness(epochs),
+        "ruler": (
+            pictures.ruler(by_name["kl_generic"], by_name.get("kl_first_token")) if "kl_generic" in by_name else ""
+        ),
+    }
 
 
 def _sureness(epochs: Sequence[Mapping[str, Any]]) -> str:

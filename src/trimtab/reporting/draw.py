@@ -14,7 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 96, 14, 34
 
 
 def curves(series: Sequence[Mapping[str, Any]], key: str, y_title: str, x_title: str = "share of the run") -> str:
-    """Lines of `series[i][key]`, labelled at their right end; the kept one is thick. Logarithmic where values span a decade."""
+    """Lines of `series[i][key]`, labelled at their right end; the kept one is thick. Logarithmic where values span a
+    decade."""
     lines = [(s["name"], s["kept"], s[key]) for s in series if s.get(key)]
     values = [y for _, _, points in lines for _, y in points]
     if not values:
@@ -35,7 +36,8 @@ def curves(series: Sequence[Mapping[str, Any]], key: str, y_title: str, x_title:
             if len(points) < 30
         ]
         parts.append(
-            f'<text class="label c{i % 6}" x="{x_of(points[-1][0]) + 7:.1f}" y="{end + 4:.1f}">{escape(name)}{" ✓" if kept else ""}</text>'
+            f'<text class="label c{i % 6}" x="{x_of(points[-1][0]) + 7:.1f}"'
+            f' y="{end + 4:.1f}">{escape(name)}{" ✓" if kept else ""}</text>'
         )
     return _svg(WIDTH, HEIGHT, "".join(parts), y_title)
 
@@ -48,7 +50,8 @@ def memory(parts: Mapping[str, int], capacity: int | None) -> str:
     for i, (name, size) in enumerate(parts.items()):
         wide = size / whole * width
         out.append(
-            f'<rect class="fill c{i % 6}" x="{x:.1f}" y="8" width="{wide:.1f}" height="{bar}"><title>{escape(name)}</title></rect>'
+            f'<rect class="fill c{i % 6}" x="{x:.1f}" y="8" width="{wide:.1f}"'
+            f' height="{bar}"><title>{escape(name)}</title></rect>'
         )
         x += wide
     if capacity:
@@ -62,7 +65,8 @@ def memory(parts: Mapping[str, int], capacity: int | None) -> str:
 
 
 def limits(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Each limited number as a bar with its interval against its limit; the limit stands at the same place in every row."""
+    """Each limited number as a bar with its interval against its limit; the limit stands at the same place in every
+    row."""
     limited = [r for r in rows if r["verdict"]]
     if not limited:
         return ""
@@ -73,31 +77,37 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> str:
         y = i * row_height + 26
         place = _limit_scale(r)
         parts.append(
-            f'<text class="name" x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(str(r["title"]).split(",")[0])}</text>'
+            f'<text class="name" x="{left - 12}" y="{y + 4}"'
+            f' text-anchor="end">{escape(str(r["title"]).split(",")[0])}</text>'
         )
         parts.append(f'<rect class="rail" x="{left}" y="{y - 7}" width="{span}" height="14" rx="7"/>')
         low, high = place(r["limit"]["min"], 0.0), place(r["limit"]["max"], 1.0)
         parts.append(
-            f'<rect class="{"inside" if r["value"] is not None else "bare"}" x="{left + low * span:.1f}" y="{y - 7}" width="{(high - low) * span:.1f}" height="14" rx="7"/>'
+            f'<rect class="{"inside" if r["value"] is not None else "bare"}" x="{left + low * span:.1f}" y="{y - 7}"'
+            f' width="{(high - low) * span:.1f}" height="14" rx="7"/>'
         )
         if r["value"] is not None:
             a, b, v = place(r["below"], 0.0), place(r["above"], 1.0), place(r["value"], 0.0)
             parts.append(
-                f'<line class="span {r["verdict"]}" x1="{left + a * span:.1f}" x2="{left + b * span:.1f}" y1="{y}" y2="{y}"/>'
+                f'<line class="span {r["verdict"]}" x1="{left + a * span:.1f}" x2="{left + b * span:.1f}" y1="{y}"'
+                f' y2="{y}"/>'
             )
             parts.append(f'<circle class="value {r["verdict"]}" cx="{left + v * span:.1f}" cy="{y}" r="6"/>')
             parts.append(
-                f'<text class="tick" x="{left + v * span:.1f}" y="{y - 11}" text-anchor="middle">{r["value"]:.3g}</text>'
+                f'<text class="tick" x="{left + v * span:.1f}" y="{y - 11}"'
+                f' text-anchor="middle">{r["value"]:.3g}</text>'
             )
         sign = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}[str(r["verdict"])]
         parts.append(
-            f'<text class="state {r["verdict"]}" x="{width - right + 14}" y="{y + 4}">{sign} {r["verdict"]}{"" if r["hard"] else " (soft)"}</text>'
+            f'<text class="state {r["verdict"]}" x="{width - right + 14}" y="{y + 4}">{sign}'
+            f" {r['verdict']}{'' if r['hard'] else ' (soft)'}</text>"
         )
         for edge in ("min", "max"):
             if r["limit"][edge] is not None:
                 x = left + place(r["limit"][edge], 0) * span
                 parts.append(
-                    f'<text class="tick" x="{x:.1f}" y="{y + 20}" text-anchor="middle">{edge} {r["limit"][edge]:g}</text>'
+                    f'<text class="tick" x="{x:.1f}" y="{y + 20}" text-anchor="middle">{edge}'
+                    f" {r['limit'][edge]:g}</text>"
                 )
     return _svg(width, len(limited) * row_height + 24, "".join(parts), "The card against the budget")
 
@@ -153,10 +163,12 @@ def _axes(scale: _Scale, y_title: str, x_title: str, x_of: Any) -> str:
         parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{tick:.3g}</text>')
     for share in (0, 0.25, 0.5, 0.75, 1):
         parts.append(
-            f'<text class="tick" x="{x_of(share):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{share:.0%}</text>'
+            f'<text class="tick" x="{x_of(share):.1f}" y="{HEIGHT - BOTTOM + 14}"'
+            f' text-anchor="middle">{share:.0%}</text>'
         )
     parts.append(
-        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_title)}</text>'
+        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}"'
+        f' text-anchor="middle">{escape(x_title)}</text>'
     )
     parts.append(f'<text class="tick" x="{LEFT - 40}" y="{TOP - 3}">{escape(y_title)}</text>')
     return "".join(parts)

@@ -1,4 +1,5 @@
-"""A study's runs as a table for other programs: CSV, parquet, JSON, or a file that optuna-dashboard opens. Takes rows, writes a file."""
+"""A study's runs as a table for other programs: CSV, parquet, JSON, or a file that optuna-dashboard opens. Takes
+rows, writes a file."""
 
 from __future__ import annotations
 
@@ -31,9 +32,27 @@ def rows_of(store: Store, study: str) -> list[dict[str, Any]]:
         settings["target_modules"] = targets if isinstance(targets, str) else " ".join(targets)
         # what the search itself saw: another study without its budget may have carried the run on since
         trial = told.get(run.id)
-        seen = {"trial_status": str(trial["status"]), "trial_loss": trial["loss"], "inside_budget": trial["inside"]} if trial else {}  # fmt: skip
+        seen = (
+            {"trial_status": str(trial["status"]), "trial_loss": trial["loss"], "inside_budget": trial["inside"]}
+            if trial
+            else {}
+        )
         ended = {k: run.result.get(k) for k in ("size", "seconds", "best_step", "cause")}
-        found.append({"study": study, "run": run.id, "model": run.recipe.model, "data": run.recipe.data, "status": str(run.status), "reason": run.reason, **settings, "effective_batch": run.recipe.effective_batch, **seen, **ended, **numbers})  # fmt: skip
+        found.append(
+            {
+                "study": study,
+                "run": run.id,
+                "model": run.recipe.model,
+                "data": run.recipe.data,
+                "status": str(run.status),
+                "reason": run.reason,
+                **settings,
+                "effective_batch": run.recipe.effective_batch,
+                **seen,
+                **ended,
+                **numbers,
+            }
+        )
     return found
 
 
@@ -41,7 +60,13 @@ def write(store: Store, study: str, path: Path) -> int:
     """By the file's ending; whole or not at all. Gives the number of rows."""
     allowed = (*WRITERS, OPTUNA)
     if path.suffix not in allowed:
-        raise SpecError(f"{path}", [f"the file's ending says how it is written; allowed are {', '.join(allowed)} ({OPTUNA} for optuna-dashboard)"])  # fmt: skip
+        raise SpecError(
+            f"{path}",
+            [
+                f"the file's ending says how it is written; allowed are {', '.join(allowed)} ({OPTUNA} for"
+                " optuna-dashboard)"
+            ],
+        )
     if not path.parent.is_dir():
         raise SpecError(f"{path}", [f"there is no folder {path.parent}; make it, or give a file in one that exists"])
     scratch = path.with_name(f".{path.stem}.tmp{path.suffix}")
@@ -66,7 +91,8 @@ def write(store: Store, study: str, path: Path) -> int:
 
 
 def _optuna(store: Store, study: str, path: Path) -> int:
-    """Runs as trials over the settings that differ; the validation loss is the objective, every evaluation an intermediate value."""
+    """Runs as trials over the settings that differ; the validation loss is the objective, every evaluation an
+    intermediate value."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -28,8 +28,12 @@ def environment() -> Environment:
 def html(report: dict[str, Any]) -> str:
     shown = card_parts.parts(report["card"]["rows"], report["epochs"]) if report["card"] else {}
     page = environment().get_template("page.html")
-    metrics = [k for k in report["words"]["metrics"] if report["recommendation"] and k in report["recommendation"]["seeds"][0]]
-    return page.render(r=report, metrics=metrics, curves=draw.curves, against=pictures.against, memory=draw.memory, **shown)
+    metrics = [
+        k for k in report["words"]["metrics"] if report["recommendation"] and k in report["recommendation"]["seeds"][0]
+    ]
+    return page.render(
+        r=report, metrics=metrics, curves=draw.curves, against=pictures.against, memory=draw.memory, **shown
+    )
 
 
 def write_report(store: Store, study: str, folder: Path) -> Path:

@@ -1,4 +1,5 @@
-"""The card's own pictures as SVG text: the ruler for drift, confidence against accuracy, drift against a setting. Pure functions of plain data."""
+"""The card's own pictures as SVG text: the ruler for drift, confidence against accuracy, drift against a setting.
+Pure functions of plain data."""
 
 from __future__ import annotations
 
@@ -10,12 +11,21 @@ from typing import Any
 from trimtab.reporting.draw import _svg
 
 # What quantisation does to an 8B model (llama.cpp, LLaMA-3-8B), nats/token.
-RULER = (("8-bit", 0.0014), ("6-bit", 0.0055), ("5-bit", 0.011), ("4-bit", 0.031), ("3-bit", 0.10), ("2-bit", 0.45), ("1-bit", 1.39))  # fmt: skip
+RULER = (
+    ("8-bit", 0.0014),
+    ("6-bit", 0.0055),
+    ("5-bit", 0.011),
+    ("4-bit", 0.031),
+    ("3-bit", 0.10),
+    ("2-bit", 0.45),
+    ("1-bit", 1.39),
+)
 LOW, HIGH = 1e-5, 20.0
 
 
 def ruler(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
-    """KL on a logarithmic rail, between marks that people know; the null floor as a tick, the first answer token as a ring."""
+    """KL on a logarithmic rail, between marks that people know; the null floor as a tick, the first answer token as
+    a ring."""
     width, left, right, y = 720, 20, 20, 62
 
     def x(value: float) -> float:
@@ -34,7 +44,8 @@ def ruler(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
     if first and first["value"] is not None:
         parts.append(f'<circle class="ring" cx="{x(first["value"]):.1f}" cy="{y}" r="6"/>')
         parts.append(
-            f'<text class="tick" x="{x(first["value"]):.1f}" y="{y - 14}" text-anchor="middle">first token {first["value"]:.2g}</text>'
+            f'<text class="tick" x="{x(first["value"]):.1f}" y="{y - 14}" text-anchor="middle">first token'
+            f" {first['value']:.2g}</text>"
         )
     state = row["verdict"] or "UNDECIDED"
     if row["value"] is not None:
@@ -42,7 +53,8 @@ def ruler(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
         parts.append(f'<line class="span {state}" x1="{a:.1f}" x2="{b:.1f}" y1="{y}" y2="{y}"/>')
         parts.append(f'<circle class="value {state}" cx="{x(row["value"]):.1f}" cy="{y}" r="7"/>')
         parts.append(
-            f'<text class="state {state}" x="{x(row["value"]):.1f}" y="{y - 30}" text-anchor="middle">drift {row["value"]:.2g}</text>'
+            f'<text class="state {state}" x="{x(row["value"]):.1f}" y="{y - 30}" text-anchor="middle">drift'
+            f" {row['value']:.2g}</text>"
         )
     return _svg(width, y + 34, "".join(parts), "Drift on the ruler of quantisation damage")
 
@@ -78,7 +90,8 @@ def lines(
             f'<text class="tick" x="{at(px, 0)[0]:.1f}" y="{height - bottom + 15}" text-anchor="middle">{px:.3g}</text>'
         )
     parts.append(
-        f'<text class="tick" x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">{escape(x_title)}</text>'
+        f'<text class="tick" x="{(left + width - right) / 2}" y="{height - 4}"'
+        f' text-anchor="middle">{escape(x_title)}</text>'
     )
     placed: list[float] = []
     for i, (key, name) in enumerate(series):
@@ -97,8 +110,8 @@ def lines(
 
 
 def against(rows: Sequence[Mapping[str, Any]], setting: str, limit: float | None, unit: str) -> str:
-    """Drift of the compared runs over the setting that they differ in, both logarithmic, with the budget's limit; colours as in the curves. Empty where
-    fewer than two of them have a drift, or the setting is no positive number."""
+    """Drift of the compared runs over the setting that they differ in, both logarithmic, with the budget's limit;
+    colours as in the curves. Empty where fewer than two of them have a drift, or the setting is no positive number."""
     points = sorted(
         {(_as_number(r[setting]), r["drift"], bool(r["kept"])) for r in rows if _as_number(r[setting]) and r["drift"]}
     )
@@ -120,11 +133,13 @@ def against(rows: Sequence[Mapping[str, Any]], setting: str, limit: float | None
             f'<circle class="dot c{0 if kept else 1}" cx="{xs(x):.1f}" cy="{ys(drift):.1f}" r="{6 if kept else 4}"/>'
         )
         parts.append(
-            f'<text class="tick" x="{xs(x):.1f}" y="{ys(drift) - 10:.1f}" text-anchor="middle">{drift:.2g}{" ✓" if kept else ""}</text>'
+            f'<text class="tick" x="{xs(x):.1f}" y="{ys(drift) - 10:.1f}"'
+            f' text-anchor="middle">{drift:.2g}{" ✓" if kept else ""}</text>'
         )
         parts.append(f'<text class="tick" x="{xs(x):.1f}" y="{height - bottom + 15}" text-anchor="middle">{x:g}</text>')
     parts.append(
-        f'<text class="tick" x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">{escape(setting)}</text>'
+        f'<text class="tick" x="{(left + width - right) / 2}" y="{height - 4}"'
+        f' text-anchor="middle">{escape(setting)}</text>'
     )
     return _svg(width, height, "".join(parts), f"Drift against {setting}")
 

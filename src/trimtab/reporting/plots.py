@@ -1,4 +1,5 @@
-"""Pictures of studies as SVG text: a scan with its intervals, curves with seed bands, parallel coordinates, the front of two aims.
+"""Pictures of studies as SVG text: a scan with its intervals, curves with seed bands, parallel coordinates, the
+front of two aims.
 
 Pure functions of plain data; colours come from the page's style sheet. A picture without data is the empty string.
 """
@@ -55,7 +56,11 @@ def scan_curve(cells: Sequence[Row], setting: str, unit: str) -> str:
         return ""
     rows = sorted(rows, key=at_of)
     base = cells[0]["mean"]
-    bars = {id(c): (base + c["against"]["low"], base + c["against"]["high"]) for c in rows if base is not None and c["against"] and c["against"]["low"] is not None}  # fmt: skip
+    bars = {
+        id(c): (base + c["against"]["low"], base + c["against"]["high"])
+        for c in rows
+        if base is not None and c["against"] and c["against"]["low"] is not None
+    }
     x = Axis([at_of(c) for c in rows], LEFT, WIDTH - RIGHT)
     y = Axis([c["mean"] for c in rows] + [e for pair in bars.values() for e in pair], HEIGHT - BOTTOM, TOP)
     line = " ".join(f"{x(at_of(c)):.1f},{y(c['mean']):.1f}" for c in rows)
@@ -67,7 +72,10 @@ def scan_curve(cells: Sequence[Row], setting: str, unit: str) -> str:
             parts.append(
                 f'<line class="span {state}" x1="{at:.1f}" x2="{at:.1f}" y1="{y(low):.1f}" y2="{y(high):.1f}"/>'
             )
-        parts.append(f'<circle class="value {state}" cx="{at:.1f}" cy="{y(c["mean"]):.1f}" r="5"><title>{escape(c["cell"])}: {c["mean"]:.4f}</title></circle>')  # fmt: skip
+        parts.append(
+            f'<circle class="value {state}" cx="{at:.1f}" cy="{y(c["mean"]):.1f}" r="5"><title>{escape(c["cell"])}:'
+            f" {c['mean']:.4f}</title></circle>"
+        )
     if any(c is cells[0] for c in rows):
         parts.append(f'<text class="label c0" x="{x(at_of(cells[0])) + 9:.1f}" y="{y(base) - 9:.1f}">baseline</text>')
     return _svg(WIDTH, HEIGHT, "".join(parts), f"Validation loss by {setting}")
@@ -82,7 +90,8 @@ def _state(cell: Row) -> str:
 
 
 def seed_bands(curves: Sequence[Row], unit: str, most: int = 8) -> str:
-    """Validation loss over the run, by recipe: the mean of its seeds as a line, from the lowest to the highest as a band."""
+    """Validation loss over the run, by recipe: the mean of its seeds as a line, from the lowest to the highest as a
+    band."""
     shown = sorted((c for c in curves if c["points"]), key=lambda c: c["points"][-1]["mean"])[:most]
     if not shown:
         return ""
@@ -100,12 +109,16 @@ def seed_bands(curves: Sequence[Row], unit: str, most: int = 8) -> str:
         )
     ends = _spread([y(c["points"][-1]["mean"]) for c in shown], bottom=HEIGHT - BOTTOM)
     for i, (curve, end) in enumerate(zip(shown, ends, strict=True)):
-        parts.append(f'<text class="label c{i % 6}" x="{x(curve["points"][-1]["share"]) + 8:.1f}" y="{end + 4:.1f}">{escape(_cut(curve["name"]))}</text>')  # fmt: skip
+        parts.append(
+            f'<text class="label c{i % 6}" x="{x(curve["points"][-1]["share"]) + 8:.1f}"'
+            f' y="{end + 4:.1f}">{escape(_cut(curve["name"]))}</text>'
+        )
     return _svg(WIDTH, HEIGHT, "".join(parts), "Validation loss over the run, by recipe")
 
 
 def parallel(rows: Sequence[Row]) -> str:
-    """Each run as a line through its settings to its loss; the better the loss, the stronger the line. `rows`: {params, loss, kept}."""
+    """Each run as a line through its settings to its loss; the better the loss, the stronger the line. `rows`:
+    {params, loss, kept}."""
     known = [r for r in rows if r["loss"] is not None]
     names = list(known[0]["params"]) if known else []
     if len(known) < 2 or not names:
@@ -163,8 +176,8 @@ class _Column:
 
 
 def front(rows: Sequence[Row], words: Row, limit: float | None = None) -> str:
-    """Loss against drift: the runs that no other beats in both are joined; hollow is outside the budget. `rows`: {loss, drift, inside,
-    run, front, kept}; `words` as spec/words.py shows them; `limit`: of the drift."""
+    """Loss against drift: the runs that no other beats in both are joined; hollow is outside the budget. `rows`:
+    {loss, drift, inside, run, front, kept}; `words` as spec/words.py shows them; `limit`: of the drift."""
     known = [r for r in rows if r["loss"] is not None and r["drift"] is not None]
     if len(known) < 2:
         return ""
@@ -184,7 +197,11 @@ def front(rows: Sequence[Row], words: Row, limit: float | None = None) -> str:
         parts.append(f'<polyline class="line c2" points="{_points(x, y, [(max(k, 1e-6), v) for k, v in steps])}"/>')
     for r in known:
         style = "ring" if not r["inside"] else f"dot c{1 if r['kept'] else 2 if r['front'] else 0}"
-        parts.append(f'<circle class="{style}" cx="{x(max(r["drift"], 1e-6)):.1f}" cy="{y(r["loss"]):.1f}" r="{7 if r["kept"] else 5}"><title>{escape(r["run"])}: {r["loss"]:.4f}, drift {r["drift"]:.4f}</title></circle>')  # fmt: skip
+        parts.append(
+            f'<circle class="{style}" cx="{x(max(r["drift"], 1e-6)):.1f}" cy="{y(r["loss"]):.1f}"'
+            f' r="{7 if r["kept"] else 5}"><title>{escape(r["run"])}: {r["loss"]:.4f}, drift'
+            f" {r['drift']:.4f}</title></circle>"
+        )
     legend = [
         ("dot c1", "best inside the budget"),
         ("dot c2", "on the front"),
@@ -192,7 +209,10 @@ def front(rows: Sequence[Row], words: Row, limit: float | None = None) -> str:
         ("ring", "outside the budget"),
     ]
     for i, (style, text) in enumerate(legend):
-        parts.append(f'<circle class="{style}" cx="{WIDTH - RIGHT + 20}" cy="{TOP + 10 + 20 * i}" r="5"/><text x="{WIDTH - RIGHT + 32}" y="{TOP + 14 + 20 * i}">{text}</text>')  # fmt: skip
+        parts.append(
+            f'<circle class="{style}" cx="{WIDTH - RIGHT + 20}" cy="{TOP + 10 + 20 * i}" r="5"/><text'
+            f' x="{WIDTH - RIGHT + 32}" y="{TOP + 14 + 20 * i}">{text}</text>'
+        )
     return _svg(WIDTH, HEIGHT, "".join(parts), "Validation loss against drift")
 
 
@@ -207,10 +227,12 @@ def _frame(x: Axis, y: Axis, x_title: str, y_title: str) -> str:
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{t:.4g}</text>')
     for t in x.ticks():
         parts.append(
-            f'<text class="tick" x="{x(t):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{f"{t:.0%}" if x_title.startswith("share") else f"{t:.4g}"}</text>'
+            f'<text class="tick" x="{x(t):.1f}" y="{HEIGHT - BOTTOM + 18}"'
+            f' text-anchor="middle">{f"{t:.0%}" if x_title.startswith("share") else f"{t:.4g}"}</text>'
         )
     parts.append(
-        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_title)}</text>'
+        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}"'
+        f' text-anchor="middle">{escape(x_title)}</text>'
     )
     parts.append(f'<text class="tick" x="{LEFT - 56}" y="{TOP - 8}">{escape(y_title)}</text>')
     return "".join(parts)

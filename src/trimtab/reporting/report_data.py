@@ -17,9 +17,15 @@ from trimtab.store import RunRow, Store
 
 POINTS = 1000
 WHAT_PLACES = {
-    "plan": "Where to start", "learning_rate": "Learning rate", "batch": "Effective batch", "epochs": "Epochs", "rank": "Rank", "decay": "Weight decay",
-    "seeds": "Seeds", "recommendation": "Recommendation",
-}  # fmt: skip
+    "plan": "Where to start",
+    "learning_rate": "Learning rate",
+    "batch": "Effective batch",
+    "epochs": "Epochs",
+    "rank": "Rank",
+    "decay": "Weight decay",
+    "seeds": "Seeds",
+    "recommendation": "Recommendation",
+}
 
 
 def study_report(store: Store, study: str) -> dict[str, Any]:
@@ -32,16 +38,27 @@ def study_report(store: Store, study: str) -> dict[str, Any]:
     run = recommended and recommended["run"]
     card = _judged(store, run, asked.budget or Budget()) if run else None
     return {
-        "study": study, "status": row.status, "seconds": row.seconds, "asked": asked.model_dump(mode="json"),
-        "words": words_of(asked.task).shown(), "data": facts.data, "plan": facts.plan, "warnings": facts.warnings or [],
-        "risks": _risks(store, recommended, card, facts.couplings or []), "earlier": facts.earlier or [],
-        "model": facts.facts, "steps": [_step(store, d) for d in decisions], "recommendation": recommended,
+        "study": study,
+        "status": row.status,
+        "seconds": row.seconds,
+        "asked": asked.model_dump(mode="json"),
+        "words": words_of(asked.task).shown(),
+        "data": facts.data,
+        "plan": facts.plan,
+        "warnings": facts.warnings or [],
+        "risks": _risks(store, recommended, card, facts.couplings or []),
+        "earlier": facts.earlier or [],
+        "model": facts.facts,
+        "steps": [_step(store, d) for d in decisions],
+        "recommendation": recommended,
         "sentence": next((d["sentence"] for d in decisions if d["place"] == "recommendation"), None),
-        "card": card, "epochs": epochs(store, store.run(run)) if run else [], "samples": store.samples(run) if run else [],
+        "card": card,
+        "epochs": epochs(store, store.run(run)) if run else [],
+        "samples": store.samples(run) if run else [],
         "recipe_yaml": dump(Recipe.model_validate(recommended["recipe"])) if recommended else None,
         "memory": _memory(store, run) if run else None,
         "runs": [_run(store, r.id) for r in store.runs(study)],
-    }  # fmt: skip
+    }
 
 
 def _judged(store: Store, run: str, budget: Budget) -> dict[str, Any] | None:
@@ -140,10 +157,16 @@ def _run(store: Store, run: str) -> dict[str, Any]:
 def epochs(store: Store, row: RunRow) -> list[dict[str, Any]]:
     """Evaluation by evaluation: how sure the run was of held-out answers and how often it was right; loss and drift."""
     return [
-        {"step": e["step"], "share": e["share"], "epochs": e["share"] * row.recipe.num_train_epochs, "loss": e["loss"],
-         "drift": drift_of(e["pulse"], words_of(row.recipe.task)), **{k: _mean(e["pulse"], k) for k in ("right", "sure")}}
+        {
+            "step": e["step"],
+            "share": e["share"],
+            "epochs": e["share"] * row.recipe.num_train_epochs,
+            "loss": e["loss"],
+            "drift": drift_of(e["pulse"], words_of(row.recipe.task)),
+            **{k: _mean(e["pulse"], k) for k in ("right", "sure")},
+        }
         for e in store.evaluations(row.id)
-    ]  # fmt: skip
+    ]
 
 
 def _mean(pulse: Mapping[str, Sequence[float]], key: str) -> float | None:

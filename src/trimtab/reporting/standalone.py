@@ -29,7 +29,10 @@ def _drawn(text: str, font: str) -> bytes:
 @cache
 def _font() -> str:
     """The first of these that this machine has: of a family that is not there nothing at all is drawn."""
-    letter = '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text y="15" font-family="sans-serif">{}</text></svg>'
+    letter = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text y="15"'
+        ' font-family="sans-serif">{}</text></svg>'
+    )
     nothing = _drawn(letter.format(""), FONTS[0])
     return next((f for f in FONTS if _drawn(letter.format("a"), f) != nothing), FONTS[0])
 

@@ -1,4 +1,5 @@
-"""Which pictures a study has, by name; and cells against the baseline, and what share of each number a setting has. Pure functions."""
+"""Which pictures a study has, by name; and cells against the baseline, and what share of each number a setting has.
+Pure functions."""
 
 from __future__ import annotations
 
@@ -15,24 +16,38 @@ STATE = {"better": "PASS", "worse": "FAIL", "cannot tell yet": "UNDECIDED"}
 def pictures(found: Mapping[str, Any], evidence: Mapping[str, Any]) -> dict[str, str]:
     """SVG by name, in the order of the page; only those that have something to show."""
     words = found["words"]
-    made = {"curves": plots.seed_bands(evidence["curves"], words["unit"]), "heat-map": heat_map(evidence["attribution"])}
+    made = {
+        "curves": plots.seed_bands(evidence["curves"], words["unit"]),
+        "heat-map": heat_map(evidence["attribution"]),
+    }
     if found["kind"] == "search":
         best, front = found["best"] and found["best"]["run"], found["front"]
         rows = [{**t, "kept": t["run"] == best, "front": t["run"] in front} for t in found["trials"]]
         drift = (found["asked"]["budget"] or {"limits": {}})["limits"].get(words["drift_key"]) or {}
-        made = {"front": plots.front(rows, words, drift.get("max")), "parallel-coordinates": plots.parallel(rows), **made}
+        made = {
+            "front": plots.front(rows, words, drift.get("max")),
+            "parallel-coordinates": plots.parallel(rows),
+            **made,
+        }
     elif found["kind"] == "path":
         made = {"steps": steps(found["steps"], words["unit"]), **made}
     else:
         settings = dict.fromkeys(k for c in found["cells"] for k in c["changed"])
         one = {k: [c for c in found["cells"] if not c["changed"] or list(c["changed"]) == [k]] for k in settings}
         scans = {
-            f"scan-{k}": plots.scan_curve([found["cells"][0], *(c for c in v if c is not found["cells"][0])], k, words["unit"])
+            f"scan-{k}": plots.scan_curve(
+                [found["cells"][0], *(c for c in v if c is not found["cells"][0])], k, words["unit"]
+            )
             for k, v in one.items()
         }
         ways = [{"params": c["changed"], "loss": c["mean"], "kept": False} for c in found["cells"] if c["changed"]]
         many = plots.parallel(ways) if found["kind"] == "factorial" else ""
-        made = {**scans, "against-the-baseline": forest(found["cells"], words["unit"]), "parallel-coordinates": many, **made}
+        made = {
+            **scans,
+            "against-the-baseline": forest(found["cells"], words["unit"]),
+            "parallel-coordinates": many,
+            **made,
+        }
     return {k: v for k, v in made.items() if v}
 
 
@@ -50,7 +65,8 @@ def steps(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
         y, state = top + step * i + 10, "UNDECIDED" if not told else "PASS" if r["loss"] < r["from"] else "FAIL"
         to = f"{r['to']:g}" if isinstance(r["to"], float) else str(r["to"])
         parts.append(
-            f'<text class="name" x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(r["setting"])} {escape(to)}</text>'
+            f'<text class="name" x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(r["setting"])}'
+            f" {escape(to)}</text>"
         )
         parts.append(f'<line class="span {state}" x1="{x(r["from"]):.1f}" x2="{x(r["loss"]):.1f}" y1="{y}" y2="{y}"/>')
         parts.append(f'<circle class="value {state}" cx="{x(r["loss"]):.1f}" cy="{y}" r="4"/>')
@@ -64,7 +80,8 @@ def steps(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
 
 
 def forest(cells: Sequence[Mapping[str, Any]], unit: str) -> str:
-    """Each cell's difference from the first with its interval, around a line at no difference. Empty without an interval."""
+    """Each cell's difference from the first with its interval, around a line at no difference. Empty without an
+    interval."""
     rows = [c for c in cells if c["against"] and c["against"]["low"] is not None]
     if not rows:
         return ""
@@ -91,7 +108,8 @@ def forest(cells: Sequence[Mapping[str, Any]], unit: str) -> str:
             f'<text class="tick" x="{x(value):.1f}" y="{height - 16}" text-anchor="middle">{value:+.3g}</text>'
         )
     parts.append(
-        f'<text class="tick" x="{(left + width - right) / 2}" y="{height - 2}" text-anchor="middle">validation loss against “{escape(cells[0]["cell"])}”, {unit}; left is better</text>'
+        f'<text class="tick" x="{(left + width - right) / 2}" y="{height - 2}" text-anchor="middle">validation loss'
+        f" against “{escape(cells[0]['cell'])}”, {unit}; left is better</text>"
     )
     return _svg(width, height, "".join(parts), "Cells against the baseline")
 
@@ -117,13 +135,15 @@ def heat_map(rows: Sequence[Mapping[str, Any]]) -> str:
             s = _share(row, name)
             x = left + cell * i
             parts.append(
-                f'<rect class="heat" x="{x}" y="{y}" width="{cell - 3}" height="{step - 3}" fill-opacity="{0.5 * min(1.0, s["value"]):.2f}"/>'
+                f'<rect class="heat" x="{x}" y="{y}" width="{cell - 3}" height="{step - 3}"'
+                f' fill-opacity="{0.5 * min(1.0, s["value"]):.2f}"/>'
             )
             parts.append(
                 f'<text class="label" x="{x + cell / 2}" y="{y + 17}" text-anchor="middle">{s["value"]:.0%}</text>'
             )
             parts.append(
-                f'<text class="tick" x="{x + cell / 2}" y="{y + 31}" text-anchor="middle">{s["low"]:.0%} – {s["high"]:.0%}</text>'
+                f'<text class="tick" x="{x + cell / 2}" y="{y + 31}" text-anchor="middle">{s["low"]:.0%} –'
+                f" {s['high']:.0%}</text>"
             )
     return _svg(
         left + cell * len(names), top + step * len(known) + 6, "".join(parts), "Share of each number by setting"

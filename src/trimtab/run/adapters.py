@@ -1,4 +1,5 @@
-"""Many LoRA adapters over one frozen base. Takes a model and adapters, gives a model whose rows can belong to different members.
+"""Many LoRA adapters over one frozen base. Takes a model and adapters, gives a model whose rows can belong to
+different members.
 
 Each target linear computes its base product once for the whole batch; every member adds its low-rank product to its
 own rows. Equal row counts are multiplied batched (ranks padded with zeros stay exactly zero). Names, initialisation
@@ -41,7 +42,8 @@ class Adapter:
         return [p for name in self.A for p in (self.A[name], self.B[name])]
 
     def dropped(self, x: torch.Tensor, length: int) -> torch.Tensor:
-        """`x` after dropout. The mask is drawn at the member's own length, so it does not depend on its neighbours' padding."""
+        """`x` after dropout. The mask is drawn at the member's own length, so it does not depend on its neighbours'
+        padding."""
         if not (self.training and self.dropout):
             return x
         keep = torch.rand(x.shape[0], length, x.shape[2], generator=self.generator, device=x.device) >= self.dropout
@@ -54,7 +56,8 @@ class Adapter:
         return F.linear(F.linear(x, a), b) * self.scale
 
     def _as(self, name: str, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """A and B in the precision of the base; of a finished adapter once, since an answer asks for them at every token."""
+        """A and B in the precision of the base; of a finished adapter once, since an answer asks for them at every
+        token."""
         a, b = self.A[name], self.B[name]
         if a.requires_grad or a.dtype == dtype:
             return a.to(dtype), b.to(dtype)
@@ -65,7 +68,8 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Slice:
-    """`rows` consecutive rows of the batch that belong to `adapter` (None: the untouched base), `length` tokens long at most."""
+    """`rows` consecutive rows of the batch that belong to `adapter` (None: the untouched base), `length` tokens long
+    at most."""
 
     adapter: Adapter | None
     rows: int
@@ -141,7 +145,8 @@ class RoutedLinear(nn.Module):
 def find_targets(
     model: nn.Module, target_modules: str | Sequence[str], outside: Sequence[nn.Module] = ()
 ) -> dict[str, nn.Linear]:
-    """name -> linear. "all-linear" is every linear but those `outside` (the head: PEFT's meaning); else names or name endings.
+    """name -> linear. "all-linear" is every linear but those `outside` (the head: PEFT's meaning); else names or
+    name endings.
 
     ModelError with the names that there are, where one is not there."""
     linears = {

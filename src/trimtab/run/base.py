@@ -1,4 +1,5 @@
-"""A loaded model with what turns examples into its items: what the members of a cohort share. Knows no task but by the seam."""
+"""A loaded model with what turns examples into its items: what the members of a cohort share. Knows no task but by
+the seam."""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ def _load_state(member: Member, path: Path) -> None:
 
 
 def export(member: Member, base: Base, folder: Path) -> None:
-    """The member's weights as anybody loads them: `PeftModel.from_pretrained(base, folder)` or `from_pretrained(folder)`."""
+    """The member's weights as anybody loads them: `PeftModel.from_pretrained(base, folder)` or
+    `from_pretrained(folder)`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
@@ -102,9 +103,14 @@ def _export_adapter(member: Member, adapter: Adapter, peft_type: str | None, fol
 
     recipe = member.recipe
     LoraConfig(
-        r=recipe.r, lora_alpha=recipe.lora_alpha, lora_dropout=recipe.lora_dropout, task_type=peft_type,  # type: ignore[arg-type]
-        target_modules=sorted(adapter.A), base_model_name_or_path=recipe.model, inference_mode=True,
-    ).save_pretrained(str(folder))  # fmt: skip
+        r=recipe.r,
+        lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]
+        lora_dropout=recipe.lora_dropout,
+        task_type=peft_type,
+        target_modules=sorted(adapter.A),
+        base_model_name_or_path=recipe.model,
+        inference_mode=True,
+    ).save_pretrained(str(folder))
 
 
 def load_adapter(folder: Path, base: Base) -> Adapter:

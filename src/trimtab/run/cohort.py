@@ -1,4 +1,5 @@
-"""Runs trained together over one frozen base. Takes a model and recipes, gives forward/backward over any of its members.
+"""Runs trained together over one frozen base. Takes a model and recipes, gives forward/backward over any of its
+members.
 
 Modes: "fast" puts all members' rows into one pass; "certify" passes each member's rows alone, so that its numbers are
 bit for bit those of the run alone (CPU, float32). Full fine-tuning is a cohort of one.
@@ -39,7 +40,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Passed:
-    """What a piece gave: its share of the effective batch's loss, its size, and each row's losses unit by unit. Losses are on the device."""
+    """What a piece gave: its share of the effective batch's loss, its size, and each row's losses unit by unit.
+    Losses are on the device."""
 
     loss: torch.Tensor
     size: int
@@ -48,7 +50,8 @@ class Passed:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """By item: the mean loss of its units; whether the model's first choice is right, 1 or 0; how sure it was of it, 0 to 1."""
+    """By item: the mean loss of its units; whether the model's first choice is right, 1 or 0; how sure it was of it,
+    0 to 1."""
 
     losses: list[float]
     right: list[float]
@@ -72,9 +75,9 @@ class Cohort:
         share_start: bool = True,
         prefix: FrozenPrefix | None = None,
     ):
-        """`prefix`: train the layers above it alone, on its kept states. `share_start`: runs that differ only in length share the steps
-        that are the same. `shares_every` N: every Nth update is also taken example by example, to tell their gradients apart; 0: never.
-        RunError where the recipes cannot share a base."""
+        """`prefix`: train the layers above it alone, on its kept states. `share_start`: runs that differ only in
+        length share the steps that are the same. `shares_every` N: every Nth update is also taken example by
+        example, to tell their gradients apart; 0: never. RunError where the recipes cannot share a base."""
         if any(not can_share_base(recipes[0], r) for r in recipes[1:]):
             raise RunError(
                 "these recipes cannot share one frozen base (they differ in task, model, data, max_length, bf16 or "
@@ -109,8 +112,8 @@ class Cohort:
     def forward_backward(self, members: Sequence[Member]) -> list[tuple[float, int]]:
         """One micro-batch of each member: its share of the effective batch's loss (mean over units) and its size.
 
-        Where memory runs out the members halve their micro-batches, begin the step again and say so. RunError where one example is
-        too much.
+        Where memory runs out the members halve their micro-batches, begin the step again and say so. RunError where
+        one example is too much.
         """
         for member in members:
             if self.shares_every and not member.state.micro and member.state.step % self.shares_every == 0:
@@ -121,7 +124,8 @@ class Cohort:
         return [(float(one.loss), one.size) for one in passed]
 
     def _tell_apart(self, member: Member) -> None:
-        """The coming update, one example a pass: whose gradients they are. Changes no weight and no draw; takes as long as a step and more."""
+        """The coming update, one example a pass: whose gradients they are. Changes no weight and no draw; takes as
+        long as a step and more."""
         items = [(i, member.train[i]) for i in member.plan.examples(member.state.step)]
         if len(items) < 2:
             return
@@ -135,7 +139,8 @@ class Cohort:
             member.optimizer.clear()
 
     def rehearse(self) -> None:
-        """Before the first step: the longest batch of every member at once, moments and all. Changes no weight and no draw."""
+        """Before the first step: the longest batch of every member at once, moments and all. Changes no weight and
+        no draw."""
         for member in self.members:
             member.optimizer.prepare()
 
@@ -167,8 +172,8 @@ class Cohort:
         large = [m for m in members if m.plan.micro_batch > 1]
         if not large:
             raise RunError(
-                f"out of memory with one example in a pass ({why[:120]}); shorten max_length, set gradient_checkpointing: "
-                "true, or take a smaller model (trimtab forecast shows what each saves)"
+                f"out of memory with one example in a pass ({why[:120]}); shorten max_length, set"
+                " gradient_checkpointing: true, or take a smaller model (trimtab forecast shows what each saves)"
             )
         for member in large:
             before = member.plan.micro_batch
@@ -213,7 +218,8 @@ class Cohort:
 
     @torch.no_grad()
     def evaluate(self, members: Sequence[Member], items: Sequence[Any], batch_size: int = 16) -> list[Evaluation]:
-        """Each member on the same items: the dense, paired loss that decisions are made on, and how sure and right it was."""
+        """Each member on the same items: the dense, paired loss that decisions are made on, and how sure and right
+        it was."""
         order = sorted(range(len(items)), key=lambda i: items[i].size)
         evaluations = [Evaluation.empty(len(items)) for _ in members]
         with ExitStack() as stack:

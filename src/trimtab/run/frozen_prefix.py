@@ -1,7 +1,9 @@
-"""The frozen lower layers, computed once for each example: what a screen trains on. Takes a base and a layer, gives hidden states.
+"""The frozen lower layers, computed once for each example: what a screen trains on. Takes a base and a layer, gives
+hidden states.
 
-With adapters in the upper layers alone, everything below them is the same at every visit. A screen's numbers are its own: the best rate
-lies about a step higher than for the whole model and divergence shows less, so that it may drop the worse half and nothing else.
+With adapters in the upper layers alone, everything below them is the same at every visit. A screen's numbers are its
+own: the best rate lies about a step higher than for the whole model and divergence shows less, so that it may drop
+the worse half and nothing else.
 """
 
 from __future__ import annotations

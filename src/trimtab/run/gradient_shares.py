@@ -1,4 +1,5 @@
-"""How much of an update each example's gradient is. Told each micro-batch's examples and gradients, gives the step's numbers. Changes nothing.
+"""How much of an update each example's gradient is. Told each micro-batch's examples and gradients, gives the step's
+numbers. Changes nothing.
 
 Free with gradient accumulation: gradients add up in flat memory anyway, and differences of some of their coordinates
 tell the micro-batches apart. With micro-batches of one these are single examples. Formulas: gradient noise scale
@@ -51,7 +52,8 @@ class GradientShares:
         self.examples, self._seen, self._sizes, self.alone = [], [], [], {}
 
     def update(self, passes: int) -> dict[str, Any]:
-        """Before the optimizer's step: the numbers of a whole step. A step that another process began has no gradients to tell apart."""
+        """Before the optimizer's step: the numbers of a whole step. A step that another process began has no
+        gradients to tell apart."""
         found: dict[str, Any] = {"examples": self.examples}
         if 1 < len(self._seen) == passes:
             total = torch.stack(self._seen).double()
@@ -86,7 +88,8 @@ class GradientShares:
 
 
 def agreement(steps: torch.Tensor, sizes: Sequence[int], weights: Sequence[int]) -> dict[str, Any]:
-    """`steps` [micro-batches, coordinates] add up to the update's gradient; `sizes` examples and `weights` units in each."""
+    """`steps` [micro-batches, coordinates] add up to the update's gradient; `sizes` examples and `weights` units in
+    each."""
     whole = float(steps.sum(0).square().sum())
     share = torch.tensor(weights, dtype=steps.dtype, device=steps.device) / sum(weights)
     means = steps / share[:, None].clamp(min=1e-12)  # each micro-batch's own mean gradient

@@ -52,8 +52,8 @@ class Guard:
         return Stop(Cause.LIMIT, reached) if reached else None
 
     def _explosion(self, loss: float, step: int) -> str | None:
-        """Twice the rolling mean for more than 4 steps in a row; or above `diverged_above` for 3 steps after it had been below half of
-        that.
+        """Twice the rolling mean for more than 4 steps in a row; or above `diverged_above` for 3 steps after it had
+        been below half of that.
 
         The published rule is "above 5 nats" alone; a base model may begin there, so the fall before it is asked for.
         """
@@ -68,7 +68,10 @@ class Guard:
         above = self.diverged_above
         if above is not None and min(self.recent) < above / 2 and min(list(self.recent)[-3:]) > above:
             low = min(self.recent)
-            return f"loss exploded: above {above:g} for 3 steps at step {step}, after {low:.2f}; try half the learning_rate"
+            return (
+                f"loss exploded: above {above:g} for 3 steps at step {step}, after {low:.2f}; try half the"
+                " learning_rate"
+            )
         return None
 
     def _limit(self, size: int) -> str | None:
@@ -83,7 +86,10 @@ class Guard:
 def _numbers(loss: float, grad_norm: float, step: int) -> str | None:
     for name, value in (("loss", loss), ("gradient norm", grad_norm)):
         if not math.isfinite(value):
-            return f"{name} is {value} at step {step}; check the precision and the data, else try a third of the learning_rate"
+            return (
+                f"{name} is {value} at step {step}; check the precision and the data, else try a third of the"
+                " learning_rate"
+            )
     return None
 
 

@@ -60,7 +60,8 @@ def look(threads: int | None = None) -> Machine:
 
 
 def free_cores(cores: int) -> int:
-    """Cores that are idle now, if they really are quicker together than one alone: a neighbour can make them ten times slower."""
+    """Cores that are idle now, if they really are quicker together than one alone: a neighbour can make them ten
+    times slower."""
     busy = psutil.cpu_percent(interval=0.3) / 100
     free = max(1, round(cores * (1 - busy)))
     return free if free == 1 or _seconds(free) < _seconds(1) else 1
@@ -81,7 +82,8 @@ def _seconds(threads: int) -> float:
 
 
 def accelerator(device: str, autocast: str) -> Accelerator:
-    """Of a device, with this autocast. The library allows one precision a process; we may need two, one after another."""
+    """Of a device, with this autocast. The library allows one precision a process; we may need two, one after
+    another."""
     AcceleratorState._reset_state()
     return Accelerator(cpu=device == "cpu", mixed_precision=autocast)
 

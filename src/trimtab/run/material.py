@@ -1,6 +1,7 @@
 """What a recipe's two names stand for right now. Takes MODEL and DATA, gives the examples and a fingerprint of both.
 
-A file can change under its name: the fingerprint is part of a recipe, so that old results are never given for new material.
+A file can change under its name: the fingerprint is part of a recipe, so that old results are never given for new
+material.
 """
 
 from __future__ import annotations

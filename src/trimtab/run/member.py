@@ -54,7 +54,8 @@ OLD_NAMES = {"tokens": "size"}
 
 
 class Member:
-    """`train`: items as the seam has them. `adapter` is None for full fine-tuning, where the groups hold the model's own parameters."""
+    """`train`: items as the seam has them. `adapter` is None for full fine-tuning, where the groups hold the model's
+    own parameters."""
 
     def __init__(
         self,
@@ -73,7 +74,9 @@ class Member:
         )
         self.optimizer = Optimizer(recipe, groups, self.total_steps)
         self.gradient_shares = GradientShares(self.optimizer, groups[0].parameters, learning.known_below)
-        self.guard = Guard(self.total_steps, limits, clock, size_word=learning.words.size, diverged_above=learning.diverged_above)
+        self.guard = Guard(
+            self.total_steps, limits, clock, size_word=learning.words.size, diverged_above=learning.diverged_above
+        )
         self.state = MemberState()
 
     @property
@@ -154,7 +157,8 @@ class Member:
         }
 
     def stop(self, stop: Stop) -> None:
-        """End before the last step: STOPPED, FAILED where not one good evaluation is left to show, or (patience) complete."""
+        """End before the last step: STOPPED, FAILED where not one good evaluation is left to show, or (patience)
+        complete."""
         p = self.state
         p.cause, p.reason = stop
         dead = p.cause == Cause.GUARD and p.best_loss is None

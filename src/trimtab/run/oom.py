@@ -33,7 +33,8 @@ def in_batches(
     work: Callable[[Sequence[Item]], Result],
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[Sequence[Item], Result]]:
-    """Pieces of at most `size` with their results; where memory runs out, the rest goes on with half the size, and says so."""
+    """Pieces of at most `size` with their results; where memory runs out, the rest goes on with half the size, and
+    says so."""
     start = 0
     while start < len(items):
         piece = items[start : start + size]

@@ -1,4 +1,5 @@
-"""Learning-rate schedule and optimizer over flat memory. Takes a recipe and parameters, gives one vector to clip, check and step.
+"""Learning-rate schedule and optimizer over flat memory. Takes a recipe and parameters, gives one vector to clip,
+check and step.
 
 A member's parameters and gradients are views of one buffer each: the step is one kernel instead of hundreds, the
 gradient norm is one reduction, and saving is three tensors.

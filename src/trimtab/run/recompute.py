@@ -23,7 +23,8 @@ Contexts = Callable[[], AbstractContextManager[None]]
 
 @contextmanager
 def recomputing(model: nn.Module, router: Router, attention: Contexts) -> Iterator[None]:
-    """While this is open, a training pass keeps only what enters each layer. `attention` is entered in the second pass too."""
+    """While this is open, a training pass keeps only what enters each layer. `attention` is entered in the second
+    pass too."""
     layers: list[Any] = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
     if not layers:
         raise ModelError(f"{type(model).__name__} has no layers that can recompute; set gradient_checkpointing: false")

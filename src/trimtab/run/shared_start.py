@@ -1,7 +1,9 @@
-"""One share_start for runs that differ only in length: as long as their rates agree, the longest trains and the others take its state over.
+"""One share_start for runs that differ only in length: as long as their rates agree, the longest trains and the
+others take its state over.
 
-With lr_scheduler_type constant or warmup_stable_decay (and warm-up in steps) a short run's first steps are a long one's, bit for bit; with
-cosine or linear they are not, and nothing is shared. What a follower takes over costs it no time, and its steps are logged as its own.
+With lr_scheduler_type constant or warmup_stable_decay (and warm-up in steps) a short run's first steps are a long
+one's, bit for bit; with cosine or linear they are not, and nothing is shared. What a follower takes over costs it no
+time, and its steps are logged as its own.
 """
 
 from __future__ import annotations

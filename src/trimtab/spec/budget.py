@@ -79,7 +79,10 @@ def _never_broken(key: str, limit: Limit) -> str | None:
     low, high = number_of(key).bounds or (0, 0)
     for side, value in (("max", limit.max), ("min", limit.min)):
         if value is not None and (value > high if side == "max" else value < low):
-            return f"{side} {value:g} can never be overstepped; values lie between {low:g} and {high:g}, shares are not per cent"
+            return (
+                f"{side} {value:g} can never be overstepped; values lie between {low:g} and {high:g}, shares are not"
+                " per cent"
+            )
     return None
 
 

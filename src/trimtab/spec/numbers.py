@@ -1,7 +1,8 @@
-"""Every behaviour number: what it is called, what it is in, what it needs, how far each preset lets it move. One row of numbers.csv each.
+"""Every behaviour number: what it is called, what it is in, what it needs, how far each preset lets it move. One row
+of numbers.csv each.
 
-What is measured for it is in behaviour/, how its interval is made in analysis/number_intervals.py; the tables of docs/card.md and
-docs/budget.md are printed from these rows.
+What is measured for it is in behaviour/, how its interval is made in analysis/number_intervals.py; the tables of
+docs/card.md and docs/budget.md are printed from these rows.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ Side = Literal["min", "max"]
 
 @dataclass(frozen=True)
 class Number:
-    """`level`: the cheapest card that has it, where there is what it `needs`; `items`: what there would have to be more of.
+    """`level`: the cheapest card that has it, where there is what it `needs`; `items`: what there would have to be
+    more of.
 
-    `bounds`: values it cannot leave, None where it cannot be limited. `side` and `limits` (by preset; reasons: docs/budget.md): what the
-    presets hold it to; `hard` limits veto. `tightest`: the limit beyond which none can be shown to hold, and `shown_by` what.
+    `bounds`: values it cannot leave, None where it cannot be limited. `side` and `limits` (by preset; reasons:
+    docs/budget.md): what the presets hold it to; `hard` limits veto. `tightest`: the limit beyond which none can be
+    shown to hold, and `shown_by` what.
     """
 
     key: str
@@ -60,10 +63,21 @@ with Path(__file__).with_suffix(".csv").open(newline="", encoding="utf-8") as _f
     NUMBERS = {row["key"]: _read(row) for row in csv.DictReader(_file)}
 LIMITABLE = [n.key for n in NUMBERS.values() if n.bounds]
 GROUPS = {
-    "drift": "Drift", "style": "Style", "refusal": "Refusing", "format": "Form", "knowledge": "Knowledge",
-    "calibration": "Calibration", "robustness": "Phrasing", "memory": "Memorising", "task": "The task", "labels": "The labels",
-    "process": "The training", "own": "Your own probes", "speed": "Speed", "diagnosis": "Diagnosis",
-}  # fmt: skip
+    "drift": "Drift",
+    "style": "Style",
+    "refusal": "Refusing",
+    "format": "Form",
+    "knowledge": "Knowledge",
+    "calibration": "Calibration",
+    "robustness": "Phrasing",
+    "memory": "Memorising",
+    "task": "The task",
+    "labels": "The labels",
+    "process": "The training",
+    "own": "Your own probes",
+    "speed": "Speed",
+    "diagnosis": "Diagnosis",
+}
 
 
 def number_of(key: str) -> Number:

@@ -1,6 +1,8 @@
-"""The options that all studies take, spelled once: the command line makes its flags of these fields, the api takes the object.
+"""The options that all studies take, spelled once: the command line makes its flags of these fields, the api takes
+the object.
 
-A field's metadata is for the command line: `help`, `flag` where it is not the field's own name, `shown` in place of the default.
+A field's metadata is for the command line: `help`, `flag` where it is not the field's own name, `shown` in place of
+the default.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ def _option(default: Any, help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """Where a study is kept and trained, and the budget (a preset, a file, or one that was read). SpecError with all that is wrong."""
+    """Where a study is kept and trained, and the budget (a preset, a file, or one that was read). SpecError with all
+    that is wrong."""
 
     budget: str | Path | Budget | None = _option(
         None, "tight, standard, loose, or a YAML file: a run that leaves it is stopped."
@@ -40,9 +43,7 @@ class StudyOptions:
         "Runs that differ only in length share the first steps that are the same.",
         flag="--share-start/--no-share-start",
     )
-    cohort: int | None = _option(
-        None, "Runs trained together over one base, at most; 1: one after another.", shown="8"
-    )
+    cohort: int | None = _option(None, "Runs trained together over one base, at most; 1: one after another.", shown="8")
     card: Level | None = _option(
         None,
         "Measure a card of every run: pulse, short, card or audit; attribution then knows its numbers.",

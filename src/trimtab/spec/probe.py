@@ -1,7 +1,9 @@
-"""A person's own probe: prompts and how their answers are scored. Takes YAML or JSONL files, gives checked probes, all errors at once.
+"""A person's own probe: prompts and how their answers are scored. Takes YAML or JSONL files, gives checked probes,
+all errors at once.
 
-A YAML file is one probe: `scorer` (for all items, or each its own), `items` with `prompt` (or `messages`) and, where the
-scorer needs one, `reference`. A JSONL file is the items alone, each with its scorer. docs/probes.md shows every scorer.
+A YAML file is one probe: `scorer` (for all items, or each its own), `items` with `prompt` (or `messages`) and, where
+the scorer needs one, `reference`. A JSONL file is the items alone, each with its scorer. docs/probes.md shows every
+scorer.
 """
 
 from __future__ import annotations
@@ -148,7 +150,8 @@ class Probe(_Part):
 
 
 def load_probes(folder: str | Path) -> list[Probe]:
-    """Every *.yaml, *.yml and *.jsonl of a folder (or one such file), by name; SpecError with the problems of all of them."""
+    """Every *.yaml, *.yml and *.jsonl of a folder (or one such file), by name; SpecError with the problems of all of
+    them."""
     path = Path(folder)
     files = sorted(f for f in path.iterdir() if f.suffix in (".yaml", ".yml", ".jsonl")) if path.is_dir() else [path]
     if not path.exists():

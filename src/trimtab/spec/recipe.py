@@ -22,7 +22,9 @@ class Recipe(BaseModel):
 
     model: str = Field(min_length=1, description="hub id, local folder, GGUF file or bundled:NAME")
     data: str = Field(min_length=1, description="file, folder, hub id or bundled:NAME")
-    task: str = Field("sft", description="what is learned from what: a name of spec/words.py, or module:Class of your own")
+    task: str = Field(
+        "sft", description="what is learned from what: a name of spec/words.py, or module:Class of your own"
+    )
     method: Literal["lora", "full"] = "lora"
 
     learning_rate: float = Field(2e-4, gt=0, le=1)
@@ -103,7 +105,8 @@ class Recipe(BaseModel):
 
 
 def optimizer_steps(examples: int, num_train_epochs: float, effective_batch: int, max_steps: int = -1) -> int:
-    """The one count of a run's optimizer steps: the last batch of an epoch may be smaller, `max_steps` above 0 wins, at least one."""
+    """The one count of a run's optimizer steps: the last batch of an epoch may be smaller, `max_steps` above 0 wins,
+    at least one."""
     if max_steps > 0:
         return max_steps
     return max(1, round(num_train_epochs * math.ceil(examples / effective_batch)))
@@ -122,7 +125,8 @@ SHARED_IN_COHORT = (
     "gradient_checkpointing",
 )
 
-# Settings that came after the first stores were written: at their default they do not count, so that old runs keep their ids.
+# Settings that came after the first stores were written: at their default they do not count, so that old runs keep
+# their ids.
 ADDED_LATER = ("gradient_checkpointing", "task")
 NOT_IN_OLD_STUDIES = ("task",)  # the same for the ids of studies, whose recipes are written out whole
 

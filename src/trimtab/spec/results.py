@@ -6,7 +6,8 @@ from typing import Any, TypedDict
 
 
 class Span(TypedDict):
-    """A value with 95 % bounds (`low`, `high`) and one-sided ones (`below`, `above`); None where one seed gives none."""
+    """A value with 95 % bounds (`low`, `high`) and one-sided ones (`below`, `above`); None where one seed gives
+    none."""
 
     value: float
     low: float | None
@@ -17,7 +18,8 @@ class Span(TypedDict):
 
 
 class Recommendation(TypedDict, total=False):
-    """What `tune` ends in. `base`, `tuned` and `handed_over` are shares of the task's metric; `standing` is a key of tuning/summary.HEADS."""
+    """What `tune` ends in. `base`, `tuned` and `handed_over` are shares of the task's metric; `standing` is a key of
+    tuning/summary.HEADS."""
 
     study: str
     report: str  # the page's path

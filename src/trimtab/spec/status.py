@@ -37,7 +37,7 @@ class Verdict(StrEnum):
     UNDECIDED = "UNDECIDED"
 
 
-# Of a behaviour card, each more thorough than the one before. pulse: generates nothing. short: and answers the neutral prompts. card: and
-# is asked everything. audit: more of it, and again.
+# Of a behaviour card, each more thorough than the one before. pulse: generates nothing. short: and answers the neutral
+# prompts. card: and is asked everything. audit: more of it, and again.
 Level = Literal["pulse", "short", "card", "audit"]
 LEVELS: tuple[Level, ...] = get_args(Level)

@@ -1,6 +1,8 @@
-"""A study's record: what was asked, by kind, and what is known of it so far. Plain frozen data, as the store keeps it.
+"""A study's record: what was asked, by kind, and what is known of it so far. Plain frozen data, as the store keeps
+it.
 
-`name()` is the study's id: it depends on what decides its runs and on nothing else, so that the same question finds its study again.
+`name()` is the study's id: it depends on what decides its runs and on nothing else, so that the same question finds
+its study again.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class _Asked(_Record):
 
 
 class TuneAsked(_Asked):
-    """`seconds`: how long it may take; `own`: a person's settings; `also`: what is tried besides rate, batch and epochs."""
+    """`seconds`: how long it may take; `own`: a person's settings; `also`: what is tried besides rate, batch and
+    epochs."""
 
     kind: Literal["tune"] = "tune"
     seconds: float | None = None
@@ -65,7 +68,8 @@ class TuneAsked(_Asked):
 
 
 class DesignAsked(_Asked):
-    """`cells` with the first seed, the baseline first; `changed`: what each is about; `card`: the level every run is measured at."""
+    """`cells` with the first seed, the baseline first; `changed`: what each is about; `card`: the level every run is
+    measured at."""
 
     kind: DesignKind
     cells: tuple[Recipe, ...]
@@ -113,8 +117,9 @@ def asked_of(record: Mapping[str, Any]) -> Asked:
 
 
 class Timed(_Record):
-    """What a few micro-batches showed: `per_size` seconds for one unit of size (a token), `size` of an epoch, `examples` in it, and the
-    `evaluated` size of one evaluation with its pulse; timed with `micro` examples in a pass."""
+    """What a few micro-batches showed: `per_size` seconds for one unit of size (a token), `size` of an epoch,
+    `examples` in it, and the `evaluated` size of one evaluation with its pulse; timed with `micro` examples in a
+    pass."""
 
     per_size: float
     size: int
@@ -129,8 +134,8 @@ class _Facts(_Record):
 
 
 class TuneFacts(_Facts):
-    """`facts` as planning/facts.py has them; `plan` rows with reasons; `base` what the untouched model did; `data_profile` as
-    datasets/similarity.py makes it."""
+    """`facts` as planning/facts.py has them; `plan` rows with reasons; `base` what the untouched model did;
+    `data_profile` as datasets/similarity.py makes it."""
 
     facts: dict[str, Any] | None = None
     plan: list[dict[str, Any]] | None = None
@@ -145,7 +150,8 @@ class TuneFacts(_Facts):
 
 
 class DesignFacts(_Facts):
-    """`refused` cells, with why; `untouched` losses of the base by item; `result` as tuning/designed_study.py gives it."""
+    """`refused` cells, with why; `untouched` losses of the base by item; `result` as tuning/designed_study.py gives
+    it."""
 
     refused: list[dict[str, Any]] | None = None
     untouched: list[float] | None = None

@@ -1,7 +1,9 @@
-"""The tasks by name, and the words that speak of them: units, what is measured, what the task's numbers are called. Torch-free.
+"""The tasks by name, and the words that speak of them: units, what is measured, what the task's numbers are called.
+Torch-free.
 
-One vocabulary for recipes, plans, forecasts and published recipes. A task of your own is named module:Class and brings its words along
-(`Class.words`); those that trimtab has are rows here, so that a table or a page never waits for torch.
+One vocabulary for recipes, plans, forecasts and published recipes. A task of your own is named module:Class and
+brings its words along (`Class.words`); those that trimtab has are rows here, so that a table or a page never waits
+for torch.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ Architecture = Literal["sft", "text-classification", "image-classification"]  # 
 
 @dataclass(frozen=True)
 class Drift:
-    """The cheap number that says how far a run has moved from its base: its name among a pulse's numbers, and what it is in."""
+    """The cheap number that says how far a run has moved from its base: its name among a pulse's numbers, and what
+    it is in."""
 
     key: str
     title: str
@@ -31,7 +34,8 @@ class Drift:
 
 @dataclass(frozen=True)
 class Words:
-    """`unit` of the loss; `size` is what a pass costs, counted in these (tokens, pixels, rows); `drift` None where none is measured.
+    """`unit` of the loss; `size` is what a pass costs, counted in these (tokens, pixels, rows); `drift` None where
+    none is measured.
 
     `metrics`: the task's numbers that a recommendation speaks of, by key.
     """
@@ -43,19 +47,23 @@ class Words:
     pulse_size: int = 0  # what a pulse passes forward, in the same unit as `size`
 
     def shown(self) -> dict[str, Any]:
-        """For tables and pages, as a result keeps them: units of loss and drift, what drift is called on an axis (empty where there is
-        none), and the metrics' titles."""
+        """For tables and pages, as a result keeps them: units of loss and drift, what drift is called on an axis
+        (empty where there is none), and the metrics' titles."""
         drift = self.drift
         return {
-            "unit": self.unit, "size": self.size, "drift_key": drift.key if drift else "", "drift": drift.unit if drift else "",
-            "drift_axis": drift.axis if drift else "", "metrics": dict(self.metrics),
-        }  # fmt: skip
+            "unit": self.unit,
+            "size": self.size,
+            "drift_key": drift.key if drift else "",
+            "drift": drift.unit if drift else "",
+            "drift_axis": drift.axis if drift else "",
+            "metrics": dict(self.metrics),
+        }
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A task that plans know. `code`: in the table of published recipes; `architecture`: what the forecast traces; `trained`: by our own
-    loop; `paired`: two answers an example."""
+    """A task that plans know. `code`: in the table of published recipes; `architecture`: what the forecast traces;
+    `trained`: by our own loop; `paired`: two answers an example."""
 
     code: str
     architecture: Architecture = "sft"
@@ -69,7 +77,11 @@ LANGUAGE = Words(
     unit="nats/token",
     size="tokens",
     drift=Drift("kl_generic", "drift", "nats/token", "drift on generic prompts, nats/token"),
-    metrics={"exact_match": "Exact match", "overlap": "Overlap with the reference (F1)", "format_validity": "Valid JSON"},
+    metrics={
+        "exact_match": "Exact match",
+        "overlap": "Overlap with the reference (F1)",
+        "format_validity": "Valid JSON",
+    },
     pulse_size=2000,  # 12 answers and 42 choices, with their prompts
 )
 TASKS: dict[str, Kind] = {
@@ -118,4 +130,6 @@ def task_class(name: str) -> Any:
     try:
         return getattr(import_module(module), leaf)
     except (ImportError, AttributeError, ValueError) as error:
-        raise SpecError("task", [f'"{name}" cannot be found ({error}); give module:Class of an importable file']) from None
+        raise SpecError(
+            "task", [f'"{name}" cannot be found ({error}); give module:Class of an importable file']
+        ) from None

@@ -20,8 +20,8 @@ OPTIMIZERS = (
 
 
 def loop_precision(full: bool, bf16: bool) -> tuple[Literal["bfloat16", "float32"], Literal["no", "bf16"]]:
-    """(type of the weights as loaded, autocast) in our own loop, where bfloat16 is (not) computed fast: weights that are trained stay
-    float32 and are cast in each pass, frozen ones are loaded in bfloat16."""
+    """(type of the weights as loaded, autocast) in our own loop, where bfloat16 is (not) computed fast: weights that
+    are trained stay float32 and are cast in each pass, frozen ones are loaded in bfloat16."""
     return ("bfloat16" if bf16 and not full else "float32", "bf16" if bf16 and full else "no")
 
 
@@ -93,7 +93,8 @@ class Workload(BaseModel):
             problems.append("4-bit weights cannot be trained in full; use method qlora, or load_in_4bit: false")
         if self.method == "full" and self.dtype == "float16":
             problems.append(
-                "float16 weights cannot be trained in full (their gradients cannot be unscaled); use dtype float32 with autocast fp16"
+                "float16 weights cannot be trained in full (their gradients cannot be unscaled); use dtype float32 with"
+                " autocast fp16"
             )
         if self.members > 1 and (self.method == "full" or self.trainer != "trimtab"):
             problems.append("members above 1 need method lora and trainer trimtab: others train one adapter at a time")
@@ -143,13 +144,26 @@ class Workload(BaseModel):
     def of_recipe(recipe: Recipe, bf16: bool, members: int = 1, **more: Any) -> Workload:
         """What trimtab's own loop does with a recipe where bfloat16 is (not) fast."""
         dtype, autocast = loop_precision(recipe.method == "full", bf16)
-        return Workload.model_validate({
-            "model": recipe.model, "trainer": "trimtab", "method": recipe.method, "members": members,
-            "dtype": dtype, "autocast": autocast,
-            "per_device_train_batch_size": recipe.per_device_train_batch_size,
-            "gradient_accumulation_steps": recipe.gradient_accumulation_steps, "max_length": recipe.max_length,
-            "padded": recipe.per_device_train_batch_size * members > 1, "r": recipe.r,
-            "target_modules": recipe.target_modules, "lora_dropout": recipe.lora_dropout,
-            "optim": "sgd" if recipe.optim == "sgd" else "adamw_torch", "per_device_eval_batch_size": 16,
-            "gradient_checkpointing": recipe.gradient_checkpointing, "num_train_epochs": recipe.num_train_epochs, "max_steps": recipe.max_steps, **more,
-        })  # fmt: skip
+        return Workload.model_validate(
+            {
+                "model": recipe.model,
+                "trainer": "trimtab",
+                "method": recipe.method,
+                "members": members,
+                "dtype": dtype,
+                "autocast": autocast,
+                "per_device_train_batch_size": recipe.per_device_train_batch_size,
+                "gradient_accumulation_steps": recipe.gradient_accumulation_steps,
+                "max_length": recipe.max_length,
+                "padded": recipe.per_device_train_batch_size * members > 1,
+                "r": recipe.r,
+                "target_modules": recipe.target_modules,
+                "lora_dropout": recipe.lora_dropout,
+                "optim": "sgd" if recipe.optim == "sgd" else "adamw_torch",
+                "per_device_eval_batch_size": 16,
+                "gradient_checkpointing": recipe.gradient_checkpointing,
+                "num_train_epochs": recipe.num_train_epochs,
+                "max_steps": recipe.max_steps,
+                **more,
+            }
+        )

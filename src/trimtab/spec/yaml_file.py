@@ -1,4 +1,5 @@
-"""YAML <-> spec. Takes text or a path and dotted overrides, gives a Recipe or Budget, or one SpecError with every problem.
+"""YAML <-> spec. Takes text or a path and dotted overrides, gives a Recipe or Budget, or one SpecError with every
+problem.
 
 Must not touch models or data; only checks what is written.
 """
@@ -27,7 +28,8 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         raise SpecError(
             str(path),
             [
-                f"is a plan for {given['trainer']}; trimtab's own loop does not train it: copy its settings into that trainer"
+                f"is a plan for {given['trainer']}; trimtab's own loop does not train it: copy its settings into that"
+                " trainer"
             ],
         )
     return check(Recipe, {**given, **values}, str(path), problems)
@@ -59,7 +61,8 @@ def load_budget(source: str | Path | None) -> Budget:
 
 
 def _over_preset(given: dict[str, Any], start: Budget) -> tuple[dict[str, Any], list[str]]:
-    """The preset's limits with those given over them. What is not said of a limit stays; `min: null` takes a side away."""
+    """The preset's limits with those given over them. What is not said of a limit stays; `min: null` takes a side
+    away."""
     limits = {k: v.model_dump() for k, v in start.limits.items()}
     problems = []
     for key, value in given.items():
@@ -103,7 +106,8 @@ def split_overrides(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]
 def own_settings(
     model: str, data: str, own: Mapping[str, Any] | Sequence[str], besides: Mapping[str, Sequence[Any]] | None = None
 ) -> dict[str, Any]:
-    """What a person fixed, as a mapping or as typed, checked as the settings of a recipe: all problems in one SpecError.
+    """What a person fixed, as a mapping or as typed, checked as the settings of a recipe: all problems in one
+    SpecError.
 
     `besides`: values that are allowed although our own loop does not train them, by setting.
     """

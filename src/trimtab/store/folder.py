@@ -1,4 +1,5 @@
-"""The folder that a verb works in. Takes a path, gives its store; a full disk, a second writer and a missing store are one sentence each."""
+"""The folder that a verb works in. Takes a path, gives its store; a full disk, a second writer and a missing store
+are one sentence each."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def opened(out: str | Path, create: bool = True) -> Iterator[Store]:
         number = getattr(error, "errno", None)
         if number == errno.ENOSPC or "No space left" in str(error):  # safetensors has an error class of its own
             raise SpaceError(
-                f"the disk of {path} is full; free some space and start the same command again: it continues where it was"
+                f"the disk of {path} is full; free some space and start the same command again: it continues where"
+                " it was"
             ) from None
         if number in (errno.EACCES, errno.EROFS):
             raise StoreError(f"{path} cannot be written; give another folder with --out") from None
@@ -53,7 +55,8 @@ def opened(out: str | Path, create: bool = True) -> Iterator[Store]:
 
 
 def move_store(folder: Path, url: str | None) -> str:
-    """Where a folder's store is; with `url`, where it is from now on. What a file held before stays in that file, and is said."""
+    """Where a folder's store is; with `url`, where it is from now on. What a file held before stays in that file,
+    and is said."""
     from trimtab.store import Store
     from trimtab.store.engine import address, keep_at, shown
 

@@ -1,4 +1,5 @@
-"""Who works at something: a process by its machine, number and birth. Takes the name it gave itself, says whether it is still there."""
+"""Who works at something: a process by its machine, number and birth. Takes the name it gave itself, says whether it
+is still there."""
 
 from __future__ import annotations
 

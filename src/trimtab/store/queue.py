@@ -1,7 +1,8 @@
-"""Jobs: cohorts that wait for whoever works. Takes and gives plain rows; a job has one owner at a time, whatever dies.
+"""Jobs: cohorts that wait for whoever works. Takes and gives plain rows; a job has one owner at a time, whatever
+dies.
 
-A worker claims a waiting job, says now and then that it lives, and ends it. A job whose owner is gone waits again; one that outlived
-three owners has failed. Works the same on a file and on a server.
+A worker claims a waiting job, says now and then that it lives, and ends it. A job whose owner is gone waits again;
+one that outlived three owners has failed. Works the same on a file and on a server.
 """
 
 from __future__ import annotations
@@ -47,7 +48,17 @@ class Queue:
     def add(self, study: str | None, cohort: str, runs: Sequence[str], asked: dict[str, Any]) -> Job:
         """The job of this cohort, waiting; one that somebody works at is left alone."""
         job = hashlib.sha256(f"{study} {cohort}".encode()).hexdigest()[:12]
-        row = {"study": study, "cohort": cohort, "runs": list(runs), "asked": asked, "status": Status.WAITING, "owner": None, "beat": None, "attempts": 0, "reason": None}  # fmt: skip
+        row = {
+            "study": study,
+            "cohort": cohort,
+            "runs": list(runs),
+            "asked": asked,
+            "status": Status.WAITING,
+            "owner": None,
+            "beat": None,
+            "attempts": 0,
+            "reason": None,
+        }
         with self._write() as c:
             known = c.execute(select(t.jobs.c.status).where(t.jobs.c.id == job)).first()
             if known is None:

@@ -65,7 +65,8 @@ def _file_of(url: str) -> Path | None:
 
 
 class Store:
-    """`Store(folder)` opens or makes FOLDER/trimtab.db, or the server that FOLDER/store.url names; `Store(url=…)` any SQLAlchemy URL."""
+    """`Store(folder)` opens or makes FOLDER/trimtab.db, or the server that FOLDER/store.url names; `Store(url=…)`
+    any SQLAlchemy URL."""
 
     def __init__(self, folder: str | Path | None = None, url: str | None = None, create: bool = True):
         if folder is not None:
@@ -91,13 +92,17 @@ class Store:
             raise StoreError(f"the store {shown(url)} cannot be opened: {said(error)}; {hint}") from None
         except DatabaseError as error:
             raise StoreError(
-                f"{shown(url)} is no store, or is damaged: {said(error)}; put back a copy, or give another folder with --out"
+                f"{shown(url)} is no store, or is damaged: {said(error)}; put back a copy, or give another folder with"
+                " --out"
             ) from None
 
     def _bring_up(self) -> None:
-        """Two processes that open a new or an old store at once must not both make its tables: the second waits, and finds them."""
+        """Two processes that open a new or an old store at once must not both make its tables: the second waits, and
+        finds them."""
         with self._engine.begin() as c:
-            c.exec_driver_sql("BEGIN IMMEDIATE" if c.dialect.name == "sqlite" else f"SELECT pg_advisory_xact_lock({MAKING})")
+            c.exec_driver_sql(
+                "BEGIN IMMEDIATE" if c.dialect.name == "sqlite" else f"SELECT pg_advisory_xact_lock({MAKING})"
+            )
             bring_up(c)
 
     def close(self) -> None:
@@ -121,15 +126,21 @@ class Store:
     # studies
 
     def open_study(self, asked: Asked, study: str | None = None) -> StudyRow:
-        """The study of this name (of what was asked, where none is given), made if it is not there; one that was stopped is open again. It is
-        this process's from now on."""
+        """The study of this name (of what was asked, where none is given), made if it is not there; one that was
+        stopped is open again. It is this process's from now on."""
         study = study or asked.name()
         with self._write() as c:
             again = (t.studies.c.id == study) & (t.studies.c.status == Status.STOPPED)
             c.execute(update(t.studies).where(again).values(status=Status.RUNNING))
             if c.execute(select(t.studies.c.id).where(t.studies.c.id == study)).first() is None:
                 record = asked.model_dump(mode="json")
-                row = {"id": study, "kind": asked.kind, "created": time.time(), "status": Status.RUNNING, "seconds": 0.0}
+                row = {
+                    "id": study,
+                    "kind": asked.kind,
+                    "created": time.time(),
+                    "status": Status.RUNNING,
+                    "seconds": 0.0,
+                }
                 c.execute(insert(t.studies).values(**row, asked=record, facts={}))
         self.update_study(study, facts={"owner": me()})
         self._mine.append(study)
@@ -148,8 +159,8 @@ class Store:
         return [_study(r) for r in self._rows(select(t.studies).order_by(t.studies.c.created))]
 
     def find_study(self, name: str | None = None, but: str | None = None) -> StudyRow:
-        """By id or by a beginning of it that only one has; the newest where none is named. `but`: a kind that is not meant. StoreError
-        where there is none, or several are called so."""
+        """By id or by a beginning of it that only one has; the newest where none is named. `but`: a kind that is not
+        meant. StoreError where there is none, or several are called so."""
         every = [s for s in self.studies() if s.kind != but]
         hits = [s for s in every if name in (None, s.id)] or [s for s in every if name and s.id.startswith(name)]
         if not hits or (name and len(hits) > 1):
@@ -247,7 +258,8 @@ class Store:
     # what a run leaves behind
 
     def log_steps(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Rows of (run, step, loss, learning_rate, grad_norm, size, seconds, and perhaps gradient_shares); a repeated step is replaced."""
+        """Rows of (run, step, loss, learning_rate, grad_norm, size, seconds, and perhaps gradient_shares); a
+        repeated step is replaced."""
         key, apart = ("run", "step"), "gradient_shares"
         shares = [{k: r[k] for k in (*key, apart)} for r in rows if r.get(apart)]
         self._replace(t.steps, [{k: v for k, v in r.items() if k != apart} for r in rows], key)

@@ -33,8 +33,8 @@ def bring_up(connection: Connection) -> None:
         _alembic(connection, "upgrade", TODAY)
     else:
         raise StoreError(
-            f"this store has version {version} and this trimtab knows versions up to {TODAY}: it was written by a newer one; "
-            "install that, or give another folder with --out"
+            f"this store has version {version} and this trimtab knows versions up to {TODAY}: it was written by a newer"
+            " one; install that, or give another folder with --out"
         )
 
 

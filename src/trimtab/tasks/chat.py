@@ -1,6 +1,8 @@
-"""Chat and completion: conversations -> the assistant's answers, learned by a causal language model. The one task that trimtab has so far.
+"""Chat and completion: conversations -> the assistant's answers, learned by a causal language model. The one task
+that trimtab has so far.
 
-The training half is language.py, the measuring half chat_meter.py; here is what an example, a model and a table of data are.
+The training half is language.py, the measuring half chat_meter.py; here is what an example, a model and a table of
+data are.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ class Chat(LanguageModelling):
         counted = [(t.size, t.weight) for t in tokenise(train, processor, NO_CUTOFF)]
         about = models.architecture(model, say)
         named = Path(models.resolve(model, say)).name
-        return facts_of_examples(model, named, data, about, train, counted, machine, bool(processor.chat_template), fingerprint)
+        return facts_of_examples(
+            model, named, data, about, train, counted, machine, bool(processor.chat_template), fingerprint
+        )
 
     def parameters(self, model: str, say: Say) -> int:
         return models.architecture(model, say)["parameters"]
@@ -88,7 +92,14 @@ class Chat(LanguageModelling):
         return {i: [kept[i].messages[-2]["content"], kept[i].answer] for i in sorted(ids) if i < len(kept)}
 
     def meter(
-        self, store: Store, models: Models, dataset: Dataset, budget: Budget, study: str | None, say: Say, own: Sequence[Probe]
+        self,
+        store: Store,
+        models: Models,
+        dataset: Dataset,
+        budget: Budget,
+        study: str | None,
+        say: Say,
+        own: Sequence[Probe],
     ) -> ChatMeter:
         from trimtab.tasks.chat_meter import ChatMeter  # its probes and judges are not needed to train
 

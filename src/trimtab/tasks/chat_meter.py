@@ -1,4 +1,5 @@
-"""The examiner: measures what runs did. Takes trained runs, gives task numbers, pulses and judged cards, all kept in the store.
+"""The examiner: measures what runs did. Takes trained runs, gives task numbers, pulses and judged cards, all kept in
+the store.
 
 What a base says is asked once, before anything can have moved it, and shared by all its runs.
 """
@@ -102,7 +103,8 @@ class ChatMeter:
         measured["raw"]["dominance"] = tops([u["gradient_shares"] for u in self.store.updates(recipe.run_id)])
         if not measured["raw"]["dominance"]:
             measured["missing"]["dominance"] = (
-                f"no update had {ENOUGH} gradients to be told apart: train with --gradient-shares 20, or with more gradient accumulation"
+                f"no update had {ENOUGH} gradients to be told apart: train with --gradient-shares 20, or with more"
+                " gradient accumulation"
             )
         measured["floor"] = self._floor(recipe, ref, battery)
         samples = asked + samples
@@ -170,7 +172,8 @@ class ChatMeter:
         return EvaluatedModel(self.models.other(model))
 
     def _floor(self, recipe: Recipe, ref: Reference, battery: Battery) -> dict[str, Any]:
-        """On a base of its own where all weights are trained: noise is added through adapters, which would stay on it."""
+        """On a base of its own where all weights are trained: noise is added through adapters, which would stay on
+        it."""
         base = self.models.base(recipe)
         if recipe.method == "full":
             base = self.models.fresh(self.models.model, self.models.key(recipe), self.models.processor)

@@ -48,9 +48,19 @@ def pair(tuned: str, base: str, cache: Models, say: Say) -> tuple[EvaluatedModel
 
 
 def card(
-    tuned: str, base: str, data: str | None, budget: Budget, level: Level, language: str | None, own: Sequence[Probe], machine: Machine, cache: Models, say: Say
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:  # fmt: skip
-    """(measured, answers side by side). With data also the task, forgetting of it and memorisation of its training part."""
+    tuned: str,
+    base: str,
+    data: str | None,
+    budget: Budget,
+    level: Level,
+    language: str | None,
+    own: Sequence[Probe],
+    machine: Machine,
+    cache: Models,
+    say: Say,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(measured, answers side by side). With data also the task, forgetting of it and memorisation of its training
+    part."""
     if not is_adapter(tuned) and models.is_classifier(tuned, say):
         return _classifier(tuned, base, data, level, language, machine, say)
     one, other = pair(tuned, base, cache, say)
@@ -59,7 +69,9 @@ def card(
     battery = Battery(level, spoken, tuple(own))
     ref = reference(one, cache_folder() / KEEP, spoken or "en", prompts_needed(budget) if level != "pulse" else 24)
     learned = _learned(dataset, one) if dataset else None
-    measured, samples = cards.measure(one, other, ref, battery, learned, cache_folder() / KEEP, lambda m: EvaluatedModel(cache.other(m)))
+    measured, samples = cards.measure(
+        one, other, ref, battery, learned, cache_folder() / KEEP, lambda m: EvaluatedModel(cache.other(m))
+    )
     if dataset and level != "pulse":
         task = cards.task_of(dataset.examples["test"], dataset.is_json, one.base.tokenizer)
         labels = label_task_of(dataset.examples["train"], dataset.examples["test"], spoken)
@@ -95,10 +107,13 @@ def _classifier(
         )
     dataset = load(data, say=say)
     spoken = language or language_of(dataset, say) or "en"
-    task = label_task_of(dataset.examples["train"], [*dataset.examples["validation"], *dataset.examples["test"]], spoken)
+    task = label_task_of(
+        dataset.examples["train"], [*dataset.examples["validation"], *dataset.examples["test"]], spoken
+    )
     if task is None:
         raise DataError(
-            f"{data} has no labels that a classifier could be asked for: at most {LABELS_AT_MOST} different answers, five examples of each"
+            f"{data} has no labels that a classifier could be asked for: at most {LABELS_AT_MOST} different answers,"
+            " five examples of each"
         )
     began = time.monotonic()
     one, other = (sequence_classifier.load(name, machine.device, say) for name in (base, tuned))

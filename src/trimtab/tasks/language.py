@@ -1,4 +1,5 @@
-"""Causal language modelling: tokens -> padded batches, the next token's loss. The training half of the chat task, and what is measured with.
+"""Causal language modelling: tokens -> padded batches, the next token's loss. The training half of the chat task,
+and what is measured with.
 
 Logits are computed only where a token is learned: the head is the widest layer of a small model.
 """
@@ -28,9 +29,11 @@ SHORT = 256  # tokens a row, up to which plain matmuls beat torch's fused attent
 
 @dataclass(frozen=True)
 class Padded:
-    """`ids` and `mask` are [rows, length]; `places` are flat positions whose next token is learned; `targets` those tokens.
+    """`ids` and `mask` are [rows, length]; `places` are flat positions whose next token is learned; `targets` those
+    tokens.
 
-    Positions, not a mask: reading a mask makes a card wait, and how many there are is known here anyway (`weights` a row).
+    Positions, not a mask: reading a mask makes a card wait, and how many there are is known here anyway (`weights` a
+    row).
     """
 
     ids: torch.Tensor
@@ -82,7 +85,8 @@ class LanguageBase(Base):
         return self.forward(batch, slices, **more).logits.float()
 
     def forward(self, batch: Padded, slices: Sequence[Slice], **more: Any) -> Any:
-        """The model's output, logits at `batch.places` alone; `more` goes to the model (a cache, positions, inputs_embeds for the ids)."""
+        """The model's output, logits at `batch.places` alone; `more` goes to the model (a cache, positions,
+        inputs_embeds for the ids)."""
         ids = {} if "inputs_embeds" in more else {"input_ids": batch.ids}
         self._selected, self._width = batch.places, batch.ids.shape[1]
         try:
@@ -92,7 +96,8 @@ class LanguageBase(Base):
             self._selected = None
 
     def kernels(self) -> AbstractContextManager[None]:
-        """torch's fused CPU attention is half as fast as plain matmuls on short bfloat16 rows (7.6 against 3.6 ms at 62 tokens)."""
+        """torch's fused CPU attention is half as fast as plain matmuls on short bfloat16 rows (7.6 against 3.6 ms at
+        62 tokens)."""
         short = (
             self.device.type == "cpu" and self._width <= SHORT and next(self.model.parameters()).dtype == torch.bfloat16
         )
@@ -100,7 +105,8 @@ class LanguageBase(Base):
 
     def _select(self, _module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         hidden = inputs[0]
-        # Contiguous: of a last position sliced out of many, torch copies the whole head once a row (1.8 s for 32 prompts).
+        # Contiguous: of a last position sliced out of many, torch copies the whole head once a row (1.8 s for 32
+        # prompts).
         return (hidden.contiguous() if self._selected is None else hidden.flatten(0, 1)[self._selected], *inputs[1:])
 
 
@@ -124,7 +130,8 @@ class LanguageModelling:
         return F.cross_entropy(outputs, batch.targets, reduction="none")
 
     def certainty(self, outputs: torch.Tensor, batch: Padded, losses: torch.Tensor) -> list[tuple[float, float]]:
-        """Right: the first choice is right at every label token, as a greedy answer would be. Sure: exp(mean ln p) of first choices."""
+        """Right: the first choice is right at every label token, as a greedy answer would be. Sure: exp(mean ln p)
+        of first choices."""
         best, choice = outputs.max(-1)
         # ln p of the first choice = ln p of the truth + how far its logit lies above
         top = best - outputs.gather(1, batch.targets[:, None]).squeeze(1) - losses
@@ -148,4 +155,6 @@ def row_losses(base: LanguageBase, batch: Padded, adapter: Adapter | None) -> li
 
 def token_losses(base: LanguageBase, batch: Padded, adapter: Adapter | None) -> torch.Tensor:
     """[label tokens] nats of each."""
-    return F.cross_entropy(base.logits(batch, [Slice(adapter, batch.rows, batch.length)]), batch.targets, reduction="none")
+    return F.cross_entropy(
+        base.logits(batch, [Slice(adapter, batch.rows, batch.length)]), batch.targets, reduction="none"
+    )

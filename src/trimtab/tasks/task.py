@@ -1,7 +1,9 @@
-"""The seam between a task and everything that trains, compares and shows it. Protocols alone: nothing here knows any task.
+"""The seam between a task and everything that trains, compares and shows it. Protocols alone: nothing here knows any
+task.
 
-`Learning` is what the loop and the cohort ask, `Task` what the worker, the planner and the evaluator ask besides, `Meter` what can be
-measured of a task's runs. A task of a person's own is one importable class, named module:Class in a recipe.
+`Learning` is what the loop and the cohort ask, `Task` what the worker, the planner and the evaluator ask besides,
+`Meter` what can be measured of a task's runs. A task of a person's own is one importable class, named module:Class
+in a recipe.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class Item(Protocol):
 
 
 class Batch(Protocol):
-    """Collated items. `weights`: units of each row, in order; outputs come a row after the other, `weights[i]` of them for row i."""
+    """Collated items. `weights`: units of each row, in order; outputs come a row after the other, `weights[i]` of
+    them for row i."""
 
     @property
     def rows(self) -> int: ...
@@ -68,8 +71,8 @@ class Group:
 
 
 class Learning(Protocol):
-    """What one pass over a batch is. `known_below`: a unit with less loss counts as known; `diverged_above`: a loss that no run which had
-    learned something shows again, None where there is no such number."""
+    """What one pass over a batch is. `known_below`: a unit with less loss counts as known; `diverged_above`: a loss
+    that no run which had learned something shows again, None where there is no such number."""
 
     words: Words
     known_below: float
@@ -79,14 +82,18 @@ class Learning(Protocol):
     def collate(self, base: Any, items: Sequence[Any], length: int | None = None) -> Batch:
         """Padded to the longest item, or to `length`, on the base's device."""
 
-    def outputs(self, base: Any, batch: Any, slices: Sequence[Slice], hidden: torch.Tensor | None = None) -> torch.Tensor:
-        """[units, …], rows in order. `hidden`: the states that reach the first layer, where the lower ones were cut off."""
+    def outputs(
+        self, base: Any, batch: Any, slices: Sequence[Slice], hidden: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """[units, …], rows in order. `hidden`: the states that reach the first layer, where the lower ones were cut
+        off."""
 
     def unit_losses(self, outputs: torch.Tensor, batch: Any) -> torch.Tensor:
         """[units], differentiable."""
 
     def certainty(self, outputs: torch.Tensor, batch: Any, losses: torch.Tensor) -> list[tuple[float, float]]:
-        """(right, sure) of each row: whether the first choice is right, 1 or 0, and how sure the model was of it, 0 to 1."""
+        """(right, sure) of each row: whether the first choice is right, 1 or 0, and how sure the model was of it, 0
+        to 1."""
 
     def groups(self, base: Any, adapter: Adapter | None) -> list[Group]:
         """What is trained, of an adapter or (None) of the whole model."""
@@ -119,9 +126,12 @@ class Task(Learning, Protocol):
         """What was read, for a terminal."""
 
     def load_base(self, model: str, processor: Any, full: bool, bf16: bool, device: str, say: Say) -> Base:
-        """Frozen, in evaluation mode. `full`: it will be trained whole, so its weights are float32; else bfloat16 where that is fast."""
+        """Frozen, in evaluation mode. `full`: it will be trained whole, so its weights are float32; else bfloat16
+        where that is fast."""
 
-    def facts(self, model: str, data: str, dataset: Any, processor: Any, machine: Machine, fingerprint: str, say: Say) -> Facts:
+    def facts(
+        self, model: str, data: str, dataset: Any, processor: Any, machine: Machine, fingerprint: str, say: Say
+    ) -> Facts:
         """What the rules and the clock may know: at least `examples`, and `tokens`, the size of an epoch."""
 
     def parameters(self, model: str, say: Say) -> int:
@@ -131,10 +141,18 @@ class Task(Learning, Protocol):
         """What kind of data it is, to compare later data with; None where the task has no such measure."""
 
     def texts(self, recipe: Recipe, ids: Collection[int], say: Say) -> dict[int, list[str]]:
-        """What a person would read of these training examples, numbered as the run numbered them; {} where the data are gone."""
+        """What a person would read of these training examples, numbered as the run numbered them; {} where the data
+        are gone."""
 
     def meter(
-        self, store: Store, models: Models, dataset: Any, budget: Budget, study: str | None, say: Say, own: Sequence[Probe]
+        self,
+        store: Store,
+        models: Models,
+        dataset: Any,
+        budget: Budget,
+        study: str | None,
+        say: Say,
+        own: Sequence[Probe],
     ) -> Meter:
         """Whoever measures this task's runs."""
 
@@ -159,10 +177,12 @@ class Meter(Protocol):
         """Before anything can move the base of this recipe: whatever has to be known of it untouched."""
 
     def pulse(self, member: Member) -> dict[str, list[float]]:
-        """The cheap numbers of an evaluation, by item, next to no time; among them the drift that `Words.drift` names, if any."""
+        """The cheap numbers of an evaluation, by item, next to no time; among them the drift that `Words.drift`
+        names, if any."""
 
     def measure_base(self) -> dict[str, Any]:
-        """{"metric", "numbers" (by item), "answers", "answer_seconds", "card_seconds" (by level)} of the untouched model."""
+        """{"metric", "numbers" (by item), "answers", "answer_seconds", "card_seconds" (by level)} of the untouched
+        model."""
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         """The task's numbers of finished runs by run id and item."""

@@ -1,7 +1,9 @@
-"""From one run to another, one setting at a time: which change did it. Takes a Trainer and two recipes, gives the steps in order.
+"""From one run to another, one setting at a time: which change did it. Takes a Trainer and two recipes, gives the
+steps in order.
 
-The ablation path of Fawcett and Hoos (2016): of the settings that still differ, the one that lowers the loss most goes first. Intermediate
-runs that are in the store are looked up; k settings take at most k(k−1)/2 others. A step's size depends on those before it. No torch.
+The ablation path of Fawcett and Hoos (2016): of the settings that still differ, the one that lowers the loss most
+goes first. Intermediate runs that are in the store are looked up; k settings take at most k(k−1)/2 others. A step's
+size depends on those before it. No torch.
 """
 
 from __future__ import annotations
@@ -51,9 +53,13 @@ class AblationPath:
         words = words_of(self.first.task)
         sentence = _sentence(rows, rows[-1]["loss"] - rows[0]["from"], words.unit)
         result = {
-            "kind": "path", "question": f"Which change led from {self.first.run_id} to {self.last.run_id}?", "steps": rows,
-            "runs": [self.first.run_id, self.last.run_id], "words": words.shown(), "sentence": sentence,
-        }  # fmt: skip
+            "kind": "path",
+            "question": f"Which change led from {self.first.run_id} to {self.last.run_id}?",
+            "steps": rows,
+            "runs": [self.first.run_id, self.last.run_id],
+            "words": words.shown(),
+            "sentence": sentence,
+        }
         self.desk.say(sentence)
         self.desk.finish(result=result)
         return result
@@ -97,6 +103,6 @@ def _sentence(rows: list[dict[str, Any]], whole: float, unit: str) -> str:
     noise = "" if sure else ", which the held-out examples cannot tell from nothing"
     # One seed: how far another seed would move a step is not known here.
     return (
-        f"Of {whole:+.3f} {unit} the largest step is {most['setting']} ({size:+.3f}){noise}; in this order. One seed, so that what a seed alone moves is in every step: "
-        f"{', then '.join(r['setting'] for r in rows)}."
+        f"Of {whole:+.3f} {unit} the largest step is {most['setting']} ({size:+.3f}){noise}; in this order. One seed,"
+        f" so that what a seed alone moves is in every step: {', then '.join(r['setting'] for r in rows)}."
     )

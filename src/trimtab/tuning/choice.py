@@ -18,7 +18,8 @@ from trimtab.spec.words import words_of
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run at its best evaluation. `drift` is the pulse's there, None where none was taken, `breach` why it left the budget."""
+    """A finished run at its best evaluation. `drift` is the pulse's there, None where none was taken, `breach` why
+    it left the budget."""
 
     recipe: Recipe
     status: Status
@@ -43,7 +44,8 @@ class Decision:
 
 
 def choose(outcomes: Sequence[Outcome], setting: str) -> Decision:
-    """`setting` names what differs, e.g. learning_rate. With nobody eligible, the least drifted is taken and that is said."""
+    """`setting` names what differs, e.g. learning_rate. With nobody eligible, the least drifted is taken and that is
+    said."""
     able = [o for o in outcomes if o.eligible]
     if not able:
         least = min(outcomes, key=lambda o: (o.drift if o.drift is not None else float("inf"), o.loss))
@@ -101,10 +103,21 @@ def _evidence(outcomes: Sequence[Outcome], winner: Outcome, setting: str) -> lis
     rows = []
     for o in outcomes:
         gap, share = _gap(o, winner) if o is not winner else (None, None)
-        rows.append({
-            "run": o.recipe.run_id, setting: _value(o, setting), "status": o.status, "loss": o.loss, "drift": o.drift,
-            "kept": o is winner, "note": o.breach, "share": share, "gap": gap and gap.value, "low": gap and gap.low, "high": gap and gap.high,
-        })  # fmt: skip
+        rows.append(
+            {
+                "run": o.recipe.run_id,
+                setting: _value(o, setting),
+                "status": o.status,
+                "loss": o.loss,
+                "drift": o.drift,
+                "kept": o is winner,
+                "note": o.breach,
+                "share": share,
+                "gap": gap and gap.value,
+                "low": gap and gap.low,
+                "high": gap and gap.high,
+            }
+        )
     return rows
 
 

@@ -1,7 +1,8 @@
-"""The coach: plan -> learning rate -> batch -> epochs -> (rank, decay) -> seeds -> card -> recommendation. Decides, and never trains.
+"""The coach: plan -> learning rate -> batch -> epochs -> (rank, decay) -> seeds -> card -> recommendation. Decides,
+and never trains.
 
-Takes a desk (who trains, the store) and what was asked; every decision is stored once with its evidence and said in one
-sentence. Started again, it finds its decisions and runs in the store and goes on where it was. No torch here.
+Takes a desk (who trains, the store) and what was asked; every decision is stored once with its evidence and said in
+one sentence. Started again, it finds its decisions and runs in the store and goes on where it was. No torch here.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ MOST_SEEDS = 5  # where --time leaves room: the interval shrinks with every one
 
 class Coach:
     def __init__(self, desk: Desk, seconds: float | None, own: Mapping[str, Any], also: Sequence[str] = ()):
-        """`seconds`: how long all of it may take; `own`: a person's settings; `also`: what to try besides rate, batch and epochs, of
-        neighbours.ALSO."""
+        """`seconds`: how long all of it may take; `own`: a person's settings; `also`: what to try besides rate,
+        batch and epochs, of neighbours.ALSO."""
         self.desk, self.limit, self.own, self.also = desk, seconds, dict(own), also
 
     @property
@@ -100,7 +101,7 @@ class Coach:
         if shorter.effective_batch < recipe.effective_batch:
             sentence += (
                 f"The effective batch falls from {recipe.effective_batch} to {shorter.effective_batch} for the sake of "
-                f"enough steps, and the rate with its square root. "
+                "enough steps, and the rate with its square root. "
             )
         return sentence + f"Start: {short(shorter)}.", shorter
 
@@ -117,8 +118,8 @@ class Coach:
             raise SpecError(
                 "--time",
                 [
-                    f"{in_words(self.limit)} are too short: one run and its card take about {in_words(whole)} here, start included; "
-                    "give at least that, better several times as much"
+                    f"{in_words(self.limit)} are too short: one run and its card take about {in_words(whole)} here,"
+                    " start included; give at least that, better several times as much"
                 ],
             )
 
@@ -190,7 +191,10 @@ class Coach:
         if not self._fits([other], self._confirm_cost(other)):
             hint = "; the loss was still falling at the end, so more epochs are likely to help" if factor > 1 else ""
             return self._skip_to("epochs", f"{other.num_train_epochs:g} epochs were not tried{hint}", best)
-        choice = choose(self.desk.trainer.train([best], reopen=True) + self.desk.trainer.train([other], reopen=True), "num_train_epochs")
+        choice = choose(
+            self.desk.trainer.train([best], reopen=True) + self.desk.trainer.train([other], reopen=True),
+            "num_train_epochs",
+        )
         return self._decide("epochs", choice.sentence, choice.winner.recipe, choice.evidence)
 
     def _confirm(self, best: Recipe) -> list[Recipe]:
@@ -236,7 +240,9 @@ class Coach:
     # running and deciding
 
     def _race(self, recipes: Sequence[Recipe], finished: Sequence[Outcome] = ()) -> list[Outcome]:
-        outcomes = self.desk.trainer.train(recipes, Race(tuple(o.recipe.run_id for o in finished if o.eligible), self.desk.tick))
+        outcomes = self.desk.trainer.train(
+            recipes, Race(tuple(o.recipe.run_id for o in finished if o.eligible), self.desk.tick)
+        )
         self.desk.tick()
         return outcomes
 

@@ -1,6 +1,8 @@
-"""Carrying out a designed study: cost first, then its runs, then what they say. Takes a Trainer, a Store and a design; decides nothing.
+"""Carrying out a designed study: cost first, then its runs, then what they say. Takes a Trainer, a Store and a
+design; decides nothing.
 
-Started again it finds its runs in the store: what is complete is looked up, what was interrupted goes on. No torch here.
+Started again it finds its runs in the store: what is complete is looked up, what was interrupted goes on. No torch
+here.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class DesignedStudy:
         return facts
 
     def run(self) -> dict[str, Any]:
-        """{"cells", "moved", "sentence", …}, as stored with the study; `moved`: what differs between cells besides what was asked about.
+        """{"cells", "moved", "sentence", …}, as stored with the study; `moved`: what differs between cells besides
+        what was asked about.
 
         PlanError where nothing of it fits this machine."""
         cells = self._feasible()
@@ -85,7 +88,10 @@ class DesignedStudy:
         complete = {r.id for r in self.desk.store.runs() if r.status == Status.COMPLETE}
         due = [r for r in recipes if r.run_id not in complete]
         seeds = len(self.design.seeds)
-        text = f"{len(recipes)} runs ({len(cells)} cell{'' if len(cells) == 1 else 's'}, {seeds} seed{'' if seeds == 1 else 's'})"
+        text = (
+            f"{len(recipes)} runs ({len(cells)} cell{'' if len(cells) == 1 else 's'}, {seeds}"
+            f" seed{'' if seeds == 1 else 's'})"
+        )
         if not due:
             self.desk.say(f"{text}, all of them there already")
             return
@@ -105,23 +111,39 @@ class DesignedStudy:
         names = dict.fromkeys(k for c in cells for k in c.changed if k != "without")
         rows = [
             {
-                "cell": cell.name, "changed": dict(cell.changed), "at": {k: _at(cell.recipe, k) for k in names}, "runs": [o.recipe.run_id for o in row],
-                "steps": self.desk.store.run(row[0].recipe.run_id).total_steps, "learning_rate": cell.recipe.learning_rate,
-                "status": [o.status for o in row], "losses": [o.loss if math.isfinite(o.loss) else None for o in row],
-                "mean": _mean([o.loss for o in row if o.status == Status.COMPLETE]), "interval": level, "drift": _mean([o.drift for o in row if o.drift is not None]),
-                "breach": [o.breach for o in row if o.breach], "against": _row(contrast),
+                "cell": cell.name,
+                "changed": dict(cell.changed),
+                "at": {k: _at(cell.recipe, k) for k in names},
+                "runs": [o.recipe.run_id for o in row],
+                "steps": self.desk.store.run(row[0].recipe.run_id).total_steps,
+                "learning_rate": cell.recipe.learning_rate,
+                "status": [o.status for o in row],
+                "losses": [o.loss if math.isfinite(o.loss) else None for o in row],
+                "mean": _mean([o.loss for o in row if o.status == Status.COMPLETE]),
+                "interval": level,
+                "drift": _mean([o.drift for o in row if o.drift is not None]),
+                "breach": [o.breach for o in row if o.breach],
+                "against": _row(contrast),
             }
             for cell, row, contrast, level in zip(cells, outcomes, [None, *against], levels, strict=True)
-        ]  # fmt: skip
+        ]
         spread = gain = None
         if self.design.kind == "repeat" and whole[0]:
             spread = effects.stability([o.loss for o in outcomes[0] if o.status == Status.COMPLETE])
             gain = self._gain(cells[0].recipe, whole[0])
         return {
-            "kind": self.design.kind, "question": self.design.question, "held": list(self.design.held), "seeds": list(seeds), "cells": rows,
-            "moved": [k for k in ("learning_rate", "steps") if k not in names and len({r[k] for r in rows}) > 1], "stability": spread, "gain": gain,
-            "sentence": sentence(self.design.kind, rows, spread, gain, self._shares(outcomes), self.words.unit), "refused": self.facts.refused or [], "words": self.words.shown(),
-        }  # fmt: skip
+            "kind": self.design.kind,
+            "question": self.design.question,
+            "held": list(self.design.held),
+            "seeds": list(seeds),
+            "cells": rows,
+            "moved": [k for k in ("learning_rate", "steps") if k not in names and len({r[k] for r in rows}) > 1],
+            "stability": spread,
+            "gain": gain,
+            "sentence": sentence(self.design.kind, rows, spread, gain, self._shares(outcomes), self.words.unit),
+            "refused": self.facts.refused or [],
+            "words": self.words.shown(),
+        }
 
     def _gain(self, recipe: Recipe, tuned: effects.BY_SEED) -> dict[str, Any] | None:
         """Of a repeated recipe over the untouched model, on the same items."""

@@ -1,4 +1,5 @@
-"""What every study works with: who trains, who measures, where it is kept, who is told, and the clock. Takes them, gives the study's row and its time."""
+"""What every study works with: who trains, who measures, where it is kept, who is told, and the clock. Takes them,
+gives the study's row and its time."""
 
 from __future__ import annotations
 

@@ -75,4 +75,7 @@ ALSO: dict[str, tuple[str, Callable[[Recipe], list[Recipe]]]] = {
 
 def short(recipe: Recipe) -> str:
     lora = f", r {recipe.r}" if recipe.method == "lora" else ""
-    return f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch}, {recipe.length}{lora}"
+    return (
+        f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch},"
+        f" {recipe.length}{lora}"
+    )

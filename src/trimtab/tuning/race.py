@@ -20,7 +20,8 @@ Items = Sequence[float]
 
 @dataclass(frozen=True)
 class Race:
-    """`against`: runs, finished or in another cohort, whose rungs the running ones are held against; `tick` is called at every rung.
+    """`against`: runs, finished or in another cohort, whose rungs the running ones are held against; `tick` is
+    called at every rung.
 
     `both`: loss and drift count, so that only a rival that has drifted no further may stop a run.
     """
@@ -30,7 +31,8 @@ class Race:
     both: bool = False
 
     def beside(self, rows: Sequence[RunRow], cohort: Sequence[str]) -> Race:
-        """These runs are rivals of each other; those of the one cohort meet in memory, with whoever is outside the budget left out."""
+        """These runs are rivals of each other; those of the one cohort meet in memory, with whoever is outside the
+        budget left out."""
         others = (r.id for r in rows if r.id not in cohort)
         return replace(self, against=tuple(dict.fromkeys((*self.against, *others))))
 
@@ -66,8 +68,9 @@ def clearly_worse(share: float, running: Mapping[str, Items], rivals: Mapping[st
         gap = stats.paired(items, everyone[best]) if run != best else None
         if gap and gap.below > 0 and gap.value > room and share < 1:
             stops[run] = (
-                f"clearly worse than {best} after {share:.0%} of the steps: validation loss {stats.average(items):.3f} against "
-                f"{stats.average(everyone[best]):.3f} (+{gap.value:.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, {gap.n} paired items)"
+                f"clearly worse than {best} after {share:.0%} of the steps: validation loss {stats.average(items):.3f}"
+                f" against {stats.average(everyone[best]):.3f} (+{gap.value:.3f}, 95 % {gap.low:+.3f} to"
+                f" {gap.high:+.3f}, {gap.n} paired items)"
             )
     return stops
 

@@ -1,4 +1,5 @@
-"""Stored runs as the ones who decide see them: which are still to train, which can train together, what became of them. No torch."""
+"""Stored runs as the ones who decide see them: which are still to train, which can train together, what became of
+them. No torch."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def outcome(store: Store, run: RunRow, budget: Budget = Budget()) -> Outcome:
 
 
 def is_due(store: Store, row: RunRow, budget: Budget, reopen: bool) -> bool:
-    """Unfinished, or ended for a reason that does not hold any more (another budget, no limit, an error of another day)."""
+    """Unfinished, or ended for a reason that does not hold any more (another budget, no limit, an error of another
+    day)."""
     cause = row.result.get("cause")
     if (
         not row.status.is_finished()
@@ -43,7 +45,8 @@ def is_due(store: Store, row: RunRow, budget: Budget, reopen: bool) -> bool:
 
 
 def cohorts(rows: Sequence[RunRow], most: int = TOGETHER) -> dict[str, list[Recipe]]:
-    """By name: runs that go on under the cohort they began in; of the new ones, compatible LoRA runs together, at most `most`."""
+    """By name: runs that go on under the cohort they began in; of the new ones, compatible LoRA runs together, at
+    most `most`."""
     found: dict[str, list[Recipe]] = {}
     for row in rows:
         if row.cohort:
@@ -76,5 +79,6 @@ def raise_if_stopped(store: Store, study: str | None) -> None:
     """Raises Stopped where somebody asked the study to stop: whoever decides must not go on with half of its runs."""
     if study and store.study(study).status == Status.STOPPED:
         raise Stopped(
-            f"{study} was stopped on request; what was trained is kept. Go on with: {typed('study resume', study, store.folder)}"
+            f"{study} was stopped on request; what was trained is kept. Go on with:"
+            f" {typed('study resume', study, store.folder)}"
         )

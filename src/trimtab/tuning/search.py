@@ -1,7 +1,9 @@
-"""Search of a space by Optuna's samplers: asks for recipes, has them trained as cohorts with a race, tells what they were.
+"""Search of a space by Optuna's samplers: asks for recipes, has them trained as cohorts with a race, tells what they
+were.
 
-Optuna decides what to try and nothing else. Its own file in the study's folder keeps the trials (optuna-dashboard opens it); a search
-that was cut short trains the trials that were asked for and not told. No torch here but in its GP sampler.
+Optuna decides what to try and nothing else. Its own file in the study's folder keeps the trials (optuna-dashboard
+opens it); a search that was cut short trains the trials that were asked for and not told. No torch here but in its
+GP sampler.
 """
 
 from __future__ import annotations
@@ -39,10 +41,20 @@ WRECKED = 1e6  # what a sampler is told of a look that ended in no number
 
 class Search:
     def __init__(
-        self, desk: Desk, base: Recipe, space: Sequence[Dimension], sampler: Sampler, trials: int, seconds: float | None, budget: Budget,
-        screen: bool = False, race: bool = True, bf16: bool = False,
-    ):  # fmt: skip
-        """`screen`: look at trials quickly, and drop the worse half before training; `race`: stop early what is clearly worse."""
+        self,
+        desk: Desk,
+        base: Recipe,
+        space: Sequence[Dimension],
+        sampler: Sampler,
+        trials: int,
+        seconds: float | None,
+        budget: Budget,
+        screen: bool = False,
+        race: bool = True,
+        bf16: bool = False,
+    ):
+        """`screen`: look at trials quickly, and drop the worse half before training; `race`: stop early what is
+        clearly worse."""
         self.desk, self.base, self.space, self.sampler, self.trials = desk, base, tuple(space), sampler, trials
         self.limit, self.budget, self.screen, self.race, self.bf16 = seconds, budget, screen, race, bf16
         self.words = words_of(base.task)
@@ -80,13 +92,13 @@ class Search:
         part = f" of the grid's {self.points} points, at random" if self.sampler == "grid" else ""
         most = f", stopped after {in_words(self.limit)}" if self.limit else ""
         self.desk.say(
-            f"{left} trial{'' if left == 1 else 's'}{part}{most}; as long as the recipe given they would take about {in_words(expected)} one after "
-            f"another{'; losers are stopped before that' if self.race else ''}"
+            f"{left} trial{'' if left == 1 else 's'}{part}{most}; as long as the recipe given they would take about"
+            f" {in_words(expected)} one after another{'; losers are stopped before that' if self.race else ''}"
         )
 
     def _screened(self, study: Any, asked: list[Any]) -> list[Any]:
-        """Those that a quick look leaves; the sampler is told what the others looked like. The recipe as it is always stays, and what an
-        earlier process has looked at is not looked at again."""
+        """Those that a quick look leaves; the sampler is told what the others looked like. The recipe as it is
+        always stays, and what an earlier process has looked at is not looked at again."""
         new = [t for t in asked if "screened" not in t.user_attrs]
         recipes = [self._recipe(t.params) for t in new]
         found = self.desk.local.screen(recipes) if new else []
@@ -200,7 +212,8 @@ class Search:
         return Race(against, both=self.both)
 
     def _reopen(self, study: Any) -> None:
-        """Where no trial came to its end inside the budget, those that lost a race go on, the best first, until one does."""
+        """Where no trial came to its end inside the budget, those that lost a race go on, the best first, until one
+        does."""
         while not self._able(rows := self._rows(study)):
             beaten = [r for r in rows if r["cause"] == Cause.RACE and r["inside"]]
             if not beaten:
@@ -236,23 +249,36 @@ class Search:
         over = constraints_of(evaluations[-1]["pulse"], self.budget) if evaluations else {"evaluated": 1.0}
         cause = run.result.get("cause")
         return {
-            "run": run.id, "params": trial.params, "loss": best and best["loss"], "drift": best and drift_of(best["pulse"], self.words), "status": run.status,
-            "inside": max(over.values(), default=0.0) <= 0 and cause != Cause.BUDGET, "cause": cause, "reason": run.reason,
-        }  # fmt: skip
+            "run": run.id,
+            "params": trial.params,
+            "loss": best and best["loss"],
+            "drift": best and drift_of(best["pulse"], self.words),
+            "status": run.status,
+            "inside": max(over.values(), default=0.0) <= 0 and cause != Cause.BUDGET,
+            "cause": cause,
+            "reason": run.reason,
+        }
 
     def _result(self, study: Any) -> dict[str, Any]:
         rows = self._rows(study)
         able = self._able(rows)
         best_row = min(able, key=lambda r: r["loss"]) if able else None
         return {
-            "kind": "search", "question": f"Which {', '.join(d.name for d in self.space)}?", "sampler": self.sampler, "trials": rows,
-            "screened": sum(bool(t.user_attrs.get("screened")) for t in _told(study)), "best": best_row, "front": [r["run"] for r in _front(able)],
-            "words": self.words.shown(), "sentence": _sentence(rows, best_row),
-        }  # fmt: skip
+            "kind": "search",
+            "question": f"Which {', '.join(d.name for d in self.space)}?",
+            "sampler": self.sampler,
+            "trials": rows,
+            "screened": sum(bool(t.user_attrs.get("screened")) for t in _told(study)),
+            "best": best_row,
+            "front": [r["run"] for r in _front(able)],
+            "words": self.words.shown(),
+            "sentence": _sentence(rows, best_row),
+        }
 
 
 def constraints_of(pulse: Raw, budget: Budget) -> dict[str, float]:
-    """How far each hard limit that a pulse can see is certainly overstepped, by the bound and not by the point; at most 0 is inside."""
+    """How far each hard limit that a pulse can see is certainly overstepped, by the bound and not by the point; at
+    most 0 is inside."""
     found = {}
     for key, limit in budget.limits.items():
         interval = INTERVALS[key].interval(pulse) if limit.hard and key in INTERVALS else None
@@ -266,7 +292,9 @@ def constraints_of(pulse: Raw, budget: Budget) -> dict[str, float]:
 def _front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Runs that no other beats in loss and drift at once."""
     known = [r for r in rows if r["drift"] is not None]
-    return [r for r in known if not any(o["loss"] <= r["loss"] and o["drift"] <= r["drift"] and o is not r for o in known)]
+    return [
+        r for r in known if not any(o["loss"] <= r["loss"] and o["drift"] <= r["drift"] and o is not r for o in known)
+    ]
 
 
 def _sentence(rows: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> str:
@@ -275,8 +303,8 @@ def _sentence(rows: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None)
     settings = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in best["params"].items())
     stopped = sum(r["status"] != Status.COMPLETE for r in rows)
     return (
-        f"Best of {len(rows)} trials ({stopped} stopped early): {settings}, validation loss {best['loss']:.3f}. One seed, and the best of "
-        f"many: it promises more than it holds; trimtab study repeat tells."
+        f"Best of {len(rows)} trials ({stopped} stopped early): {settings}, validation loss {best['loss']:.3f}. One"
+        " seed, and the best of many: it promises more than it holds; trimtab study repeat tells."
     )
 
 

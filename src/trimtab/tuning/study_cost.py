@@ -1,4 +1,5 @@
-"""What a study costs, and what still fits into --time. Takes measured seconds for each unit of size (a token), gives estimates."""
+"""What a study costs, and what still fits into --time. Takes measured seconds for each unit of size (a token), gives
+estimates."""
 
 from __future__ import annotations
 
@@ -11,14 +12,16 @@ from trimtab.spec.study import Timed
 from trimtab.spec.words import words_of
 from trimtab.tuning.trainer import Local
 
-# A unit of a micro-batch half as large costs up to this power of two more (measured on two cores: 8 to 4 rows, 1.8 times).
+# A unit of a micro-batch half as large costs up to this power of two more (measured on two cores: 8 to 4 rows, 1.8
+# times).
 SMALLER = 0.8
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Measured here with this model: training seconds for a unit of size by micro-batch; one epoch's size; `evaluated`: the size of one
-    evaluation with its pulse, 0 where the seconds were measured with evaluations in them."""
+    """Measured here with this model: training seconds for a unit of size by micro-batch; one epoch's size;
+    `evaluated`: the size of one evaluation with its pulse, 0 where the seconds were measured with evaluations in
+    them."""
 
     per_size: Mapping[int, float]
     epoch_size: int
@@ -41,8 +44,8 @@ class Pace:
         return recipe.steps(self.examples) * recipe.effective_batch / self.examples
 
 
-# A whole study costs about this many times its starting recipe: rates 2 and batch 2.25 (the race stops the losers half-way,
-# a smaller batch is slower), two more seeds 2, and room for a slower hour.
+# A whole study costs about this many times its starting recipe: rates 2 and batch 2.25 (the race stops the losers
+# half-way, a smaller batch is slower), two more seeds 2, and room for a slower hour.
 STUDY_COST = 7.5
 
 

@@ -1,4 +1,5 @@
-"""What the stored runs of a study say beyond their result: shares by setting, curves by rung, the next run that would say more.
+"""What the stored runs of a study say beyond their result: shares by setting, curves by rung, the next run that
+would say more.
 
 Takes a store and a study, gives plain data for tables, pages and pictures. Trains nothing.
 """
@@ -35,11 +36,13 @@ def of_study(store: Store, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def attributed(store: Store, study: StudyRow) -> dict[str, Any]:
-    """{"study", "settings", "rows", "next"}: a row for the loss, each pulse and each card number that every complete run has."""
+    """{"study", "settings", "rows", "next"}: a row for the loss, each pulse and each card number that every complete
+    run has."""
     runs = [r for r in store.runs(study.id) if r.status == Status.COMPLETE and store.evaluations(r.id)]
     if len(runs) < LEAST:
         raise StoreError(
-            f"{study.id} has {len(runs)} complete runs; at least {LEAST}, of two settings or more, are needed to attribute anything"
+            f"{study.id} has {len(runs)} complete runs; at least {LEAST}, of two settings or more, are needed to"
+            " attribute anything"
         )
     ways = varied([r.recipe for r in runs])
     numbers = [numbers_of(store, r) for r in runs]
@@ -49,7 +52,9 @@ def attributed(store: Store, study: StudyRow) -> dict[str, Any]:
         if all(key in n for n in numbers):
             made = attribution.attribute(ways, [n[key] for n in numbers])
             unit = unit_of(key, loss_unit)
-            rows.append({"number": key, "unit": unit, **asdict(made), "sentence": attribution.sentence(made, key, unit)})
+            rows.append(
+                {"number": key, "unit": unit, **asdict(made), "sentence": attribution.sentence(made, key, unit)}
+            )
     return {"study": study.id, "settings": list(ways[0]), "rows": rows, "next": attribution.breaking(ways)}
 
 
@@ -81,7 +86,8 @@ def numbers_of(store: Store, run: RunRow) -> dict[str, float]:
 
 
 def curves(store: Store, study: StudyRow) -> list[dict[str, Any]]:
-    """By recipe, its seeds together: {"name", "points": [{"share", "mean", "low", "high", "seeds"}]}; low and high over seeds."""
+    """By recipe, its seeds together: {"name", "points": [{"share", "mean", "low", "high", "seeds"}]}; low and high
+    over seeds."""
     by: dict[str, list[RunRow]] = {}
     for run in store.runs(study.id):
         by.setdefault(run.recipe.hash, []).append(run)

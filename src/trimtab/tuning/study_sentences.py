@@ -11,9 +11,15 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def sentence(
-    kind: str, rows: Rows, spread: Mapping[str, Any] | None, gain: Mapping[str, Any] | None, shares: str | None, unit: str
+    kind: str,
+    rows: Rows,
+    spread: Mapping[str, Any] | None,
+    gain: Mapping[str, Any] | None,
+    shares: str | None,
+    unit: str,
 ) -> str:
-    """`rows`: the cells; `spread` and `gain`: of a repeat; `shares`: of a factorial, which setting matters; `unit` of the loss."""
+    """`rows`: the cells; `spread` and `gain`: of a repeat; `shares`: of a factorial, which setting matters; `unit`
+    of the loss."""
     if spread is not None:
         return _of_repeats(spread, unit) + _against_noise(spread, gain, unit)
     if kind == "repeat":
@@ -48,7 +54,10 @@ def _told(rows: Rows, unit: str) -> str:
         too = f"; better too: {', '.join(r['cell'] for r in others)}" if others else ""
         return f"{best['cell']} is better than {name}: {_span(best['against'], unit)}{too}"
     if by["worse"]:
-        return f"Nothing is better than {name}; worse: {', '.join(r['cell'] + ' ' + _span(r['against'], unit) for r in by['worse'])}"
+        return (
+            f"Nothing is better than {name}; worse:"
+            f" {', '.join(r['cell'] + ' ' + _span(r['against'], unit) for r in by['worse'])}"
+        )
     return f"No difference from {name} can be told yet"
 
 
@@ -56,7 +65,10 @@ def _of_repeats(s: Mapping[str, Any], unit: str) -> str:
     if s["sd"] is None:
         return "One seed says nothing of stability: at least 2, better 5."
     low, high = s["share_interval"]
-    span = f"SD {s['sd']:.4f} [{s['low']:.4f}, {s['high']:.4f}] {unit}, range {s['share']:.1%} of the mean [{low:.1%}, {high:.1%}]"
+    span = (
+        f"SD {s['sd']:.4f} [{s['low']:.4f}, {s['high']:.4f}] {unit}, range {s['share']:.1%} of the mean [{low:.1%},"
+        f" {high:.1%}]"
+    )
     words = {"stable": "Stable", "not stable": "Not stable", "cannot tell yet": "Cannot tell yet whether it is stable"}
     return f"{words[s['verdict']]} over {s['seeds']} seeds by the rule of {effects.RULE:.0%}: {span}."
 

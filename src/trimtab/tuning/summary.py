@@ -46,7 +46,9 @@ def summary(
         "runs": runs,
         "seeds": seeds,
         "over_seeds": {
-            **{k: _bounded(stats.seeds([s[k] for s in seeds if s[k] is not None]), math.inf) for k in ("loss", "drift")},
+            **{
+                k: _bounded(stats.seeds([s[k] for s in seeds if s[k] is not None]), math.inf) for k in ("loss", "drift")
+            },
             # shares by seeds and items: three seeds that agree by chance are no certainty
             **{k: _bounded(stats.recipe_gain([numbers[run][k] for run in runs]), 1.0) for k in untouched},
         },
@@ -86,9 +88,9 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     if unmeasured := sum(bool(r["verdict"]) and r["value"] is None for r in card["rows"]):
         notes.append(f"{unmeasured} limited numbers not measured: trimtab card {result['run']} --level card")
     return (
-        f"{head}: {short(Recipe.model_validate(result['recipe']))}. "
-        f"{result['metric_title']} {result['base']:.1%} -> {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {counted}. "
-        f"Budget: {result['verdict']}{' (' + '; '.join(notes) + ')' if notes else ''}."
+        f"{head}: {short(Recipe.model_validate(result['recipe']))}. {result['metric_title']} {result['base']:.1%} ->"
+        f" {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {counted}. Budget:"
+        f" {result['verdict']}{' (' + '; '.join(notes) + ')' if notes else ''}."
     )
 
 

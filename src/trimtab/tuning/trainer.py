@@ -17,8 +17,9 @@ class Trainer(Protocol):
     """Whoever trains: a worker in this process, or one that has others train."""
 
     def train(self, recipes: Sequence[Recipe], race: Race | None = None, reopen: bool = False) -> list[Outcome]:
-        """Train (or continue, or just look up) these runs; compatible ones as a cohort. `race`: losers are stopped; `reopen`: those
-        stopped go on. Raises the error of the first run where all of them failed, Stopped where somebody asked for it."""
+        """Train (or continue, or just look up) these runs; compatible ones as a cohort. `race`: losers are stopped;
+        `reopen`: those stopped go on. Raises the error of the first run where all of them failed, Stopped where
+        somebody asked for it."""
 
 
 class Local(Protocol):
@@ -40,7 +41,8 @@ class Local(Protocol):
         """For one unit of size (a token), timed on real micro-batches."""
 
     def screen(self, recipes: Sequence[Recipe]) -> list[float]:
-        """A quick look at each: held-out loss a little way into training the upper layers alone. For dropping the worse half only."""
+        """A quick look at each: held-out loss a little way into training the upper layers alone. For dropping the
+        worse half only."""
 
     def untouched(self, recipe: Recipe) -> list[float]:
         """What the model loses on each held-out item before any training, in the task's unit."""

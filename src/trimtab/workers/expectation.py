@@ -1,4 +1,5 @@
-"""What a cohort is expected to take, and what it really took: forecast, rehearsal of the longest batch, speed. Into the store.
+"""What a cohort is expected to take, and what it really took: forecast, rehearsal of the longest batch, speed. Into
+the store.
 
 A forecast that cannot be made is no reason not to train: it is left out, and the store says nothing of it.
 """
@@ -33,7 +34,8 @@ class Expectation:
         self.store, self.machine, self.note = store, machine, note
 
     def rehearse(self, cohort: Cohort, model: str, predict: bool) -> None:
-        """Forecast, where the task can be, then the longest batch, both into the store. A cohort that goes on keeps what it had, gradients too."""
+        """Forecast, where the task can be, then the longest batch, both into the store. A cohort that goes on keeps
+        what it had, gradients too."""
         if any(m.state.step or m.state.micro for m in cohort.members):
             return
         card = Device(self.machine.name, self.machine.memory)

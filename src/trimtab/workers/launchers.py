@@ -1,8 +1,8 @@
-"""Launchers: have jobs worked at until each has ended, by processes of this machine or by Ray. They know jobs and workers, not what is
-worked at. No torch here.
+"""Launchers: have jobs worked at until each has ended, by processes of this machine or by Ray. They know jobs and
+workers, not what is worked at. No torch here.
 
-A worker that dies gives its job back; what it had saved is where the next one goes on. A tuner that dies leaves the queue: the next one
-finds workers that still live and waits for them.
+A worker that dies gives its job back; what it had saved is where the next one goes on. A tuner that dies leaves the
+queue: the next one finds workers that still live and waits for them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ Tick = Callable[[], None]
 
 class Launcher(Protocol):
     def launch(self, store: Store, study: str, jobs: Sequence[str], tick: Tick, /) -> None:
-        """Returns when every job has ended, however; `tick` is called about twice a second. Interrupted, it stops its workers."""
+        """Returns when every job has ended, however; `tick` is called about twice a second. Interrupted, it stops
+        its workers."""
 
 
 class Processes:
@@ -172,7 +173,8 @@ def _end(workers: Sequence[subprocess.Popen[bytes] | None]) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where jobs are worked at: `on` as typed, how many workers, `devices` of this machine, threads and bytes of each."""
+    """Where jobs are worked at: `on` as typed, how many workers, `devices` of this machine, threads and bytes of
+    each."""
 
     on: str
     count: int
@@ -194,7 +196,8 @@ def _ray_tasks(place: Place) -> Launcher:
     return OnRay(address, {"num_cpus": place.threads, **({"memory": place.memory} if place.memory else {})})
 
 
-# By the word of --on; any other word is the address of a Ray cluster. A launcher more is a row here and in spec/options.where_problems.
+# By the word of --on; any other word is the address of a Ray cluster. A launcher more is a row here and in
+# spec/options.where_problems.
 LAUNCHERS: dict[str, Callable[[Place], Launcher]] = {"local": _processes, "ray": _ray_tasks}
 
 

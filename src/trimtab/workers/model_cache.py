@@ -1,4 +1,5 @@
-"""The models that a worker holds: one base at a time, loaded when asked for. Takes recipes, gives bases and trained weights on them."""
+"""The models that a worker holds: one base at a time, loaded when asked for. Takes recipes, gives bases and trained
+weights on them."""
 
 from __future__ import annotations
 

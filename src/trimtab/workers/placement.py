@@ -1,4 +1,5 @@
-"""Where runs are trained: in this process, in worker processes, or on Ray. Takes what was asked for, gives the Trainer to ask."""
+"""Where runs are trained: in this process, in worker processes, or on Ray. Takes what was asked for, gives the
+Trainer to ask."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ HERE = "here"
 
 
 def trainer(worker: Worker, on: str | None, workers: int | None, largest: Recipe) -> Trainer:
-    """`on`: "here", "local", "ray" or the address of a Ray cluster; None: worker processes where there are several devices or `workers`
-    are asked for. `largest`: the recipe that takes most memory. SpecError for less than one worker."""
+    """`on`: "here", "local", "ray" or the address of a Ray cluster; None: worker processes where there are several
+    devices or `workers` are asked for. `largest`: the recipe that takes most memory. SpecError for less than one
+    worker."""
     devices = torch.cuda.device_count()
     on = on or ("local" if workers or devices > 1 else HERE)
     if workers is not None and workers < 1:
@@ -51,6 +53,7 @@ def _that_fit(worker: Worker, count: int, need: int | None, devices: int) -> int
     fitting = max(1, int(room // need))
     if fitting < count:
         worker.watcher.note(
-            f"{fitting} of {count} workers: one takes about {need / 2**30:.1f} GiB of the {room / 2**30:.1f} that are free"
+            f"{fitting} of {count} workers: one takes about {need / 2**30:.1f} GiB of the {room / 2**30:.1f} that are"
+            " free"
         )
     return min(count, fitting)

@@ -1,7 +1,8 @@
-"""A quick look at many recipes before any is trained: their upper layers alone, a little way, on kept states. Drops the worse half.
+"""A quick look at many recipes before any is trained: their upper layers alone, a little way, on kept states. Drops
+the worse half.
 
-Ranks only: a screen's losses are not those of the recipes, its best rate lies about a step too high and it hardly shows divergence, so
-that it never picks a winner. Nothing of it is stored as a run.
+Ranks only: a screen's losses are not those of the recipes, its best rate lies about a step too high and it hardly
+shows divergence, so that it never picks a winner. Nothing of it is stored as a run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ SHARE = 0.25  # of each run's steps
 def losses(
     base: Base, recipes: Sequence[Recipe], data: Encoded, upper: float = UPPER, share: float = SHARE
 ) -> list[float]:
-    """Mean loss of the held-out examples after `share` of each run's steps. ModelError where the model does not come apart."""
+    """Mean loss of the held-out examples after `share` of each run's steps. ModelError where the model does not come
+    apart."""
     prefix = FrozenPrefix(base, upper)
     prefix.check(data.splits["validation"][:4])
     cohort = Cohort(base, recipes, data, share_start=False, prefix=prefix)

@@ -1,4 +1,5 @@
-"""A Trainer whose runs are trained elsewhere: it puts cohorts into the queue, has a launcher see to them, and shows what the store says."""
+"""A Trainer whose runs are trained elsewhere: it puts cohorts into the queue, has a launcher see to them, and shows
+what the store says."""
 
 from __future__ import annotations
 
@@ -22,9 +23,7 @@ from trimtab.workers.specs import JobSpec
 class RemoteTrainer:
     """`job` is what each of the workers is told, see workers/job.py."""
 
-    def __init__(
-        self, store: Store, study: str, launcher: Launcher, job: JobSpec, watcher: Progress, workers: int = 1
-    ):
+    def __init__(self, store: Store, study: str, launcher: Launcher, job: JobSpec, watcher: Progress, workers: int = 1):
         self.store, self.study, self.launcher, self.watcher, self.workers = store, study, launcher, watcher, workers
         self.job, self.budget = job, job.worker.budget
 

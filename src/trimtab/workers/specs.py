@@ -19,8 +19,8 @@ class _Spec(BaseModel):
 
 
 class WorkerSpec(_Spec):
-    """`method` and `bf16`: as the untouched base is measured, so as the runs will train it; `together`: runs of one cohort, at most;
-    `own`: a person's probes; `shares_every` and `share_start` as in run/cohort.py."""
+    """`method` and `bf16`: as the untouched base is measured, so as the runs will train it; `together`: runs of one
+    cohort, at most; `own`: a person's probes; `shares_every` and `share_start` as in run/cohort.py."""
 
     task: str = "sft"
     method: str = "lora"
@@ -36,7 +36,8 @@ class WorkerSpec(_Spec):
 
 
 class JobSpec(_Spec):
-    """`where`: the folder that names of models and data may be relative to; `against`, `both`: the race, see tuning/race.py; None: none."""
+    """`where`: the folder that names of models and data may be relative to; `against`, `both`: the race, see
+    tuning/race.py; None: none."""
 
     model: str
     data: str

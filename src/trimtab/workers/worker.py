@@ -1,4 +1,5 @@
-"""The worker: turns recipes into trained, measured runs and writes all of it into the store. What tests fake is its seam to deciding.
+"""The worker: turns recipes into trained, measured runs and writes all of it into the store. What tests fake is its
+seam to deciding.
 
 Keeps one model in memory between cohorts. Everything it learns goes through the store, so a killed process loses
 nothing that was written and the next one continues from the last checkpoint.
@@ -119,7 +120,8 @@ class Worker:
         return [outcome(self.store, self.store.run(r.run_id), self.budget) for r in recipes]
 
     def _train_or_say(self, name: str, group: Sequence[Recipe], race: Race | None) -> dict[str, TrimtabError]:
-        """One run's error is no reason to lose the others: a cohort that fails is trained one by one. The errors by run."""
+        """One run's error is no reason to lose the others: a cohort that fails is trained one by one. The errors by
+        run."""
         raise_if_stopped(self.store, self.study)
         try:
             self.train_cohort(name, group, race)
@@ -134,7 +136,8 @@ class Worker:
         return {k: v for name, one in ones.items() for k, v in self._train_or_say(name, one, race).items()}
 
     def screen(self, recipes: Sequence[Recipe]) -> list[float]:
-        """By cohorts of what can train together. Full fine-tuning has no frozen layers: nothing is known of it (0 for each)."""
+        """By cohorts of what can train together. Full fine-tuning has no frozen layers: nothing is known of it (0
+        for each)."""
         looked: dict[str, float] = {}
         for group in together([r for r in recipes if r.method != "full"], self.spec.together):
             values = losses(self.models.base(group[0]), group, self.encoded(group[0]))

@@ -1,7 +1,8 @@
-"""A worker process: claims the jobs of a study and works at them until none waits. `python -m trimtab.workers.worker_process OUT STUDY ENTRY`.
+"""A worker process: claims the jobs of a study and works at them until none waits. `python -m
+trimtab.workers.worker_process OUT STUDY ENTRY`.
 
-ENTRY names a function (store, job) -> None as "module:function". What goes wrong with a job is written beside it and the next one begun;
-a worker that was taken for dead, and whose job another has, ends at once.
+ENTRY names a function (store, job) -> None as "module:function". What goes wrong with a job is written beside it and
+the next one begun; a worker that was taken for dead, and whose job another has, ends at once.
 """
 
 from __future__ import annotations

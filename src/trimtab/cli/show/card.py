@@ -46,7 +46,9 @@ def card(found: Mapping[str, Any]) -> None:
     console.print(f"\n{found['run']} against budget “{found['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]")
     floor = " Floor: the same number where only tiny noise changed the weights." if "floor" in shown else ""
     if took := found.get("seconds"):
-        console.print(f"Level {found['level']}; measuring took {in_words(sum(took.values()), 1)}, loading not counted.{floor}")  # fmt: skip
+        console.print(
+            f"Level {found['level']}; measuring took {in_words(sum(took.values()), 1)}, loading not counted.{floor}"
+        )
     if found.get("page"):
         console.print(f"Page: {found['page']}", soft_wrap=True)
 
@@ -54,12 +56,17 @@ def card(found: Mapping[str, Any]) -> None:
 def _cells(r: Mapping[str, Any]) -> dict[str, str]:
     state = f"[{_STYLE[r['verdict']]}]{_SIGN[r['verdict']]} {r['verdict']}[/]" if r["verdict"] else ""
     return {
-        "number": f"  {r['title']}{' (corrected by labels)' if r['by_people'] else ''}", "base": _short(r["base"]),
-        "tuned": _short(r["tuned"]), "value": _short(r["value"]),
-        "95 % interval": f"\\[{_short(r['low'])}, {_short(r['high'])}]" if r["low"] is not None else "", "n": str(r["n"] or ""),
-        "floor": _short(r["floor"]["noise"]) if r["floor"] else "", "limit": limit_text(r["limit"]),
-        "state": state + ("" if r["hard"] or not state else " soft"), "to decide": r["to_decide"] or r["missing"] or "",
-    }  # fmt: skip
+        "number": f"  {r['title']}{' (corrected by labels)' if r['by_people'] else ''}",
+        "base": _short(r["base"]),
+        "tuned": _short(r["tuned"]),
+        "value": _short(r["value"]),
+        "95 % interval": f"\\[{_short(r['low'])}, {_short(r['high'])}]" if r["low"] is not None else "",
+        "n": str(r["n"] or ""),
+        "floor": _short(r["floor"]["noise"]) if r["floor"] else "",
+        "limit": limit_text(r["limit"]),
+        "state": state + ("" if r["hard"] or not state else " soft"),
+        "to decide": r["to_decide"] or r["missing"] or "",
+    }
 
 
 def limit_text(limit: Mapping[str, Any] | None) -> str:
@@ -93,7 +100,10 @@ def gradient_shares(found: Mapping[str, Any]) -> None:
         console.print(f"clipped: {found['clip_rate']:.0%} of them")
     _agreement(console, found)
     if found["moved"]:
-        console.print(f"update / weights (adapter), first and last look, early, middle, late layers: {_ratios(found['moved'][0])} … {_ratios(found['moved'][-1])}")  # fmt: skip
+        console.print(
+            f"update / weights (adapter), first and last look, early, middle, late layers: {_ratios(found['moved'][0])}"
+            f" … {_ratios(found['moved'][-1])}"
+        )
     _dominators(console, found)
     _suspects(console, found)
 
@@ -101,7 +111,11 @@ def gradient_shares(found: Mapping[str, Any]) -> None:
 def _agreement(console: Console, found: Mapping[str, Any]) -> None:
     series = found["series"]
     if not series:
-        console.print("Shares were not told apart: every update was one micro-batch. Train with gradient accumulation (free), or with --gradient-shares 20 (each 20th update example by example).", soft_wrap=True)  # fmt: skip
+        console.print(
+            "Shares were not told apart: every update was one micro-batch. Train with gradient accumulation (free), or"
+            " with --gradient-shares 20 (each 20th update example by example).",
+            soft_wrap=True,
+        )
         return
     what = "examples" if found["grouped"] == 1 else f"micro-batches of up to {found['grouped']}"
     console.print(f"gradients are of {what}, told apart in {found['told_apart']} updates\n")
@@ -112,12 +126,21 @@ def _agreement(console: Console, found: Mapping[str, Any]) -> None:
         scale = [s["noise_scale"] for s in part if s["noise_scale"]]
         adam = [s["largest_adam"] for s in part if s["largest_adam"] is not None]
         table.add_row(
-            f"{part[0]['step']}–{part[-1]['step']}", _short(_mean([s["consensus"] for s in part])),
-            _short(_mean([s["effective"] for s in part])), str(part[0]["gradients"]), f"{_mean([s['largest'] for s in part]):.0%}",
-            f"{_mean(adam):.0%}" if adam else "", f"{scale[-1]:.0f} examples" if scale else "unknown",
-        )  # fmt: skip
+            f"{part[0]['step']}–{part[-1]['step']}",
+            _short(_mean([s["consensus"] for s in part])),
+            _short(_mean([s["effective"] for s in part])),
+            str(part[0]["gradients"]),
+            f"{_mean([s['largest'] for s in part]):.0%}",
+            f"{_mean(adam):.0%}" if adam else "",
+            f"{scale[-1]:.0f} examples" if scale else "unknown",
+        )
     console.print(table)
-    console.print("consensus: how much two gradients agree (1: all alike, 0: unrelated); noise scale: the batch from which a larger one brings little", style="dim", soft_wrap=True)  # fmt: skip
+    console.print(
+        "consensus: how much two gradients agree (1: all alike, 0: unrelated); noise scale: the batch from which a"
+        " larger one brings little",
+        style="dim",
+        soft_wrap=True,
+    )
 
 
 def _dominators(console: Console, found: Mapping[str, Any]) -> None:
@@ -129,7 +152,8 @@ def _dominators(console: Console, found: Mapping[str, Any]) -> None:
     console.print("\n[bold]What dominated again and again[/]")
     for d in found["dominators"][:5]:
         console.print(
-            f"  {d['times']} times, {d['share']:.0%} of the update on average: examples {', '.join(map(str, d['ids'][:6]))}"
+            f"  {d['times']} times, {d['share']:.0%} of the update on average: examples"
+            f" {', '.join(map(str, d['ids'][:6]))}"
         )
         for i in d["ids"][:2]:
             _example(console, found, i)
@@ -140,12 +164,16 @@ def _suspects(console: Console, found: Mapping[str, Any]) -> None:
         console.print("\nNo example was seen twice: its history begins with the second epoch.")
         return
     console.print(
-        "\n[bold]Read these first[/]: seen again, and still the least likely (wrong answers are among them, if there are any)"
+        "\n[bold]Read these first[/]: seen again, and still the least likely (wrong answers are among them, if there"
+        " are any)"
     )
     rows = {e["id"]: e for e in found["examples"]}
     for i in found["suspects"][:8]:
         e = rows[i]
-        console.print(f"  example {i}: confidence {e['confidence']:.2f} ± {e['variability']:.2f} over {e['visits']} visits, forgotten {e['forgotten']} times")  # fmt: skip
+        console.print(
+            f"  example {i}: confidence {e['confidence']:.2f} ± {e['variability']:.2f} over {e['visits']} visits,"
+            f" forgotten {e['forgotten']} times"
+        )
         _example(console, found, i)
 
 

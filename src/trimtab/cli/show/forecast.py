@@ -1,4 +1,5 @@
-"""Forecasts in the terminal: a stacked bar against the card, a table of terms, time; solutions and residuals. Prints."""
+"""Forecasts in the terminal: a stacked bar against the card, a table of terms, time; solutions and residuals.
+Prints."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def forecast(f: Mapping[str, Any]) -> None:
     trained = f", {f['model']['trainable'] / 1e6:.1f} M trained" if f["model"]["trainable"] else ""
     console.print(
         f"{f['model']['name']} ({size}{trained}): {w['task']}, {w['method']}, {_unit(w)} {w['max_length']}, "
-        f"micro-batch {w['per_device_train_batch_size']}, accumulation {w['gradient_accumulation_steps']}, {w['optim']}",
+        f"micro-batch {w['per_device_train_batch_size']}, accumulation {w['gradient_accumulation_steps']},"
+        f" {w['optim']}",
         markup=False,
     )
     parts = shown_parts(m)
@@ -41,8 +43,8 @@ def forecast(f: Mapping[str, Any]) -> None:
     )
     if w["device"] == "cuda":
         console.print(
-            f"  reserved {m['reserved'] / GIB:.2f} GiB ({m['reserved_expandable'] / GIB:.2f} with expandable_segments:True); "
-            f"with the context {m['used'] / GIB:.2f} GiB",
+            f"  reserved {m['reserved'] / GIB:.2f} GiB ({m['reserved_expandable'] / GIB:.2f} with"
+            f" expandable_segments:True); with the context {m['used'] / GIB:.2f} GiB",
             markup=False,
         )
     for name in ("evaluation", "generation"):
@@ -137,8 +139,14 @@ def _options(console: Console, found: Mapping[str, Any]) -> None:
     if not console.is_terminal:
         console.width = max(console.width, 120)
     table = Table(box=None, pad_edge=False)
-    for name, justify in (("change", "left"), ("allocated GiB", "right"), ("on the card GiB", "right"), ("saves GiB", "right"),
-                          ("time", "right"), ("", "left")):  # fmt: skip
+    for name, justify in (
+        ("change", "left"),
+        ("allocated GiB", "right"),
+        ("on the card GiB", "right"),
+        ("saves GiB", "right"),
+        ("time", "right"),
+        ("", "left"),
+    ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     first = found["rows"][0]
     for r in found["rows"]:

@@ -1,4 +1,5 @@
-"""Text of data and models, made safe for a terminal: what would move its cursor or turn its letters is shown as an escape."""
+"""Text of data and models, made safe for a terminal: what would move its cursor or turn its letters is shown as an
+escape."""
 
 from __future__ import annotations
 

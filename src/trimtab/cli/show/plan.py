@@ -37,7 +37,8 @@ def plan(found: Mapping[str, Any]) -> None:
         console.print("\n[bold]Risks of these settings together[/] (hypotheses, not verdicts)")
         for c in found["couplings"]:
             console.print(
-                f"  {c['when']}\n    may: {c['may']}; shows in: {', '.join(n.removeprefix('curve:') for n, _ in c['shows'])}; {c['sure']}",
+                f"  {c['when']}\n    may: {c['may']}; shows in:"
+                f" {', '.join(n.removeprefix('curve:') for n, _ in c['shows'])}; {c['sure']}",
                 markup=False,
             )
     console.print("\n[bold]Next experiments[/] (each changes one thing of the plan)")
@@ -73,9 +74,10 @@ def explained(found: Mapping[str, Any], name: str) -> None:
 def precedents(found: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(
-        f"{found['model']}: {found['billions']:.3g}B, family {found['family'] or 'unknown'}, {found['method']}, {found['task']}; "
-        f"{found['found']} comparable recipes of {found['repositories']} repositories", markup=False
-    )  # fmt: skip
+        f"{found['model']}: {found['billions']:.3g}B, family {found['family'] or 'unknown'}, {found['method']},"
+        f" {found['task']}; {found['found']} comparable recipes of {found['repositories']} repositories",
+        markup=False,
+    )
     if not found["rows"]:
         return
     table = Table("setting", "25 %", "median", "75 %", title="weighted quartiles", title_justify="left")
@@ -119,8 +121,10 @@ def _findings(found: Mapping[str, Any]) -> list[str]:
     if found["dropped_empty"]:
         lines.append(f"{found['dropped_empty']:,} rows with an empty prompt or answer are left out")
     n, big = found["examples"]["train"], found["largest_copy"]
-    lines.append(f"copies: {found['exact_copies']:,} exact, {found['near_copies']:,} near ({found['near_copies'] / n:.1%})"
-                 + (f"; the commonest {big['count']:,} times: {big['text'][:70]!r}" if big and big["count"] > 2 else ""))  # fmt: skip
+    lines.append(
+        f"copies: {found['exact_copies']:,} exact, {found['near_copies']:,} near ({found['near_copies'] / n:.1%})"
+        + (f"; the commonest {big['count']:,} times: {big['text'][:70]!r}" if big and big["count"] > 2 else "")
+    )
     for split, share in found["leakage"].items():
         lines.append(
             f"{'! ' if share > 0.01 else ''}leakage: {share:.1%} of {split} are near copies of training examples"
@@ -227,7 +231,8 @@ def _recipes(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     for p in rows:
         batch = f", batch {p['effective_batch']:g}" if p["effective_batch"] else ""
         console.print(
-            f"  {p['learning_rate']:g}{batch}: {p['model']} {p['method']} ({p['kind'].replace('_', ' ')}, {p['licence']})\n    {p['link']}",
+            f"  {p['learning_rate']:g}{batch}: {p['model']} {p['method']} ({p['kind'].replace('_', ' ')},"
+            f" {p['licence']})\n    {p['link']}",
             markup=False,
             soft_wrap=True,
         )
@@ -236,7 +241,10 @@ def _recipes(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 def _cost(e: Mapping[str, Any], task: str) -> str:
     amount = f"{e['steps']:,} steps, {_amount(e['tokens'])} {'images' if task == 'image-classification' else 'tokens'}"
     if not e["seconds"]:
-        return f'{amount} (time unknown: no speed is known of this device; a card\'s own name has one, as in --gpu "RTX 4090")'
+        return (
+            f"{amount} (time unknown: no speed is known of this device; a card's own name has one, as in --gpu \"RTX"
+            ' 4090")'
+        )
     middle, low, high = (in_words(s) for s in e["seconds"])
     return f"{amount}, about {middle} ({low} to {high})"
 

@@ -23,7 +23,8 @@ def recommendation(result: Mapping[str, Any]) -> None:
     seeds = len(result["runs"])
     over = f" (mean of {seeds} seeds)" if seeds > 1 else ""
     console.print(
-        f"\n{result['metric_title']}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain {gain['value']:+.1%}",
+        f"\n{result['metric_title']}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain"
+        f" {gain['value']:+.1%}",
         span,
         sep="",
         markup=False,

@@ -41,7 +41,9 @@ def result(found: Mapping[str, Any]) -> None:
         )
     console.print(table)
     words = found["words"]
-    console.print(f"Losses in {words['unit']}" + (f", drift in {words['drift']}" if words["drift"] else ""), style="dim")
+    console.print(
+        f"Losses in {words['unit']}" + (f", drift in {words['drift']}" if words["drift"] else ""), style="dim"
+    )
     if any((r.get("interval") or {}).get("over") == "items" for r in found["cells"]):
         console.print("One seed: intervals of a loss are over the held-out items alone", style="dim")
     if sum(r["against"] is not None for r in found["cells"]) > 1:
@@ -122,9 +124,15 @@ def _cells(r: Mapping[str, Any]) -> tuple[str, ...]:
     loss = f"{r['mean']:.3f}" if r["mean"] is not None else ", ".join(dict.fromkeys(map(str, r["status"])))
     loss += f" \\[{own['low']:.3f}, {own['high']:.3f}]" if own and r["mean"] is not None else ""
     return (
-        visible(r["cell"]), loss, seeds, span, f"{r['drift']:.3f}" if r["drift"] is not None else "",
-        verdict + (f" [dim]{a['need']}[/]" if a and a["need"] else "") + (f" [red]{visible(stopped)}[/]" if stopped else ""),
-    )  # fmt: skip
+        visible(r["cell"]),
+        loss,
+        seeds,
+        span,
+        f"{r['drift']:.3f}" if r["drift"] is not None else "",
+        verdict
+        + (f" [dim]{a['need']}[/]" if a and a["need"] else "")
+        + (f" [red]{visible(stopped)}[/]" if stopped else ""),
+    )
 
 
 def attributed(found: Mapping[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""The tables as they were before stores had a version. A store that has them is stamped with this and not made again."""
+"""The tables as they were before stores had a version. A store that has them is stamped with this and not made
+again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -97,6 +98,4 @@ def _answers_and_jobs(text: sa.Text, number: sa.Float) -> None:
         sa.Column("status", sa.String(), nullable=False), sa.Column("owner", sa.String()), sa.Column("beat", number),
         sa.Column("attempts", sa.Integer(), nullable=False), sa.Column("reason", text),
     )  # fmt: skip
-    op.create_table(
-        "stops", sa.Column("run", sa.String(), primary_key=True), sa.Column("why", text, nullable=False)
-    )
+    op.create_table("stops", sa.Column("run", sa.String(), primary_key=True), sa.Column("why", text, nullable=False))

@@ -1,7 +1,8 @@
 """Studies have a kind and a typed record, every task its own unit of size, and drift is called drift.
 
-Ids stay. What is renamed: steps.tokens -> size; updates.heard -> gradient_shares; in a run's result tokens -> size; in studies and
-decisions kl -> drift, and a tune study's facts as spec/study.py has them; memory in GiB where it stood in GB.
+Ids stay. What is renamed: steps.tokens -> size; updates.heard -> gradient_shares; in a run's result tokens -> size;
+in studies and decisions kl -> drift, and a tune study's facts as spec/study.py has them; memory in GiB where it
+stood in GB.
 """
 
 import json
@@ -11,7 +12,13 @@ import sqlalchemy as sa
 from alembic import op
 
 revision, down_revision = "0002", "0001"
-WORDS = {"unit": "nats/token", "size": "tokens", "drift_key": "kl_generic", "drift": "nats/token", "drift_axis": "drift on generic prompts, nats/token"}  # fmt: skip
+WORDS = {
+    "unit": "nats/token",
+    "size": "tokens",
+    "drift_key": "kl_generic",
+    "drift": "nats/token",
+    "drift_axis": "drift on generic prompts, nats/token",
+}
 METRICS = {"exact_match": "Exact match", "overlap": "Overlap with the reference (F1)"}
 
 
@@ -25,14 +32,16 @@ def upgrade() -> None:
     _rename_keys("runs", "result", (("tokens", "size"),), text)
     _rename_keys("forecasts", "predicted", (("flops_per_token", "flops_per_size"),), text)
     _rename_keys("forecasts", "measured", (("tokens_per_second", "size_per_second"),), text)
-    # Whoever goes on with a study asks for its runs anew; a job that still waits is told in words that workers know no more.
+    # Whoever goes on with a study asks for its runs anew; a job that still waits is told in words that workers know no
+    # more.
     op.execute("DELETE FROM jobs WHERE status IN ('WAITING', 'RUNNING')")
     _each_study()
     _each("decisions", "evidence", drift)
 
 
 def _rename_keys(table: str, column: str, names: tuple[tuple[str, str], ...], text: str) -> None:
-    """In the database itself, as text: these tables may be long. A quoted name inside a stored text is escaped there, and stays."""
+    """In the database itself, as text: these tables may be long. A quoted name inside a stored text is escaped
+    there, and stays."""
     found = f"CAST({column} AS TEXT)"
     for old, new in names:
         found = f"""REPLACE({found}, '"{old}":', '"{new}":')"""
@@ -105,7 +114,8 @@ def _table_rows(t: dict[str, Any]) -> list[list[str]]:
 
 
 def _designed(facts: dict[str, Any]) -> dict[str, Any]:
-    """How quick it was is not kept: with which micro-batch it was timed was not written down; a study that goes on times anew."""
+    """How quick it was is not kept: with which micro-batch it was timed was not written down; a study that goes on
+    times anew."""
     for key in ("per_token", "tokens", "examples", "evaluated"):
         facts.pop(key, None)
     if facts.get("result"):
