@@ -49,17 +49,26 @@ def small_data(small_file, tiny_tokenizer):
     return tokenise_dataset(load(str(small_file)), tiny_tokenizer, 64)
 
 
+@pytest.fixture(scope="session")
+def tiny_model():
+    """Loaded once, and never touched: see tiny_base."""
+    from trimtab.tasks.pretrained import load_model
+
+    return load_model("bundled:tiny", "float32", "cpu")
+
+
 @pytest.fixture
-def tiny_base(tiny_tokenizer):
-    """A fresh float32 base: cohorts leave their wrapping on it."""
+def tiny_base(tiny_model, tiny_tokenizer):
+    """A copy of the model as a float32 base: cohorts leave their wrapping on it."""
+    import copy
+
     import torch
     from accelerate import Accelerator
 
     from trimtab.tasks.language import LanguageBase
-    from trimtab.tasks.pretrained import load_model
 
     torch.set_num_threads(1)
-    return LanguageBase(load_model("bundled:tiny", torch.float32, "cpu"), tiny_tokenizer, Accelerator(cpu=True))
+    return LanguageBase(copy.deepcopy(tiny_model), tiny_tokenizer, Accelerator(cpu=True))
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def test_intervals_cover_the_true_difference_and_false_claims_are_rare():
     assert claims / tries <= 0.06
 
 
-@pytest.mark.parametrize(("others", "seeds"), [(1, 2), (1, 3), (4, 2)])
+@pytest.mark.parametrize(("others", "seeds"), [(1, 2), (1, 3), pytest.param(4, 2, marks=pytest.mark.slow)])
 def test_few_seeds_claim_little_that_is_not_there(others, seeds):
     """Where items tell little apart, one or two degrees of freedom know the seeds' part."""
     rng, claims, tries = np.random.default_rng(5), 0, 150
@@ -64,6 +64,7 @@ def test_behrens_and_fisher_are_student_where_only_one_part_counts():
     assert 3.182 < both < 3.182 + 2.023
 
 
+@pytest.mark.slow
 def test_intervals_of_a_cell_cover_its_true_mean():
     rng, covered, tries = np.random.default_rng(4), 0, 300
     for _ in range(tries):

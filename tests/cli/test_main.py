@@ -8,6 +8,7 @@ import sys
 import pytest
 import yaml
 
+from tests.tuning.fake_trainer import nothing_trained  # noqa: F401
 from trimtab.cli.main import run
 
 
@@ -53,10 +54,10 @@ def test_train_runs_card_and_compare(trimtab, recipe_file, tmp_path):
     assert code == 0
     assert "learning_rate" in text
     assert "paired items" in text
-    code, text, _ = trimtab("card", first[:7], "--out", out, "--budget", "loose", "--json")
+    code, text, _ = trimtab("card", first[:7], "--out", out, "--level", "short", "--budget", "loose", "--json")
     assert code == 0
     assert json.loads(text)["budget"]["name"] == "loose"
-    code, text, _ = trimtab("card", first, "--out", out)
+    code, text, _ = trimtab("card", first, "--level", "short", "--out", out)
     assert "against budget" in text
 
 
@@ -190,6 +191,7 @@ def test_help_teaches_and_loads_nothing_heavy():
         assert verb in text
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_changed_data_is_a_new_study_and_the_old_recipe_says_so(trimtab, small_file, tmp_path):
     data, out = tmp_path / "d.jsonl", tmp_path / "o"
     data.write_text(small_file.read_text())
@@ -206,6 +208,7 @@ def test_changed_data_is_a_new_study_and_the_old_recipe_says_so(trimtab, small_f
     assert "validated on different items" in err
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_a_second_study_shows_the_runs_that_it_shares(trimtab, small_file, tmp_path):
     args = small_study(small_file, tmp_path, "max_steps=4")
     first = json.loads(trimtab(*args, "--json")[1])
@@ -216,6 +219,7 @@ def test_a_second_study_shows_the_runs_that_it_shares(trimtab, small_file, tmp_p
     assert {r["id"] for r in json.loads(text)["runs"]} == set(first["runs"])
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_the_command_to_reproduce_can_be_pasted(trimtab, small_file, tmp_path):
     out = tmp_path / "my runs"
     args = small_study(small_file, out, "max_steps=2", "target_modules=[q_proj, v_proj]", "bf16=false")
@@ -227,6 +231,7 @@ def test_the_command_to_reproduce_can_be_pasted(trimtab, small_file, tmp_path):
     assert again["study"] == result["study"]
 
 
+@pytest.mark.slow
 def test_the_card_of_a_full_run_and_the_budget_of_its_study(trimtab, small_file, tmp_path):
     args = (
         "method=full",

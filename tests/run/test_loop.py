@@ -56,7 +56,7 @@ def test_it_learns_and_leaves_best_and_last(tiny_base, small_data, recipe, tmp_p
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-@pytest.mark.parametrize("die_at", [1, 7, 10, 13])
+@pytest.mark.parametrize("die_at", [7, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 10, 13))])
 def test_an_interrupted_cohort_goes_on_bit_for_bit(tiny_tokenizer, small_data, recipe, tmp_path, die_at, method):
     common = {"method": method, "lora_dropout": 0.2, "num_train_epochs": 1.5}
     pair = [recipe.but(**common, gradient_accumulation_steps=2)] + (

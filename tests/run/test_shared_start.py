@@ -39,7 +39,7 @@ def lengths(recipe, schedule, *epochs):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_shared_trunk_changes_nothing(schedule, tiny_tokenizer, small_data, recipe, tmp_path):
+def test_a_shared_start_changes_nothing(schedule, tiny_tokenizer, small_data, recipe, tmp_path):
     recipes = lengths(recipe, schedule, 1, 1.7, 3)
     together, passes = carried_out(tiny_tokenizer, small_data, recipes, tmp_path / "together")
     _, all_passes = carried_out(tiny_tokenizer, small_data, recipes, tmp_path / "off", share_start=False)

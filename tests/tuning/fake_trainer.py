@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
+
+import pytest
 
 from trimtab.planning.facts import Facts
 from trimtab.spec.budget import Budget
@@ -161,3 +164,30 @@ class FakeTrainer:
 
     def card(self, _recipe, _level="card"):
         return {"verdict": "PASS", "rows": []}
+
+    def screen(self, recipes):
+        return [self.loss(r) for r in recipes]
+
+
+class FakeWorker(FakeTrainer):
+    """The same in the place of workers/worker.Worker: what the api makes, asks and measures with."""
+
+    def __init__(self, store, material, machine, watcher, spec, study=None):
+        super().__init__(store, study)
+        self.material, self.machine, self.watcher, self.spec, self.model = (
+            material,
+            machine,
+            watcher,
+            spec,
+            material.model,
+        )
+
+    def facts(self):
+        named = {"model": self.model, "data": self.material.data, "fingerprint": self.material.fingerprint}
+        return replace(super().facts(), **named)
+
+
+@pytest.fixture
+def nothing_trained(monkeypatch):
+    """Whatever a command asks for is answered by a FakeWorker."""
+    monkeypatch.setattr("trimtab.workers.worker.Worker", FakeWorker)

@@ -73,6 +73,7 @@ def truth_of(store):
     }
 
 
+@pytest.mark.slow
 def test_a_study_that_was_stopped_says_so_and_goes_on(tmp_path, small_file, recipe):
     store, _, launched = both(tmp_path, str(small_file), workers=1)
     tick, seen = launched.launcher.launch, []
