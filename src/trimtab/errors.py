@@ -21,10 +21,14 @@ from difflib import get_close_matches
 
 
 class TrimtabError(Exception):
+    """Whatever trimtab says on purpose, in one sentence; `exit_code` is the command line's."""
+
     exit_code = 1
 
 
 class InputError(TrimtabError):
+    """Something that was asked for cannot be: the person can mend it."""
+
     exit_code = 2
 
 
@@ -38,39 +42,41 @@ class SpecError(InputError):
 
 
 class DataError(InputError):
-    pass
+    """Data that cannot be read or learned from."""
 
 
 class ModelError(InputError):
-    pass
+    """A model that cannot be had, loaded or adapted."""
 
 
 class AssetError(InputError):
-    pass
+    """A bundled package that cannot be fetched."""
 
 
 class SpaceError(InputError):
-    pass
+    """Too little room on a disk."""
 
 
 class StoreError(InputError):
-    pass
+    """A store that is missing, damaged or busy, or lacks what was asked of it."""
 
 
 class PlanError(InputError):
-    pass
+    """Facts that no plan can be made of."""
 
 
 class ForecastRefused(TrimtabError):
+    """A model or workload that cannot be forecast."""
+
     exit_code = 2
 
 
 class RunError(TrimtabError):
-    pass
+    """A run that cannot begin or go on."""
 
 
 class Stopped(RunError):
-    pass
+    """Somebody asked for it to stop; it can be resumed."""
 
 
 def did_you_mean(given: str, allowed: Sequence[str]) -> str:

@@ -21,14 +21,17 @@ Value = Callable[[Raw], float | None]
 
 
 def mean(key: str) -> Value:
+    """The mean of the values called `key`; None where there are none."""
     return lambda raw: stats.average(raw[key]) if raw.get(key) else None
 
 
 def share(key: str) -> Made:
+    """Of values that are 0 or 1: their share with exact bounds (Clopper-Pearson)."""
     return lambda raw: stats.share(int(sum(raw[key])), len(raw[key])) if raw.get(key) else None
 
 
 def items(key: str) -> Made:
+    """The mean of values by item, with a bootstrap interval."""
     return lambda raw: stats.mean(raw[key]) if raw.get(key) else None
 
 
@@ -63,6 +66,7 @@ def share_change(key: str, sign: int = 1) -> Made:
 def paired(
     raw: Raw, after: str, before: str, make: Callable[[Sequence[float], Sequence[float]], Interval | None]
 ) -> Interval | None:
+    """`make` of the two lists of values; None where one is missing."""
     return make(raw[after], raw[before]) if raw.get(after) and raw.get(before) else None
 
 
@@ -113,6 +117,8 @@ def overconfident(prefix: str = "") -> Made:
 
 
 def overconfidence(name: str, prefix: str = "") -> Value:
+    """Mean confidence − accuracy of one side, "base" or "tuned"."""
+
     def value(raw: Raw) -> float | None:
         sure, right = raw.get(f"{prefix}sure_{name}"), raw.get(f"{prefix}right_{name}")
         return stats.average(sure) - stats.average(right) if sure and right else None
@@ -139,6 +145,8 @@ def calibration_error(sure: np.ndarray, right: np.ndarray, bins: int = 10) -> fl
 
 
 def ece_of(name: str, prefix: str = "") -> Value:
+    """Calibration error of one side, ten bins of equal mass."""
+
     def value(raw: Raw) -> float | None:
         sure, right = raw.get(f"{prefix}sure_{name}"), raw.get(f"{prefix}right_{name}")
         return calibration_error(np.asarray(sure), np.asarray(right)) if sure and right else None
@@ -156,6 +164,7 @@ def top(key: str, q: float = 0.95) -> Made:
 
 
 def auc(raw: Raw) -> Interval | None:
+    """How well EZ scores tell trained from unseen examples: 0.5 where they do not."""
     a, b = raw.get("ez_trained"), raw.get("ez_held_out")
     return stats.auc(a, b) if a and b else None
 
@@ -167,20 +176,25 @@ def gap(raw: Raw) -> Interval | None:
 
 
 def gain(raw: Raw) -> Interval | None:
+    """Tuned − base, exact match of the same items."""
     return paired(raw, "exact_match", "base_exact_match", stats.paired_shares)
 
 
 def task_sure_wrong(raw: Raw) -> Interval | None:
+    """Change of the share of task answers that are wrong and at least 90 % sure."""
     pair = [sure_wrong(raw, p) for p in ("", "base_")]
     return stats.paired_shares(pair[0], pair[1]) if pair[0] and pair[1] else None
 
 
 def sure_wrong(raw: Raw, prefix: str) -> list[float] | None:
+    """1 for each item that is wrong and at least 90 % sure; `prefix` "base_" for the base's answers."""
     sure, right = raw.get(f"{prefix}sure"), raw.get(f"{prefix}exact_match")
     return [float(s >= 0.9 and not r) for s, r in zip(sure, right, strict=True)] if sure and right else None
 
 
 def task_value(prefix: str) -> Value:
+    """The share of those, of one side."""
+
     def value(raw: Raw) -> float | None:
         found = sure_wrong(raw, prefix)
         return stats.average(found) if found else None
@@ -189,6 +203,8 @@ def task_value(prefix: str) -> Value:
 
 
 def f1(name: str) -> Value:
+    """Macro F1 of one side's picks."""
+
     def value(raw: Raw) -> float | None:
         truth, picks = raw.get("label_truth"), raw.get(f"label_pick_{name}")
         return macro_f1(np.asarray(truth), np.asarray(picks)) if truth and picks else None
@@ -197,6 +213,7 @@ def f1(name: str) -> Value:
 
 
 def f1_change(raw: Raw) -> Interval | None:
+    """Tuned − base macro F1, resampled by item; as a change of the share right where nothing varies."""
     columns = [raw.get(k) for k in ("label_truth", "label_pick_tuned", "label_pick_base")]
     if not all(columns):
         return None

@@ -71,6 +71,7 @@ def forecaster_of(found: Situation, instant: bool, studies: str | Path | None, s
 
 
 def as_data(made: Plan) -> dict[str, Any]:
+    """A plan as JSON values; see `plan`."""
     forecast = made.forecast.as_dict() if made.forecast else None
     return {
         "model": made.facts.model,
@@ -87,6 +88,7 @@ def as_data(made: Plan) -> dict[str, Any]:
 
 
 def precedent(p: published.Precedent) -> dict[str, Any]:
+    """A published recipe as JSON values."""
     r = p.row
     return {
         "model": r.model,

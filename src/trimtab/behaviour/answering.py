@@ -31,6 +31,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class EvaluatedModel:
+    """A base with an adapter, or without: whoever is asked."""
+
     base: LanguageBase
     adapter: Adapter | None = None
 
@@ -100,6 +102,7 @@ def exactly(evaluated: EvaluatedModel, ids: list[int], tokens: int) -> None:
 
 
 def stop_tokens(base: LanguageBase) -> set[int]:
+    """Ids at which an answer ends."""
     configured = getattr(base.model.generation_config, "eos_token_id", None)
     several = configured if isinstance(configured, list) else [configured]
     return {t for t in [*several, base.tokenizer.eos_token_id] if t is not None}

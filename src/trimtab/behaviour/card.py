@@ -87,6 +87,7 @@ def task_numbers(said: Sequence[Answer], task: Task, sure: Sequence[float] = ())
 
 
 def ask_task(evaluated: EvaluatedModel, task: Task) -> list[Answer]:
+    """Greedy answers to the held-out prompts, in order."""
     return answers(evaluated, [e.prompt for e in task.examples], task.max_new_tokens)
 
 
@@ -261,6 +262,7 @@ def unlike(base: EvaluatedModel, tuned: EvaluatedModel) -> str | None:
 
 
 def same_shape(base: EvaluatedModel, tuned: EvaluatedModel) -> bool:
+    """Whether the weights can be compared matrix by matrix."""
     if tuned.adapter is not None:
         return True
     shapes = [[tuple(p.shape) for p in s.base.model.parameters()] for s in (base, tuned)]

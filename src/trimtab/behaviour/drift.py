@@ -28,6 +28,7 @@ from trimtab.probes.prompts import (
     generic_prompts,
     generic_texts,
 )
+from trimtab.spec.files import write_whole
 
 OPENING = 5  # tokens of an answer in which alignment sits (2406.05946)
 
@@ -142,8 +143,5 @@ def _cached_answers(
     if path.exists():
         return [Answer(a["text"], tuple(a["tokens"]), a["ended"]) for a in json.loads(path.read_text(encoding="utf-8"))]
     said = answers(base, messages, CARD_TOKENS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps([a.__dict__ for a in said]), encoding="utf-8")
-    scratch.replace(path)
+    write_whole(path, json.dumps([a.__dict__ for a in said]))
     return said

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from trimtab.behaviour.multiple_choice import option_probabilities
 from trimtab.behaviour.refusal_margin import refusal_margin
 from trimtab.probes import prompts
 from trimtab.probes.prompts import as_messages
+from trimtab.spec.files import write_whole
 from trimtab.spec.probe import Probe
 from trimtab.spec.status import Level
 
@@ -44,17 +45,21 @@ class Battery:
 
     @property
     def facts(self) -> tuple[prompts.Fact, ...]:
+        """Facts with options that are asked at this level; none without probes in the language."""
         return prompts.fact_questions(self.language)[: FACTS.get(self.level)] if self.language else ()
 
     @property
     def rephrased(self) -> tuple[prompts.Fact, ...]:
+        """Facts that are asked in other words too."""
         return self.facts[: {"pulse": 0, "short": 0, "card": 60, "audit": 300}[self.level]]
 
     @property
     def open_questions(self) -> tuple[prompts.Fact, ...]:
+        """Facts asked without options, for a free answer."""
         return self.facts[:100] if self.level not in BRIEF else ()
 
     def requests(self, kind: Literal["alarming", "refusable"]) -> tuple[str, ...]:
+        """Prompts of this kind; none at a brief level."""
         return prompts.requests(kind, self.language) if self.language and self.level not in BRIEF else ()
 
     @property
@@ -64,10 +69,12 @@ class Battery:
 
     @property
     def forms(self) -> Probe | None:
+        """Prompts that ask for an exact form; None at a brief level."""
         return prompts.forms(self.language) if self.language and self.level not in BRIEF else None
 
     @property
     def variants(self) -> int:
+        """Phrasings of each rephrased fact."""
         return 8 if self.level == "audit" else 5
 
 
@@ -79,6 +86,7 @@ class Responses:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def answers(self, question: str) -> list[Answer]:
+        """To the question set of this name, in order; empty where it was not asked."""
         return [Answer(a["text"], tuple(a["tokens"]), a["ended"]) for a in self.found.get(question, [])]
 
 
@@ -103,7 +111,7 @@ def remembered(keep: Path | None, name: str, who: str, content: Any, ask: Callab
         return json.loads(place.read_text(encoding="utf-8"))
     found = ask()
     if place:
-        _write(place, found)
+        write_whole(place, json.dumps(found))
     return found
 
 
@@ -194,10 +202,3 @@ def identity(evaluated: EvaluatedModel) -> str:
 
 def _hash(who: str, content: Any) -> str:
     return hashlib.sha256(f"{who} {content!r}".encode()).hexdigest()[:16]
-
-
-def _write(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(value), encoding="utf-8")
-    scratch.replace(path)

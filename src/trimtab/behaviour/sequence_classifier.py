@@ -36,11 +36,13 @@ class Classifier:
 
 
 def load(name: str, device: str, say: Say) -> Classifier:
+    """From a folder or a hub id, in evaluation mode. ModelError where it cannot be loaded."""
     model, labels = models.load_classifier(name, device, say)
     return Classifier(name, model, models.load_tokenizer(name, say), labels, say)
 
 
 def predict(classifier: Classifier, task: LabelTask) -> Predictions:
+    """Probabilities by the task's labels, whatever order the head has. DataError where labels differ."""
     classifier.say(f"Asking {classifier.name} for the labels of {len(task.prompts)} examples")
     texts = [p[-1]["content"] for p in task.prompts]
     if not classifier.labels:

@@ -32,6 +32,7 @@ def assertiveness(answer: str, language: str) -> float | None:
 
 
 def hedged(answer: str, language: str) -> bool:
+    """Whether a hedge is in the answer."""
     return _count(answer.translate(_QUOTES), language, "hedges") > 0
 
 

@@ -21,6 +21,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass
 class LiveRow:
+    """A run as it is shown."""
+
     settings: str
     total: int
     step: int = 0

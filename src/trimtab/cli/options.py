@@ -87,4 +87,5 @@ def _flag(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.Par
 
 
 def print_json(value: Any) -> None:
+    """Data as the commands print it."""
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False))

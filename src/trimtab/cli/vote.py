@@ -21,6 +21,7 @@ VOTES = {"1": "left", "2": "right", "0": "tie", " ": "tie"}
 
 
 def ask_votes(run: str, other: str | None, n: int, out: Path) -> None:
+    """Goes through the pairs that have no vote yet; stored one by one."""
     console = Console(highlight=False)
     found = review.review(run, other, n=n, out=out)
     pairs, at = found["pairs"], 0
@@ -92,6 +93,7 @@ def _line() -> str:
 
 
 def show_result(found: Mapping[str, Any]) -> None:
+    """What the votes say so far."""
     console = Console(highlight=False, soft_wrap=True)
     result = found["result"]
     console.print(f"\n{result['sentence']}")
@@ -109,6 +111,7 @@ def show_result(found: Mapping[str, Any]) -> None:
 
 
 def show_changed(found: Mapping[str, Any]) -> None:
+    """The most changed answers, for reading."""
     console = Console(highlight=False)
     console.print("The most changed answers: for reading, no rate can be read off them\n", style="dim")
     for pair in found["changed"]:

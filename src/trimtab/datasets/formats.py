@@ -23,14 +23,17 @@ class Example:
 
     @property
     def prompt(self) -> tuple[Message, ...]:
+        """All messages but the answer."""
         return self.messages[:-1]
 
     @property
     def answer(self) -> str:
+        """The last message's text."""
         return self.messages[-1]["content"]
 
     @property
     def text(self) -> str:
+        """All messages' texts, a line each."""
         return "\n".join(m["content"] for m in self.messages if m["role"] != "system")
 
 

@@ -38,6 +38,8 @@ class Dataset:
 
 
 def load(data: str, seed: int = 0, say: Callable[[str], None] = print) -> Dataset:
+    """Files, folders, hub ids or bundled names, split where they are not. DataError says what is wrong and what
+    is allowed."""
     source = read(data, say)
     parts: dict[str, list[Example]] = {}
     form, dropped = "", 0

@@ -37,6 +37,7 @@ class RawData:
 
 
 def read(data: str, say: Callable[[str], None] = print) -> RawData:
+    """Rows by split. DataError where they cannot be read."""
     if data.startswith("bundled:"):
         return _bundled(data, say)
     if data.startswith("sketch:"):

@@ -12,6 +12,8 @@ from trimtab.datasets.formats import Example
 
 @dataclass(frozen=True)
 class Split:
+    """Indices of examples by side."""
+
     train: list[int]
     validation: list[int]
     test: list[int]

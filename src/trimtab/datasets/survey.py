@@ -57,10 +57,12 @@ class Survey:
     estimated: bool
 
     def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
         return asdict(self)
 
     @property
     def duplicate_share(self) -> float:
+        """Examples beyond the first of each group of near copies, as a share."""
         return self.near_copies / max(1, self.examples["train"])
 
 

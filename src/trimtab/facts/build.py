@@ -51,6 +51,7 @@ def build_facts(
     model: str, data: str, gpu: str | None = None, task: str | None = None, risk: str = "standard",
     say: Say = print, progress: Advance | None = None,
 ) -> Situation:  # fmt: skip
+    """What is known of MODEL, DATA and a device. Raises ModelError, DataError, PlanError or SpecError."""
     kind, difficulty = task_of(task)
     if risk not in RISKS:
         raise SpecError("--risk", [f'got "{risk}"; allowed are {", ".join(RISKS)}{did_you_mean(risk, RISKS)}'])

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from trimtab.datasets.assets import cache_folder
+from trimtab.spec.files import write_whole
 from trimtab.spec.workload import Workload
 
 FORMAT = 2  # of what is stored; raised when the trace's meaning changes
@@ -43,6 +42,7 @@ def versions() -> dict[str, str]:
 
 
 def key(w: Workload, config: dict[str, Any]) -> str:
+    """Of a trace: everything that its bytes depend on, versions included."""
     content = [FORMAT, w.model_dump(mode="json", exclude=IRRELEVANT), config, versions()]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
@@ -58,6 +58,7 @@ def of_files(*names: str) -> str:
 
 
 def load(name: str) -> dict[str, Any] | None:
+    """None where nothing is kept, or it cannot be read."""
     try:
         found = json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -68,10 +69,7 @@ def load(name: str) -> dict[str, Any] | None:
 def save(name: str, value: dict[str, Any]) -> None:
     """Whole or not at all; a cache that cannot be written is no reason to fail."""
     try:
-        _folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=_folder(), delete=False, encoding="utf-8") as file:
-            json.dump(value, file)
-        os.replace(file.name, _folder() / f"{name}.json")
+        write_whole(_folder() / f"{name}.json", json.dumps(value))
     except OSError:
         return
 

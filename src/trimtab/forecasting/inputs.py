@@ -62,6 +62,7 @@ def device_named(gpu: str | None) -> tuple[Device | None, int]:
 
 
 def device_of(card: Device | None) -> str:
+    """ "cpu" or "cuda"."""
     return "cpu" if card is not None and card.name == THIS_MACHINE else "cuda"
 
 
@@ -69,6 +70,7 @@ THIS_MACHINE = "this machine"
 
 
 def this_machine() -> Device:
+    """Its card, else its processor."""
     import psutil
 
     return Device(THIS_MACHINE, psutil.virtual_memory().total)

@@ -22,6 +22,7 @@ ROUND = 512  # bytes; c10/cuda/CUDACachingAllocator kMinBlockSize
 
 
 def rounded(size: int, to: int = ROUND) -> int:
+    """Up to a multiple of `to` bytes."""
     return -(-size // to) * to
 
 

@@ -55,6 +55,8 @@ class Duration:
 
 @dataclass(frozen=True)
 class Forecast:
+    """Memory in bytes by term, verdict and time, with what they rest on."""
+
     workload: dict[str, Any]
     model: dict[str, Any]  # name, parameters, trainable, family
     memory: Memory
@@ -75,6 +77,7 @@ class Forecast:
 
     @property
     def used(self) -> int:
+        """Bytes as the driver would show them."""
         return self.memory.used
 
     @property
@@ -83,6 +86,7 @@ class Forecast:
         return (self.duration.step, self.duration.low, self.duration.high) if self.duration else None
 
     def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
         found = asdict(self)
         return {**found, "memory": {**found["memory"], "used": self.memory.used}}
 

@@ -52,6 +52,7 @@ class ModelSource:
 
     @property
     def family(self) -> str:
+        """config.json's model_type."""
         return str(self.config["model_type"])
 
     @property
@@ -62,11 +63,14 @@ class ModelSource:
 
     @property
     def positions(self) -> int | None:
+        """Tokens that it can read, where it says so."""
         found = self.config.get("max_position_embeddings") or self.config.get("n_positions")
         return found - 2 if found and "roberta" in self.family else found  # two are its padding's
 
 
 def locate(name: str, say: Any = print) -> ModelSource:
+    """From the catalogue, a folder, a GGUF file or the hub, without weights. ModelError where none of them knows
+    it."""
     if known := find_model(BUNDLED.get(name, name)):
         return ModelSource(name, known.config, known)
     if name.startswith("bundled:") or name.endswith(".gguf"):

@@ -92,6 +92,7 @@ def nearest_models(name: str, n: int = 3) -> list[str]:
 
 
 def model_names() -> list[str]:
+    """Of every known model."""
     return sorted({m.name for m in _models().values()})
 
 
@@ -114,6 +115,7 @@ def find_device(text: str) -> tuple[Device, int]:
 
 
 def device_names() -> list[str]:
+    """Of every known device."""
     return [c.name for c in {c.name: c for c in _cards().values()}.values()]
 
 

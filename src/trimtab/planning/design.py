@@ -47,6 +47,7 @@ class Cell:
 
     @property
     def name(self) -> str:
+        """What is changed, in words."""
         return ", ".join(f"{k} {_text(v)}" for k, v in self.changed.items()) or "as it is"
 
 
@@ -62,12 +63,15 @@ class Design:
 
     @property
     def baseline(self) -> Cell:
+        """The cell that others are held against."""
         return self.cells[0]
 
     def recipes(self) -> list[Recipe]:
+        """Every cell with every seed."""
         return [self.of(cell, seed) for cell in self.cells for seed in self.seeds]
 
     def of(self, cell: Cell, seed: int) -> Recipe:
+        """A cell's recipe with this seed."""
         return cell.recipe.but(seed=seed)
 
 
@@ -143,10 +147,12 @@ def factorial(base: Recipe, levels: Mapping[str, Sequence[Any]], seeds: int) -> 
 
 
 def repeat(base: Recipe, seeds: int) -> Design:
+    """One recipe with several seeds."""
     return Design("repeat", "Is it stable over seeds?", (Cell({}, base),), seeds_of(base, seeds))
 
 
 def seeds_of(base: Recipe, count: int) -> tuple[int, ...]:
+    """So many, from the recipe's own upward."""
     if count < 1:
         raise SpecError("--seeds", [f"got {count}; at least 1, and 2 where a difference is to be told from seed noise"])
     return tuple((base.seed + i) % 2**31 for i in range(count))

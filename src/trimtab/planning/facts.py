@@ -47,6 +47,7 @@ class Facts:
 
     @property
     def billions(self) -> float:
+        """Parameters in billions."""
         return self.parameters / 1e9
 
     @property
@@ -56,4 +57,5 @@ class Facts:
 
     @property
     def mean_length(self) -> float:
+        """Of an example, in the unit of `size`."""
         return self.tokens / max(1, self.examples)

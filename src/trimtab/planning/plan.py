@@ -53,6 +53,7 @@ class Plan:
     forecast: FitAnswer | None
 
     def value(self, name: str) -> Any:
+        """Of a setting."""
         return self.settings[name].value
 
     def trainable(self) -> Recipe:

@@ -207,6 +207,7 @@ def _task_distance(a: str, b: str) -> float | None:
 
 
 def median(found: Sequence[Precedent], name: str = "learning_rate") -> float | None:
+    """Weighted; None where nobody gives this setting."""
     return quantile(found, 0.5, name)
 
 
@@ -257,6 +258,7 @@ def family_of(*names: str | None) -> str | None:
 
 @cache
 def rows() -> tuple[PublishedRecipe, ...]:
+    """Every published recipe, read once."""
     text = files("trimtab.planning").joinpath("recipes.csv").read_text(encoding="utf-8")
     return tuple(_row(r) for r in csv.DictReader(text.splitlines()))
 

@@ -20,6 +20,7 @@ def query_of(facts: Facts, chosen: Mapping[str, Any]) -> Query:
 
 
 def precedents_of(facts: Facts, chosen: Mapping[str, Any]) -> tuple[Precedent, ...]:
+    """The nearest published recipes to what is planned."""
     return nearest(query_of(facts, chosen))
 
 

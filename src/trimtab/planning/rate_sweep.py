@@ -39,6 +39,7 @@ class Curve:
     losses: tuple[float, ...]
 
     def regret(self, rate: float) -> float:
+        """Loss above the curve's best at this rate, nats/token."""
         x = math.log(min(max(rate, self.rates[0]), self.rates[-1]))
         return _cubic([math.log(r) for r in self.rates], self.losses, x) - min(self.losses)
 

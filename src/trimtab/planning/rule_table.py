@@ -11,6 +11,7 @@ from typing import Any
 
 @cache
 def table() -> dict[str, Any]:
+    """rules.json, read once."""
     return json.loads(files("trimtab.planning").joinpath("rules.json").read_text(encoding="utf-8"))
 
 

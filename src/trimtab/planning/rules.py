@@ -276,6 +276,7 @@ def epochs_formula(facts: Facts) -> str:
 
 
 def epochs_of(facts: Facts) -> float:
+    """Epochs that the rule gives for so many examples."""
     return compute(epochs_formula(facts), n=facts.examples)
 
 

@@ -31,6 +31,7 @@ class Dimension:
 
     @property
     def whole(self) -> bool:
+        """Whether only whole numbers are drawn."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def ends(self) -> tuple[Any, ...]:

@@ -49,6 +49,7 @@ class Fact:
 
 @cache
 def fact_questions(language: str = "en") -> tuple[Fact, ...]:
+    """All facts in a language."""
     return tuple(
         Fact(row["id"], row["kind"], said["question"], (said["answer"], *said["wrong"]), tuple(said["accept"]))
         for row in _spread(_rows("facts"))
@@ -100,15 +101,13 @@ def generic_texts() -> tuple[str, ...]:
     return tuple(found[:: max(1, len(found) // TEXTS)][:TEXTS])
 
 
-def looks_chinese(text: str) -> bool:
-    return len(re.findall(r"[一-鿿]", text)) > 0.1 * max(1, len(text))
-
-
 def as_messages(prompts: Sequence[str]) -> list[tuple[Message, ...]]:
+    """Each prompt as one user turn."""
     return [({"role": "user", "content": p},) for p in prompts]
 
 
 def briefly(question: str, language: str) -> str:
+    """The question with the request to answer in a few words."""
     return f"{question} 请简短回答。" if language == "zh" else f"{question} Answer briefly."
 
 

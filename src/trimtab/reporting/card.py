@@ -19,12 +19,14 @@ SHOWN = 12
 
 
 def write_card(found: Mapping[str, Any], page: Path) -> Path:
+    """Writes the page whole; gives its path. OSError where it cannot be written."""
     page.parent.mkdir(parents=True, exist_ok=True)
     write_whole(page, card_html(found).encode())
     return page
 
 
 def card_html(found: Mapping[str, Any]) -> str:
+    """The page as text."""
     return environment().get_template("card.html").render(
         c=found, sentence=sentence(found), changed=most_changed(found["samples"]), probes=PROBES,
         **parts(found["rows"], found["epochs"]),

@@ -12,6 +12,7 @@ from trimtab.spec.numbers import GROUPS
 
 
 def parts(rows: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the templates need: rows by group and the pictures."""
     by_name = {r["number"]: r for r in rows}
     confidence = pictures.lines(
         [e for e in epochs if e["right"] is not None], "epochs",

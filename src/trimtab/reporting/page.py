@@ -26,6 +26,7 @@ def environment() -> Environment:
 
 
 def html(report: dict[str, Any]) -> str:
+    """The page of a tune study as text."""
     shown = card_parts.parts(report["card"]["rows"], report["epochs"]) if report["card"] else {}
     page = environment().get_template("page.html")
     metrics = [

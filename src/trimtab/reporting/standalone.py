@@ -19,6 +19,7 @@ def svg(picture: str) -> str:
 
 
 def png(picture: str) -> bytes:
+    """PNG bytes on white, two pixels a unit."""
     return _drawn(svg(picture), _font())
 
 

@@ -39,6 +39,7 @@ class Adapter:
             self.B[name] = nn.Parameter(torch.zeros(linear.out_features, r, device=device))
 
     def parameters(self) -> list[nn.Parameter]:
+        """A and B of every target, in order."""
         return [p for name in self.A for p in (self.A[name], self.B[name])]
 
     def dropped(self, x: torch.Tensor, length: int) -> torch.Tensor:
@@ -51,6 +52,7 @@ class Adapter:
         return x * keep / (1 - self.dropout)
 
     def delta(self, name: str, x: torch.Tensor, length: int) -> torch.Tensor:
+        """What it adds to a target's product, [rows, length, out]."""
         x = self.dropped(x, length)
         a, b = self._as(name, x.dtype)
         return F.linear(F.linear(x, a), b) * self.scale
@@ -84,6 +86,7 @@ class Router:
 
     @contextmanager
     def route(self, slices: Sequence[Slice]) -> Iterator[None]:
+        """Inside, rows belong as `slices` say."""
         self.slices = list(slices)
         try:
             yield
@@ -100,6 +103,8 @@ class Router:
 
 
 class RoutedLinear(nn.Module):
+    """A target linear whose rows get their members' products added."""
+
     def __init__(self, base: nn.Linear, name: str, router: Router):
         super().__init__()
         self.base, self.name, self.router = base, name, router

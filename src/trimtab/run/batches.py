@@ -17,6 +17,8 @@ POOL = 8
 
 @dataclass(frozen=True)
 class BatchPlan:
+    """Examples of each step, by sizes and seed alone: the same wherever and whenever it is asked."""
+
     sizes: tuple[int, ...]
     effective_batch: int
     micro_batch: int
@@ -24,6 +26,7 @@ class BatchPlan:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Optimizer steps; the last one may have fewer examples."""
         return math.ceil(len(self.sizes) / self.effective_batch)
 
     def examples(self, step: int) -> list[int]:
@@ -32,6 +35,7 @@ class BatchPlan:
         return list(_epoch(self.sizes, self.effective_batch, self.seed, epoch)[place])
 
     def micro_batches(self, step: int) -> list[list[int]]:
+        """The examples of a step in passes of at most `micro_batch`."""
         examples = self.examples(step)
         return [examples[i : i + self.micro_batch] for i in range(0, len(examples), self.micro_batch)]
 

@@ -27,10 +27,13 @@ _PREFIX = "base_model.model."
 
 
 class Checkpoints:
+    """Saves and restores one cohort's members."""
+
     def __init__(self, folder: Path, cohort: str):
         self.folder, self.manifest = folder, folder / "cohorts" / f"{cohort}.json"
 
     def save(self, cohort: Cohort) -> None:
+        """Everything that the next step depends on, of every member."""
         tags = self._tags()
         tag = max(tags.values(), default=-1) + 1
         for m in cohort.members:

@@ -59,10 +59,13 @@ class Evaluation:
 
     @classmethod
     def empty(cls, rows: int) -> Evaluation:
+        """Room for so many items."""
         return cls([0.0] * rows, [0.0] * rows, [0.0] * rows)
 
 
 class Cohort:
+    """Members that train over one frozen base, or one that trains it whole."""
+
     def __init__(
         self,
         base: Base,
@@ -107,6 +110,7 @@ class Cohort:
 
     @property
     def running(self) -> list[Member]:
+        """Members that have not ended."""
         return [m for m in self.members if m.running]
 
     def forward_backward(self, members: Sequence[Member]) -> list[tuple[float, int]]:

@@ -23,6 +23,8 @@ RATIO_EVERY = 10  # steps between two looks at how far an update moves the weigh
 
 
 class GradientShares:
+    """Of one member: told each micro-batch, asked before and after each update."""
+
     def __init__(self, optimizer: Optimizer, parameters: Sequence[torch.nn.Parameter], known_below: float):
         """`known_below`: a unit with less loss counts as known."""
         self.known_below = known_below

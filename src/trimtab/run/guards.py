@@ -17,6 +17,8 @@ from trimtab.spec.status import Cause
 
 
 class Stop(NamedTuple):
+    """That a run ends, why, and in which words."""
+
     cause: Cause
     reason: str
 
@@ -31,6 +33,8 @@ class Limits:
 
 @dataclass
 class Guard:
+    """Watches one run's numbers and limits."""
+
     total_steps: int
     limits: Limits = Limits()
     clock: Callable[[], float] = time.monotonic
@@ -45,6 +49,7 @@ class Guard:
         self.started = self.clock()
 
     def before_update(self, step: int, loss: float, grad_norm: float, size: int) -> Stop | None:
+        """Why the run ends here, or None; the update is not made then."""
         broken = _numbers(loss, grad_norm, step) or _dead(grad_norm, step) or self._explosion(loss, step)
         if broken:
             return Stop(Cause.GUARD, broken)

@@ -20,10 +20,17 @@ from trimtab.spec.status import Status
 class LoopHooks(Protocol):
     """What the loop tells, and what it asks. `evaluated` answers with the members to stop and why."""
 
-    def restored(self, cohort: Cohort) -> None: ...
-    def stepped(self, member: Member, numbers: dict[str, Any]) -> None: ...
-    def evaluated(self, share: float, found: dict[Member, Evaluation]) -> dict[Member, Stop]: ...
-    def stopped(self, member: Member) -> None: ...
+    def restored(self, cohort: Cohort) -> None:
+        """Before the first step, after anything that was saved."""
+
+    def stepped(self, member: Member, numbers: dict[str, Any]) -> None:
+        """After each optimizer step."""
+
+    def evaluated(self, share: float, found: dict[Member, Evaluation]) -> dict[Member, Stop]:
+        """After each evaluation at this share of the runs; gives who stops, and why."""
+
+    def stopped(self, member: Member) -> None:
+        """When a member has ended, however."""
 
 
 def train(cohort: Cohort, folder: Path, name: str, hooks: LoopHooks, save_every: float = 60.0) -> None:

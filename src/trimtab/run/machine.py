@@ -26,6 +26,8 @@ from trimtab.planning.precision import cpu_has_bf16
 
 @dataclass(frozen=True)
 class Machine:
+    """What runs are trained on: device, threads, bytes of memory, whether bfloat16 is fast."""
+
     device: str
     name: str
     cores: int
@@ -35,9 +37,11 @@ class Machine:
 
     @property
     def memory_gib(self) -> float:
+        """Memory in GiB."""
         return round(self.memory / 2**30, 1)
 
     def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
         return {**asdict(self), "memory_gib": self.memory_gib}
 
     def in_bf16(self, wanted: bool | None) -> bool:

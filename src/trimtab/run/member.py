@@ -81,6 +81,7 @@ class Member:
 
     @property
     def id(self) -> str:
+        """Its run's."""
         return self.recipe.run_id
 
     @property
@@ -113,6 +114,7 @@ class Member:
         self.plan = replace(self.plan, micro_batch=self.state.micro_batch)
 
     def restart_step(self) -> None:
+        """Gradients and draws of the step are forgotten; it begins again."""
         p = self.state
         done = self.plan.micro_batches(p.step)[: p.micro] if p.micro else []
         p.size -= sum(self.train[i].size for piece in done for i in piece)

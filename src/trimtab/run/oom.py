@@ -15,6 +15,7 @@ SAYINGS = ("can't allocate memory", "out of memory", "cannot allocate memory", "
 
 
 def is_out_of_memory(error: BaseException) -> bool:
+    """Of a device or of the processor's allocator."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(s in str(error).lower() for s in SAYINGS)

@@ -83,6 +83,7 @@ class Optimizer:
         return [torch.empty_like(biggest) for _ in range(1 if biggest.is_cuda else 2)]
 
     def grad_norm(self) -> float:
+        """Over all groups, before clipping."""
         return math.sqrt(sum(float(f.grad.norm()) ** 2 for f in self.flats))
 
     def step(self, step: int, norm: float) -> float:
@@ -99,6 +100,7 @@ class Optimizer:
         return rate
 
     def clear(self) -> None:
+        """Gradients to zero, in place."""
         for flat in self.flats:
             flat.grad.zero_()
 

@@ -87,4 +87,5 @@ def _never_broken(key: str, limit: Limit) -> str | None:
 
 
 def preset(name: Preset = "standard") -> Budget:
+    """The limits of a preset."""
     return Budget(name=name, limits={k: Limit.model_validate(v) for k, v in preset_limits(name).items()})

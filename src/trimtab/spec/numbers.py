@@ -91,10 +91,12 @@ def number_of(key: str) -> Number:
 
 
 def is_number(key: str) -> bool:
+    """Of the table, of a label, or an own probe's."""
     return key in NUMBERS or key.startswith(CLASS) or (key.startswith(OWN) and len(key) > len(OWN))
 
 
 def can_be_limited(key: str) -> bool:
+    """Whether a budget may have a limit on it."""
     return is_number(key) and number_of(key).bounds is not None
 
 

@@ -126,6 +126,8 @@ class Item(_Part):
 
 
 class Probe(_Part):
+    """A person's own questions with a scorer, as a file gives them."""
+
     name: str = Field(pattern=r"^[A-Za-z0-9_\-]+$")
     language: str = "en"
     max_new_tokens: int = Field(128, ge=1, le=4096)

@@ -81,6 +81,7 @@ class Recipe(BaseModel):
 
     @property
     def run_id(self) -> str:
+        """A hash of every setting but the seed, and the seed: the same recipe is the same run."""
         return f"{self.hash[:8]}-s{self.seed}"
 
     def but(self, **changes: Any) -> Recipe:
@@ -138,4 +139,5 @@ def without_new_defaults(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def can_share_base(a: Recipe, b: Recipe) -> bool:
+    """Whether two recipes can be members of one cohort."""
     return a.method == "lora" and all(getattr(a, k) == getattr(b, k) for k in SHARED_IN_COHORT)

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 
 
 class Status(StrEnum):
+    """Where a run, a study or a job stands."""
+
     WAITING = "WAITING"
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
@@ -14,6 +16,7 @@ class Status(StrEnum):
     FAILED = "FAILED"
 
     def is_finished(self) -> bool:
+        """Ended, however."""
         return self in (Status.COMPLETE, Status.STOPPED, Status.FAILED)
 
 

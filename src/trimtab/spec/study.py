@@ -159,6 +159,8 @@ class DesignFacts(_Facts):
 
 
 class SearchFacts(_Facts):
+    """`trials`, `limit`, `screen`, `race`: as last asked for; `result` as the search gave it."""
+
     trials: int | None = None
     limit: float | None = None  # seconds
     screen: bool = False
@@ -167,6 +169,8 @@ class SearchFacts(_Facts):
 
 
 class PathFacts(_Facts):
+    """`result` as the path gave it."""
+
     result: dict[str, Any] | None = None
 
 

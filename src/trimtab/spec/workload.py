@@ -114,6 +114,7 @@ class Workload(BaseModel):
 
     @property
     def quantised(self) -> bool:
+        """Whether the base is in 4 bits."""
         return self.method == "qlora" or self.load_in_4bit
 
     @property
@@ -122,6 +123,7 @@ class Workload(BaseModel):
 
     @property
     def effective_batch(self) -> int:
+        """Examples of one optimizer step, all devices together."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.devices
 
     @property
@@ -134,10 +136,12 @@ class Workload(BaseModel):
         return self.per_device_train_batch_size * self.max_length
 
     def but(self, **changes: Any) -> Workload:
+        """With other values, checked anew. ValidationError where they do not fit together."""
         return Workload.model_validate({**self.model_dump(), **changes})
 
     @property
     def hash(self) -> str:
+        """Of every value."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
 
     @staticmethod

@@ -22,6 +22,7 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """With overrides typed as setting=value. SpecError with every problem at once."""
     values, problems = split_overrides(overrides)
     given = read_mapping(Path(path))
     if given.get("trainer", "trimtab") != "trimtab":
@@ -157,6 +158,7 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping. SpecError where it is none."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -14,6 +14,7 @@ FILE = "store.url"
 
 
 def engine(url: str) -> Engine:
+    """Of a file or a server, with waiting for other writers."""
     try:
         if url.startswith("sqlite"):
             made = create_engine(url, connect_args={"timeout": 30})

@@ -73,17 +73,17 @@ def move_store(folder: Path, url: str | None) -> str:
 
 @contextlib.contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Two processes that train into one folder would overwrite each other's checkpoints."""
+    """Two processes that train into one folder would overwrite each other's checkpoints. StoreError for the second."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", blocking=False)
     try:
-        import fcntl
-    except ImportError:  # Windows: no lock, as before
+        lock.acquire()
+    except Timeout:
+        raise StoreError(
+            f"another trimtab is working in {folder}; wait for it or give another folder with --out"
+        ) from None
+    try:
         yield
-        return
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreError(
-                f"another trimtab is working in {folder}; wait for it or give another folder with --out"
-            ) from None
-        yield
+    finally:
+        lock.release()

@@ -28,6 +28,7 @@ class Judgements:
         return self._dicts(select(t.reviews).where(t.reviews.c.review == review).order_by(t.reviews.c.place))
 
     def reviews(self) -> list[dict[str, Any]]:
+        """Every pair of every review, with its vote."""
         return self._dicts(select(t.reviews).order_by(t.reviews.c.review, t.reviews.c.place))
 
     def vote(self, review: str, place: int, vote: str | None) -> None:
@@ -44,6 +45,7 @@ class Judgements:
             c.execute(insert(t.labels).values(row))
 
     def labels(self, run: str) -> list[dict[str, Any]]:
+        """What people said of a run's answers."""
         return self._dicts(select(t.labels).where(t.labels.c.run == run).order_by(t.labels.c.place))
 
     def _dicts(self, query: Select[Any]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import psutil
 
 
 def me() -> str:
+    """This process: host/pid/second it was born."""
     return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.0f}"
 
 

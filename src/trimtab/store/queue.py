@@ -24,6 +24,8 @@ ATTEMPTS = 3  # owners that a job may outlive
 
 @dataclass(frozen=True)
 class Job:
+    """A cohort to train: whose it is, how often it was tried, when its owner was last heard of."""
+
     id: str
     study: str | None
     created: float
@@ -68,6 +70,7 @@ class Queue:
         return self.job(job)
 
     def job(self, job: str) -> Job:
+        """StoreError where there is none."""
         (found,) = self.jobs(ids=[job])
         return found
 
@@ -100,6 +103,7 @@ class Queue:
         return self._change(job, owner, {"beat": time.time()})
 
     def end(self, job: str, owner: str, status: Status, reason: str | None = None) -> bool:
+        """False where another owns it by now."""
         return self._change(job, owner, {"status": status, "reason": reason})
 
     def give_back(self, job: Job, why: str) -> Job:

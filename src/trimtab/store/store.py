@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +17,16 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from trimtab.errors import StoreError, did_you_mean
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
-from trimtab.spec.study import Asked, StudyFacts, asked_of, facts_of
+from trimtab.spec.study import Asked, facts_of
 from trimtab.store import schema as t
 from trimtab.store.engine import address, engine, said, shown
 from trimtab.store.judgements import Judgements
-from trimtab.store.owner import lives, me
+from trimtab.store.owner import me
 from trimtab.store.queue import Queue
+from trimtab.store.rows import RunRow, StudyRow, run_row, study_row
 from trimtab.store.versions import bring_up, is_today
 
 MAKING = 20261123  # the lock under which a server's tables are made
-
-
-@dataclass(frozen=True)
-class RunRow:
-    id: str
-    study: str | None
-    created: float
-    recipe: Recipe
-    status: Status
-    reason: str | None
-    cohort: str | None
-    total_steps: int | None
-    result: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class StudyRow:
-    id: str
-    kind: str
-    created: float
-    status: Status
-    seconds: float
-    asked: Asked
-    facts: StudyFacts
-
-    @property
-    def cut_short(self) -> bool:
-        """Open, and whoever worked at it is gone."""
-        return self.status == Status.RUNNING and lives(self.facts.owner) is False
 
 
 def _file_of(url: str) -> Path | None:
@@ -153,10 +124,12 @@ class Store:
         self._mine.clear()
 
     def study(self, study: str) -> StudyRow:
-        return _study(self._one(t.studies, study, "study"))
+        """StoreError where there is none."""
+        return study_row(self._one(t.studies, study, "study"))
 
     def studies(self) -> list[StudyRow]:
-        return [_study(r) for r in self._rows(select(t.studies).order_by(t.studies.c.created))]
+        """In the order they were begun."""
+        return [study_row(r) for r in self._rows(select(t.studies).order_by(t.studies.c.created))]
 
     def find_study(self, name: str | None = None, but: str | None = None) -> StudyRow:
         """By id or by a beginning of it that only one has; the newest where none is named. `but`: a kind that is not
@@ -212,7 +185,8 @@ class Store:
         return self.run(recipe.run_id)
 
     def run(self, run: str) -> RunRow:
-        return _run(self._one(t.runs, run, "run"))
+        """StoreError where there is none."""
+        return run_row(self._one(t.runs, run, "run"))
 
     def find_run(self, name: str) -> RunRow:
         """By id or by a beginning of it that only one run has."""
@@ -225,12 +199,13 @@ class Store:
         raise StoreError(f'no run "{name}" in this store{did_you_mean(name, ids)} (see: trimtab runs)')
 
     def runs(self, study: str | None = None, status: Status | None = None) -> list[RunRow]:
+        """In the order they were begun; of a study also those that it shares."""
         query = select(t.runs).order_by(t.runs.c.created)
         if study is not None:
             query = query.where(t.runs.c.id.in_(select(t.study_runs.c.run).where(t.study_runs.c.study == study)))
         if status is not None:
             query = query.where(t.runs.c.status == status)
-        return [_run(r) for r in self._rows(query)]
+        return [run_row(r) for r in self._rows(query)]
 
     def update_run(self, run: str, *, result: dict[str, Any] | None = None, **changes: Any) -> None:
         """Set columns; `result` is merged into what is stored."""
@@ -243,6 +218,7 @@ class Store:
     # requests to stop
 
     def ask_stop(self, run: str, why: str) -> None:
+        """Whoever trains the run sees it within seconds."""
         self._replace(t.stops, [{"run": run, "why": why}], ("run",))
 
     def stops_asked(self, runs: Sequence[str]) -> dict[str, str]:
@@ -270,23 +246,28 @@ class Store:
         return self._dicts(select(t.updates).where(t.updates.c.run == run).order_by(t.updates.c.step))
 
     def steps(self, run: str, after: int = 0) -> list[dict[str, Any]]:
+        """Optimizer steps after this one, in order."""
         where = (t.steps.c.run == run) & (t.steps.c.step > after)
         return self._dicts(select(t.steps).where(where).order_by(t.steps.c.step))
 
     def log_evaluation(self, **row: Any) -> None:
+        """`run`, `step`, `share`, `loss`, `items`, `pulse`; a repeated step is replaced."""
         self._replace(t.evaluations, [row], ("run", "step"))
 
     def evaluations(self, run: str, after: int = 0) -> list[dict[str, Any]]:
+        """After this step, in order."""
         where = (t.evaluations.c.run == run) & (t.evaluations.c.step > after)
         return self._dicts(select(t.evaluations).where(where).order_by(t.evaluations.c.step))
 
     def log_event(
         self, kind: str, text: str, *, study: str | None = None, run: str | None = None, step: int | None = None
     ) -> None:
+        """Something that happened, in words."""
         with self._write() as c:
             c.execute(insert(t.events).values(time=time.time(), study=study, run=run, step=step, kind=kind, text=text))
 
     def events(self, *, study: str | None = None, run: str | None = None) -> list[dict[str, Any]]:
+        """Of a study or a run, in order."""
         query = select(t.events).order_by(t.events.c.id)
         if study is not None:
             query = query.where(t.events.c.study == study)
@@ -317,19 +298,23 @@ class Store:
         return [{"run": r.run, "created": r.created, "predicted": r.predicted, "measured": r.measured} for r in rows]
 
     def save_card(self, run: str, measured: dict[str, Any], judged: dict[str, Any]) -> None:
+        """What was measured of a run, and how it was judged."""
         self._replace(t.cards, [{"run": run, "created": time.time(), "measured": measured, "judged": judged}], ("run",))
 
     def card(self, run: str) -> dict[str, Any] | None:
+        """None where it has none."""
         rows = self._dicts(select(t.cards).where(t.cards.c.run == run))
         return rows[0] if rows else None
 
     def save_samples(self, run: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Answers side by side; those there were are replaced."""
         with self._write() as c:
             c.execute(delete(t.samples).where(t.samples.c.run == run))
             if rows:
                 c.execute(insert(t.samples), [dict(row, run=run, place=i) for i, row in enumerate(rows)])
 
     def samples(self, run: str) -> list[dict[str, Any]]:
+        """Answers side by side, in order."""
         return self._dicts(select(t.samples).where(t.samples.c.run == run).order_by(t.samples.c.place))
 
     def forget_measurements(self, run: str) -> None:
@@ -354,6 +339,7 @@ class Store:
         return next(d for d in self.decisions(study) if d["place"] == place)
 
     def decisions(self, study: str) -> list[dict[str, Any]]:
+        """Of a study, in the order they were made."""
         return self._dicts(select(t.decisions).where(t.decisions.c.study == study).order_by(t.decisions.c.id))
 
     # helpers
@@ -383,14 +369,3 @@ class Store:
                 c.execute(delete(table).where(*condition))
             if rows:
                 c.execute(insert(table), list(rows))
-
-
-def _run(row: Any) -> RunRow:
-    fields = dict(row._mapping)
-    return RunRow(**{**fields, "recipe": Recipe.model_validate(fields["recipe"]), "status": Status(fields["status"])})
-
-
-def _study(row: Any) -> StudyRow:
-    fields = dict(row._mapping)
-    asked, facts = asked_of(fields["asked"]), facts_of(fields["kind"], fields["facts"])
-    return StudyRow(**{**fields, "status": Status(fields["status"]), "asked": asked, "facts": facts})

@@ -38,6 +38,8 @@ NO_CUTOFF = 2**31
 
 
 class Chat(LanguageModelling):
+    """The task "sft"."""
+
     forecast = True
 
     def read(self, data: str, say: Say) -> Dataset:

@@ -78,6 +78,7 @@ class ChatMeter:
         }
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
+        """Asked once per run; kept with it."""
         missing = [r for r in recipes if "task" not in self.store.run(r.run_id).result]
         task = self.task
         for recipe in missing:
@@ -136,6 +137,7 @@ class ChatMeter:
         return cards.scales(base, tuned, self.ref(recipe), self.battery("pulse"), rows, cache_folder() / KEEP)
 
     def pulse(self, member: Member) -> dict[str, list[float]]:
+        """Drift on a few neutral prompts, without generating."""
         return taken(EvaluatedModel(self.models.base(member.recipe), member.adapter), self.ref(member.recipe))
 
     def ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS) -> Reference:
@@ -148,10 +150,12 @@ class ChatMeter:
         return self._references[key]
 
     def battery(self, level: Level, language: str | None = None) -> Battery:
+        """What is asked at this level."""
         return Battery(level, language or self.spoken, self.own)
 
     @cached_property
     def spoken(self) -> str | None:
+        """The data's language, None where there are no probes in it."""
         return language_of(self.dataset, self.say)
 
     @cached_property

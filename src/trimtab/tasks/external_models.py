@@ -31,6 +31,7 @@ from trimtab.tasks.task import Models, Say
 
 
 def is_adapter(folder: str) -> bool:
+    """Whether a folder holds a PEFT adapter."""
     return (Path(folder) / "adapter_config.json").exists()
 
 

@@ -78,6 +78,7 @@ class LanguageBase(Base):
         return self.processor
 
     def pad(self, rows: Sequence[Tokens], length: int | None = None) -> Padded:
+        """On the base's device; see `pad`."""
         return pad(rows, self.tokenizer.pad_token_id, self.device, length)
 
     def logits(self, batch: Padded, slices: Sequence[Slice], **more: Any) -> torch.Tensor:

@@ -33,6 +33,8 @@ def differences(first: Recipe, last: Recipe) -> dict[str, Any]:
 
 
 class AblationPath:
+    """From one recipe to another; at each place the change that lowers the loss most goes first."""
+
     def __init__(self, desk: Desk, first: Recipe, last: Recipe):
         self.desk, self.first, self.last = desk, first, last
 

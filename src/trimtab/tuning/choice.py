@@ -38,6 +38,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Decision:
+    """Who is carried on, in a sentence, with a table of all."""
+
     winner: Outcome
     sentence: str
     evidence: list[dict[str, Any]]

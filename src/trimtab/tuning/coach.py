@@ -35,6 +35,8 @@ MOST_SEEDS = 5  # where --time leaves room: the interval shrinks with every one
 
 
 class Coach:
+    """Walks a tune study from its plan to its recommendation; started again, it goes on."""
+
     def __init__(self, desk: Desk, seconds: float | None, own: Mapping[str, Any], also: Sequence[str] = ()):
         """`seconds`: how long all of it may take; `own`: a person's settings; `also`: what to try besides rate,
         batch and epochs, of neighbours.ALSO."""

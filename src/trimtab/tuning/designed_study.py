@@ -30,6 +30,8 @@ from trimtab.tuning.study_sentences import sentence
 
 
 class DesignedStudy:
+    """Trains the cells of a design and compares them."""
+
     def __init__(self, desk: Desk, design: Design, bf16: bool, cards: Level | None = None):
         """`cards`: the level at which every complete run gets a behaviour card."""
         self.desk, self.design, self.bf16, self.cards = desk, design, bf16, cards

@@ -32,6 +32,7 @@ class Desk:
 
     @property
     def row(self) -> StudyRow:
+        """The study as it stands in the store."""
         return self.store.study(self.study)
 
     @property
@@ -48,7 +49,9 @@ class Desk:
         self.store.update_study(self.study, seconds=self.seconds())
 
     def keep(self, **facts: Any) -> None:
+        """Into the study's record, what it then knows."""
         self.store.update_study(self.study, facts=facts)
 
     def finish(self, **facts: Any) -> None:
+        """The same, and the study is complete."""
         self.store.update_study(self.study, status=Status.COMPLETE, seconds=self.seconds(), facts=facts)

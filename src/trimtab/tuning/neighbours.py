@@ -74,6 +74,7 @@ ALSO: dict[str, tuple[str, Callable[[Recipe], list[Recipe]]]] = {
 
 
 def short(recipe: Recipe) -> str:
+    """A recipe in a few words."""
     lora = f", r {recipe.r}" if recipe.method == "lora" else ""
     return (
         f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch},"

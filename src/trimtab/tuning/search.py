@@ -40,6 +40,8 @@ WRECKED = 1e6  # what a sampler is told of a look that ended in no number
 
 
 class Search:
+    """Asks a sampler for recipes until there are enough trials or no time is left."""
+
     def __init__(
         self,
         desk: Desk,

@@ -29,6 +29,7 @@ class Pace:
     evaluated: float = 0.0
 
     def seconds(self, recipes: Sequence[Recipe]) -> float:
+        """That these recipes take, one after another."""
         return sum(self._size(r) * self._per(r.per_device_train_batch_size) for r in recipes)
 
     def _size(self, recipe: Recipe) -> float:
@@ -72,4 +73,5 @@ def timed(local: Local, recipe: Recipe) -> Timed:
 
 
 def pace(known: Timed) -> Pace:
+    """Of what was timed."""
     return Pace({known.micro: known.per_size}, known.size, known.examples, known.evaluated)

@@ -76,6 +76,7 @@ def _standing(card: Mapping[str, Any], gain: stats.Interval | None, confirmed: b
 
 
 def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    """The recommendation for someone who reads nothing else; never more than was shown."""
     gain, seeds = result["gain"], len(result["runs"])
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else ""
     counted = f"over {seeds} seeds" if seeds > 1 else "with one seed, so without an interval"

@@ -30,6 +30,8 @@ FIRST_STEPS = 5  # after which a run's own speed is better than any forecast
 
 
 class Expectation:
+    """What a cohort is expected to take and takes, into the store."""
+
     def __init__(self, store: Store, machine: Machine, note: Say):
         self.store, self.machine, self.note = store, machine, note
 

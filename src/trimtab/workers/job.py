@@ -20,6 +20,7 @@ from trimtab.workers.worker import Worker
 
 
 def train(store: Store, job: Job) -> None:
+    """The cohort of a job, as it asks. Raises what training raises."""
     asked = JobSpec.model_validate(job.asked)
     worker = _worker(store, job.study, asked)
     recipes = [r.recipe for r in map(store.run, job.runs) if is_due(store, r, worker.budget, reopen=True)]

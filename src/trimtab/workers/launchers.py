@@ -32,6 +32,8 @@ Tick = Callable[[], None]
 
 
 class Launcher(Protocol):
+    """Whoever has jobs worked at."""
+
     def launch(self, store: Store, study: str, jobs: Sequence[str], tick: Tick, /) -> None:
         """Returns when every job has ended, however; `tick` is called about twice a second. Interrupted, it stops
         its workers."""
@@ -202,6 +204,7 @@ LAUNCHERS: dict[str, Callable[[Place], Launcher]] = {"local": _processes, "ray":
 
 
 def launcher_at(place: Place) -> Launcher:
+    """By the word of --on."""
     return LAUNCHERS.get(place.on, _ray_tasks)(place)
 
 

@@ -59,5 +59,6 @@ class ModelCache:
         return base, load_adapter(best, base)
 
     def fresh(self, model: str, key: Key, processor: Any) -> Base:
+        """A model of its own, loaded as `key` says."""
         full, bf16 = key
         return self.task.load_base(model, processor, full, bf16, self.machine.device, self.say)

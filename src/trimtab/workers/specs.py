@@ -51,6 +51,7 @@ class JobSpec(_Spec):
         return self.model_copy(update=changes)
 
     def as_json(self) -> dict[str, Any]:
+        """As the queue keeps it."""
         return self.model_dump(mode="json")
 
     @property

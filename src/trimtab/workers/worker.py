@@ -163,6 +163,7 @@ class Worker:
     # training
 
     def train_cohort(self, name: str, recipes: Sequence[Recipe], race: Race | None) -> None:
+        """Trains what can be trained together and writes all of it into the store."""
         data, base = self.encoded(recipes[0]), self.models.base(recipes[0])
         self.meter.prepare(recipes[0])
         spec = self.spec

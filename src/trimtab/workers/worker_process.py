@@ -47,6 +47,7 @@ def serve_one(out: str | Path, job: str, entry: str = TRAIN) -> None:
 
 
 def work(store: Store, job: Job, entry: str) -> None:
+    """One job, with signs of life; what goes wrong is written beside it."""
     mine = str(job.owner)
     with _beating(store, job, mine):
         try:

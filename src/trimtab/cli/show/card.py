@@ -25,6 +25,7 @@ _SIGN = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}
 
 
 def card(found: Mapping[str, Any]) -> None:
+    """A judged card as a table, as wide as the terminal allows."""
     console = Console(highlight=False)
     shown = next(columns for width, columns in COLUMNS if console.width >= width)
     table = Table(box=None, pad_edge=False)
@@ -70,11 +71,13 @@ def _cells(r: Mapping[str, Any]) -> dict[str, str]:
 
 
 def limit_text(limit: Mapping[str, Any] | None) -> str:
+    """As in "≥ 0.5 ≤ 2"; empty without a limit."""
     signs = {"min": "≥", "max": "≤"}
     return " ".join(f"{signs[k]} {limit[k]:g}" for k in signs if limit and limit[k] is not None)
 
 
 def budget(found: Mapping[str, Any]) -> None:
+    """A budget's limits, a line each."""
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
     for name in ("number", "limit", "", "in", "what it is"):
@@ -94,6 +97,7 @@ def budget(found: Mapping[str, Any]) -> None:
 
 
 def gradient_shares(found: Mapping[str, Any]) -> None:
+    """Which examples the updates came from."""
     console = Console(highlight=False)
     console.print(f"[bold]{found['run']}[/]: {found['updates']} updates of {found['effective_batch']} examples")
     if found["clip_rate"] is not None:
@@ -184,6 +188,7 @@ def _example(console: Console, found: Mapping[str, Any], i: int) -> None:
 
 
 def adapter_scale(found: Mapping[str, Any]) -> None:
+    """Loss and limited numbers at each scale."""
     console = Console(highlight=False)
     rows = found["rows"]
     shown = [n for n in rows[0]["numbers"] if any(r["numbers"][n]["verdict"] for r in rows)]

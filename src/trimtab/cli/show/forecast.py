@@ -24,6 +24,7 @@ WIDTH = 60
 
 
 def forecast(f: Mapping[str, Any]) -> None:
+    """A forecast: its bar, its terms, the verdict and the time."""
     console = Console(highlight=False, soft_wrap=True)
     m, w, card = f["memory"], f["workload"], f["card"]
     size = f"{f['model']['parameters'] / 1e9:.2f} B parameters" if f["model"]["parameters"] else "size unknown"
@@ -113,6 +114,7 @@ def _versions(found: Mapping[str, str]) -> str:
 
 
 def solution(found: Mapping[str, Any]) -> None:
+    """The largest that fits; exit code 1 where nothing does."""
     console = Console(highlight=False, soft_wrap=True)
     if found["what"] == "method":
         return _options(console, found)
@@ -159,6 +161,7 @@ def _options(console: Console, found: Mapping[str, Any]) -> None:
 
 
 def calibration(found: Mapping[str, Any]) -> None:
+    """What the probe found."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{found['name']} ({found['device']}), {found['date']}", markup=False)
     for kind, speed in found["speed"].items():
@@ -170,6 +173,7 @@ def calibration(found: Mapping[str, Any]) -> None:
 
 
 def residuals(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Predicted against measured, a run a line."""
     console = Console(highlight=False)
     if not rows:
         console.print("No run here has been measured yet; trimtab train and trimtab tune store predicted and measured.")
@@ -209,6 +213,7 @@ def _three(v: Mapping[str, float | None], unit: float) -> list[str]:
 
 
 def catalogue(names: Sequence[Mapping[str, Any]]) -> None:
+    """Names and sizes, a line each."""
     console = Console(highlight=False, soft_wrap=True)
     for row in names:
         console.print("  ".join(str(v) for v in row.values()), markup=False)

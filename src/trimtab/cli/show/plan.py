@@ -21,6 +21,7 @@ WIDE = 130
 
 
 def plan(found: Mapping[str, Any]) -> None:
+    """Settings with reasons, forecast, risks and what to try next."""
     console = Console(highlight=False)
     for text in found["warnings"]:
         console.print(Text("! ", "yellow") + Text(text))
@@ -57,6 +58,7 @@ def plan(found: Mapping[str, Any]) -> None:
 
 
 def explained(found: Mapping[str, Any], name: str) -> None:
+    """Every input of one setting."""
     row = next(r for r in found["settings"] if r["setting"] == name)
     console = Console(highlight=False)
     console.print(f"[bold]{name}[/] = {row['value']}")
@@ -72,6 +74,7 @@ def explained(found: Mapping[str, Any], name: str) -> None:
 
 
 def precedents(found: Mapping[str, Any]) -> None:
+    """Quartiles and the nearest published recipes."""
     console = Console(highlight=False)
     console.print(
         f"{found['model']}: {found['billions']:.3g}B, family {found['family'] or 'unknown'}, {found['method']},"
@@ -94,6 +97,7 @@ def precedents(found: Mapping[str, Any]) -> None:
 
 
 def data(found: Mapping[str, Any]) -> None:
+    """The data report."""
     console = Console(highlight=False)
     sizes = ", ".join(f"{n:,} {split}" for split, n in found["examples"].items())
     console.print(f"[bold]{found['name']}[/]: {found['form']} form, {sizes}")

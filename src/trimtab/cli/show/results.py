@@ -16,6 +16,7 @@ _STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
 
 
 def recommendation(result: Mapping[str, Any]) -> None:
+    """What a tune ended in."""
     console = Console(highlight=False, soft_wrap=True)
     gain = result["gain"]
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else " (one seed: no interval)"
@@ -61,6 +62,7 @@ def _evidence(step: Mapping[str, Any]) -> Table:
 
 
 def runs(rows: Sequence[RunRow]) -> None:
+    """A run a line, with why it ended."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file or a pipe has no edge
@@ -92,6 +94,7 @@ def runs(rows: Sequence[RunRow]) -> None:
 
 
 def comparison(found: Mapping[str, Any]) -> None:
+    """Two runs side by side."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for name in ("", *found["runs"]):

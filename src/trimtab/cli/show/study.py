@@ -15,6 +15,7 @@ _STYLE = {"better": "green", "worse": "red", "cannot tell yet": "yellow"}
 
 
 def result(found: Mapping[str, Any]) -> None:
+    """A designed study's cells; of a search its trials, of a path its steps."""
     if found["kind"] == "search":
         return searched(found)
     if found["kind"] == "path":
@@ -103,6 +104,7 @@ def walked(found: Mapping[str, Any]) -> None:
 
 
 def listed(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A study a line."""
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
     for name in ("study", "state", "runs", "answer"):
