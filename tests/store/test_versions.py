@@ -75,6 +75,10 @@ def _copy(old_url: str, new_url: str) -> None:
                 row |= {k: json.loads(v) for k, v in row.items() if kinds[k] == "JSON" and v is not None}
             if rows:
                 new.execute(table.insert(), rows)
+            if rows and kinds.get("id") == "INTEGER":  # a server that had counted them itself would go on from there
+                new.execute(
+                    text(f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), (SELECT max(id) FROM {name}))")
+                )
 
 
 def trimtab_(*args):
