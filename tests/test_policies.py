@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tuning.fake_trainer import FACTS
 from trimtab.behaviour import responses
 from trimtab.behaviour.label_task import label_task_of
 from trimtab.behaviour.responses import Battery
@@ -34,23 +35,6 @@ from trimtab.tasks.chat import Chat
 from trimtab.tuning.neighbours import with_batch
 
 BASE = Recipe(model="m", data="d", learning_rate=3e-4, per_device_train_batch_size=4, gradient_accumulation_steps=2)
-FACTS = Facts(
-    model="m",
-    model_name="m",
-    family="llama",
-    parameters=10**8,
-    hidden_size=64,
-    positions=512,
-    data="d",
-    examples=400,
-    tokens=20_000,
-    label_tokens=9_000,
-    length_99=60,
-    length_max=64,
-    device="cpu",
-    memory_gib=8,
-    bf16=False,
-)
 
 
 @given(

@@ -18,6 +18,23 @@ from trimtab.tuning.desk import Desk
 from trimtab.tuning.run_state import outcome
 
 BASE = Recipe(model="m", data="d", learning_rate=1e-3)
+FACTS = Facts(
+    model="m",
+    model_name="m",
+    family="llama",
+    parameters=10**8,
+    hidden_size=1000,
+    positions=2048,
+    data="d",
+    examples=400,
+    tokens=20_000,
+    label_tokens=9_000,
+    length_99=60,
+    length_max=64,
+    device="cpu",
+    memory_gib=8,
+    bf16=False,
+)
 ASKED = {
     "tune": TuneAsked(model="m", data="d", budget=Budget()),
     "scan": DesignAsked(kind="scan", model="m", data="d", cells=(BASE,), seeds=(1,)),
@@ -56,23 +73,7 @@ class FakeTrainer:
         self.die_after, self.clock, self.trained = die_after, clock, []
 
     def facts(self):
-        return Facts(
-            model="m",
-            model_name="m",
-            family="llama",
-            parameters=10**8,
-            hidden_size=1000,
-            positions=2048,
-            data="d",
-            examples=400,
-            tokens=20_000,
-            label_tokens=9_000,
-            length_99=60,
-            length_max=64,
-            device="cpu",
-            memory_gib=8,
-            bf16=False,
-        )
+        return FACTS
 
     def forecaster(self):
         return None

@@ -55,7 +55,10 @@ class Live:
         self._stop()
         known, moved = self.rows, differing(recipes)
         new = [r for r in recipes if r.run_id not in known]
-        made = {r.run_id: LiveRow(describe(r, moved), steps[r.run_id], drift_unit=_drift_unit(r)) for r in recipes}
+        made = {
+            r.run_id: LiveRow(describe(r, moved), steps[r.run_id], drift_unit=words_of(r.task).drift_unit)
+            for r in recipes
+        }
         self.rows = {run: known.get(run, row) for run, row in made.items()}
         self.cohort_began = time.monotonic()
         if self.console.is_terminal and not self.quiet:
@@ -146,11 +149,6 @@ def sparkline(values: Sequence[float], width: int = 16) -> str:
     means = [sum(part) / len(part) for i in range(0, len(values), size) if (part := values[i : i + size])]
     low, high = min(means), max(means)
     return "".join(_BARS[round((m - low) / (high - low or 1) * (len(_BARS) - 1))] for m in means)
-
-
-def _drift_unit(recipe: Recipe) -> str:
-    drift = words_of(recipe.task).drift
-    return drift.unit if drift else ""
 
 
 def _number(value: float | None) -> str:

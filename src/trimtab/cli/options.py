@@ -54,11 +54,11 @@ def _renamed(given: str, new: Mapping[str, str]) -> str:
     return f"{new[name]}{sign}{value}"
 
 
-def study_options(*names: str, **defaults: Any) -> Callable[[Command], Command]:
+def study_options(*names: str) -> Callable[[Command], Command]:
     """The command gets `options: StudyOptions`; people get a flag for each of its fields that is named."""
     hints = get_type_hints(StudyOptions)
     fields = [f for f in dataclasses.fields(StudyOptions) if f.name in names]
-    flags = [_flag(f, hints[f.name], defaults.get(f.name, f.default)) for f in fields]
+    flags = [_flag(f, hints[f.name]) for f in fields]
 
     def wrap(command: Command) -> Command:
         @functools.wraps(command)
@@ -76,13 +76,13 @@ def study_options(*names: str, **defaults: Any) -> Callable[[Command], Command]:
     return wrap
 
 
-def _flag(field: dataclasses.Field[Any], kind: Any, default: Any) -> inspect.Parameter:
+def _flag(field: dataclasses.Field[Any], kind: Any) -> inspect.Parameter:
     known = field.metadata
     names = [known["flag"]] if "flag" in known else []
     option = typer.Option(*names, help=known["help"], show_default=known.get("shown", True))
     kind = str | None if field.name in ("budget", "card") else kind  # checked with all the others, in one sentence
     return inspect.Parameter(
-        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[kind, option]
     )
 
 

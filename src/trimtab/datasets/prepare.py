@@ -130,7 +130,7 @@ def _template(dataset: Dataset, tokenizer: Any) -> str:
     return "the model's own" + (", which takes no system turn: joined to the first user turn" if joined else "")
 
 
-def table_lines(table: dict[str, Any]) -> list[str]:
+def table_lines(table: Mapping[str, Any]) -> list[str]:
     """The table for a terminal, a line each; the learned part of the first example in ⟦brackets⟧."""
     sizes = ", ".join(f"{n:,} {split}" for split, n in table["examples"].items())
     lost = [

@@ -46,6 +46,11 @@ class Words:
     metrics: Mapping[str, str] = field(default_factory=dict)
     pulse_size: int = 0  # what a pulse passes forward, in the same unit as `size`
 
+    @property
+    def drift_unit(self) -> str:
+        """Empty where no drift is measured."""
+        return self.drift.unit if self.drift else ""
+
     def shown(self) -> dict[str, Any]:
         """For tables and pages, as a result keeps them: units of loss and drift, what drift is called on an axis
         (empty where there is none), and the metrics' titles."""
@@ -54,7 +59,7 @@ class Words:
             "unit": self.unit,
             "size": self.size,
             "drift_key": drift.key if drift else "",
-            "drift": drift.unit if drift else "",
+            "drift": self.drift_unit,
             "drift_axis": drift.axis if drift else "",
             "metrics": dict(self.metrics),
         }

@@ -60,7 +60,7 @@ class Chat(LanguageModelling):
         return tokenise_dataset(dataset, processor, recipe.max_length)
 
     def table_lines(self, table: Mapping[str, Any]) -> list[str]:
-        return table_lines(dict(table))
+        return table_lines(table)
 
     def load_base(self, model: str, processor: Any, full: bool, bf16: bool, device: str, say: Say) -> LanguageBase:
         dtype, autocast = loop_precision(full, bf16)

@@ -67,7 +67,7 @@ def _sentence(winner: Outcome, best: Outcome, outcomes: Sequence[Outcome], setti
     if winner is not best:
         return (
             f"{head} cannot be told apart from {_value(best, setting)}'s {best.loss:.3f}, and it moved the model less "
-            f"(drift {winner.drift or 0:.3f} against {best.drift or 0:.3f} {_drift_unit(winner.recipe)})."
+            f"(drift {winner.drift or 0:.3f} against {best.drift or 0:.3f} {words_of(winner.recipe.task).drift_unit})."
         )
     others = [o for o in outcomes if o is not winner]
     if not others:
@@ -79,11 +79,6 @@ def _sentence(winner: Outcome, best: Outcome, outcomes: Sequence[Outcome], setti
         when = f" when it was stopped at {share:.0%}" if share is not None else ""
         parts.append(f"{_value(other, setting)} is {span}{when}{' (outside the budget)' if other.breach else ''}")
     return f"{head}; {', '.join(parts)} on the same items."
-
-
-def _drift_unit(recipe: Recipe) -> str:
-    drift = words_of(recipe.task).drift
-    return drift.unit if drift else ""
 
 
 def _gap(other: Outcome, winner: Outcome) -> tuple[stats.Interval | None, float | None]:
