@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import beta, bootstrap
+from sklearn.metrics import f1_score
 
 from trimtab.analysis import stats
+from trimtab.analysis.intervals import macro_f1
 
 
 def test_a_paired_interval_covers_the_truth_about_as_often_as_it_says():
@@ -87,3 +90,28 @@ def test_paired_shares_cover(n, lost, gained):
         found = stats.paired_shares(list((u > 1 - gained).astype(float)), list((u < lost).astype(float)))
         covered += found.low <= gained - lost <= found.high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+@given(st.integers(1, 400), st.floats(0, 1))
+def test_a_share_has_the_beta_quantiles_of_clopper_and_pearson(n, part):
+    hits = round(part * n)
+    found = stats.share(hits, n)
+    low, below = (float(beta.ppf(q, hits, n - hits + 1)) if hits else 0.0 for q in (0.025, 0.05))
+    above, high = (float(beta.ppf(q, hits + 1, n - hits)) if hits < n else 1.0 for q in (0.95, 0.975))
+    assert (found.low, found.below, found.above, found.high) == pytest.approx((low, below, above, high), abs=1e-9)
+
+
+def test_resampled_bounds_are_near_those_of_scipys_bca_where_a_jackknife_says_something():
+    draws = np.random.default_rng(4).gamma(4.0, size=150)
+    ours = stats.resampled([draws], lambda x: float(np.mean(x)), resamples=4000)
+    theirs = bootstrap((draws,), np.mean, n_resamples=4000, rng=np.random.default_rng(1)).confidence_interval
+    width = theirs.high - theirs.low
+    assert abs(ours.low - theirs.low) < 0.05 * width
+    assert abs(ours.high - theirs.high) < 0.05 * width
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=40))
+def test_macro_f1_is_scikit_learns_over_the_labels_that_occur(pairs):
+    truth, picks = np.array(pairs).T
+    theirs = f1_score(truth, picks, labels=np.unique(truth), average="macro", zero_division=0)
+    assert macro_f1(truth, picks) == pytest.approx(theirs, abs=1e-12)

@@ -1,7 +1,11 @@
 import json
+import math
 import random
 
+import pytest
+
 from tests.datasets.test_survey import PLAIN, pair
+from trimtab.datasets import similarity
 from trimtab.datasets.similarity import difference, profile
 
 OTHER = [
@@ -44,3 +48,18 @@ def test_no_text_can_be_read_back_and_it_is_small():
     found = json.dumps(profile(PLAIN))
     assert "glacier" not in found
     assert len(found) < 60_000
+
+
+def test_distances_are_the_textbooks():
+    p, q = {"a": 3, "b": 1}, {"b": 1, "c": 1}
+    middle = {"a": 3 / 8, "b": 3 / 8, "c": 1 / 4}
+    bits = sum(
+        0.5 * n / sum(side.values()) * math.log2(n / sum(side.values()) / middle[k])
+        for side in (p, q)
+        for k, n in side.items()
+    )
+    assert similarity._js(p, q) == pytest.approx(bits)
+    assert (similarity._js(p, p), similarity._js(p, {"c": 1})) == (pytest.approx(0), pytest.approx(1))
+    assert similarity._js(p, {}) == 0
+    assert similarity._ks([1, 2, 3, 4], [3, 4, 5, 6]) == pytest.approx(0.5)
+    assert similarity._ks([1, 2], [1, 2]) == 0

@@ -1,3 +1,5 @@
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +74,9 @@ def test_too_little_data(tmp_path):
 def test_percentiles():
     assert [percentile(list(range(1, 101)), p) for p in (50, 95, 99, 100)] == [50, 95, 99, 100]
     assert percentile([7], 50) == 7
+    rows = sorted(random.Random(1).choices(range(500), k=333))
+    for p in (1, 5, 50, 95, 99, 100):  # the smallest value that at least p % do not exceed
+        assert percentile(rows, p) == next(v for v in rows if sum(x <= v for x in rows) * 100 >= p * len(rows))
 
 
 STRICT = (

@@ -86,7 +86,9 @@ def test_more_memory_never_shortens_the_cutoff_or_shrinks_the_batch(case, method
     assert large.value("max_length") >= small.value("max_length")
     assert large.value("effective_batch") == small.value("effective_batch")
     same = ("method", "trainer", "use_liger_kernel", "sharding", "optim", "max_length", "gradient_checkpointing")
-    if all(large.value(n) == small.value(n) for n in same):
+    # states that lie in the processor's memory leave the small card more room than the large one has
+    alike = large.settings.keys() == small.settings.keys()
+    if alike and all(large.value(n) == small.value(n) for n in same):
         assert large.value("per_device_train_batch_size") >= small.value("per_device_train_batch_size")
 
 

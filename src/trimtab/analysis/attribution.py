@@ -138,14 +138,14 @@ def breaking(ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     were never tried.
     """
     names, x = coded(ways)
-    found = []
+    losses = []
     for a, b in _together(names, x):
         i = names.index(a)
         low, high = ways[int(x[:, i].argmin())], ways[int(x[:, i].argmax())]
         settings = {**low, a: high[a]}
         told = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items())
-        found.append({"pair": [a, b], "settings": settings, "sentence": f"To tell {a} from {b}, run: {told}"})
-    return found
+        losses.append({"pair": [a, b], "settings": settings, "sentence": f"To tell {a} from {b}, run: {told}"})
+    return losses
 
 
 def _terms(names: Sequence[str], x: np.ndarray) -> tuple[list[tuple[str, ...]], np.ndarray] | None:
@@ -242,21 +242,21 @@ def _drawn(b: np.ndarray, x: np.ndarray, noise: _Noise, n: int) -> np.ndarray:
     return np.asarray(np.clip(np.column_stack([signal, bent, variance]) / whole[:, None], 0, 1))
 
 
-def sentence(found: Attribution, number: str, unit: str) -> str:
+def sentence(attribution: Attribution, number: str, unit: str) -> str:
     """What can be said of a number in this unit: the largest share, or that it is seed noise, or why nothing can."""
-    if found.why:
-        return f"{number}: {found.why}."
-    *settings, seed = found.shares
+    if attribution.why:
+        return f"{number}: {attribution.why}."
+    *settings, seed = attribution.shares
     if seed.low == 1.0:
-        return f"{number}: the same in all {found.runs} runs."
-    rest = "seed" if found.pure else "seed and what no line explains"
+        return f"{number}: the same in all {attribution.runs} runs."
+    rest = "seed" if attribution.pure else "seed and what no line explains"
     bent = next((f"; not a straight line {s.value:.0%}" for s in settings if s.names == BENT and s.value >= 0.05), "")
     settings = [s for s in settings if s.names != BENT]
     best = max(settings, key=lambda s: s.value)
     if best.low <= 0.01 or best.value < 0.05:
         return (
             f"{number}: no setting stands out from seed noise ({rest} {seed.value:.0%} [{seed.low:.0%},"
-            f" {seed.high:.0%}]{bent}) in {found.runs} runs."
+            f" {seed.high:.0%}]{bent}) in {attribution.runs} runs."
         )
     effect = (
         f", lowest to highest {best.effect[0]:+.3g} [{best.effect[1]:+.3g}, {best.effect[2]:+.3g}] {unit}".rstrip()
@@ -266,6 +266,6 @@ def sentence(found: Attribution, number: str, unit: str) -> str:
     how = "the coupling of " + " and ".join(best.names) if len(best.names) > 1 else best.names[0]
     return (
         f"{number}: {how} {best.value:.0%} [{best.low:.0%}, {best.high:.0%}]{effect}{bent}; {rest}"
-        f" {seed.value:.0%}{'' if found.couplings else ' (couplings in it: too few runs to tell them apart)'},"
-        f" {found.runs} runs, over the ranges tried."
+        f" {seed.value:.0%}{'' if attribution.couplings else ' (couplings in it: too few runs to tell them apart)'},"
+        f" {attribution.runs} runs, over the ranges tried."
     )

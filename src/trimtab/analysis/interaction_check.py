@@ -35,7 +35,7 @@ def states(
         "seeds differ": _differ(losses),
         "barely learns": _flat([s["loss"] for s in steps if s["loss"] is not None]),
     }
-    found = []
+    seen = []
     for risk in named:
         marks = [
             (
@@ -44,10 +44,10 @@ def states(
             )
             for name, side in risk["shows"]
         ]
-        found.append(
+        seen.append(
             {**risk, "state": _joined([m[0] for _, m in marks]), "evidence": [(name, m[0], m[1]) for name, m in marks]}
         )
-    return found
+    return seen
 
 
 Mark = tuple[bool | None, str]

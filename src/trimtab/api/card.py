@@ -54,14 +54,14 @@ def card(
     own = load_probes(probes) if probes else []
     given = load_budget(budget) if budget else None
     if base is None:
-        found = _of_run(target, given, level, language, own, data, out, watcher)
+        judged = _of_run(target, given, level, language, own, data, out, watcher)
     else:
-        found = _of_weights(target, base, data, given or load_budget(None), level, language, own, watcher)
+        judged = _of_weights(target, base, data, given or load_budget(None), level, language, own, watcher)
     if page:
         from trimtab.reporting.card import write_card
 
-        found["page"] = str(write_card(found, Path(page)))
-    return found
+        judged["page"] = str(write_card(judged, Path(page)))
+    return judged
 
 
 def _unwritable(page: Path) -> list[str]:
@@ -171,11 +171,11 @@ def gradient_shares(run: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
         return {"run": row.id, "effective_batch": row.recipe.effective_batch, **found, "texts": _texts(row, found)}
 
 
-def _texts(row: RunRow, found: Mapping[str, Any]) -> dict[int, list[str]]:
+def _texts(row: RunRow, judged: Mapping[str, Any]) -> dict[int, list[str]]:
     """The examples that a person would want to read: dominators and suspects."""
     from trimtab.tasks.task import find_task
 
-    wanted = {i for d in found["dominators"] for i in d["ids"]} | set(found["suspects"])
+    wanted = {i for d in judged["dominators"] for i in d["ids"]} | set(judged["suspects"])
     return find_task(row.recipe.task).texts(row.recipe, wanted, silent)
 
 

@@ -65,9 +65,9 @@ def write_page(plan: Mapping[str, Any], path: str | Path) -> None:
         ) from None
 
 
-def forecaster_of(found: Situation, instant: bool, studies: str | Path | None, say: Say) -> Callable[[Workload], Any]:
+def forecaster_of(known: Situation, instant: bool, studies: str | Path | None, say: Say) -> Callable[[Workload], Any]:
     """Traced; by closed form where that was asked for and there is one."""
-    return forecaster(found.card, instant and found.source.known is not None, studies, say, fall_back=True)
+    return forecaster(known.card, instant and known.source.known is not None, studies, say, fall_back=True)
 
 
 def as_data(made: Plan) -> dict[str, Any]:
@@ -157,22 +157,22 @@ def data(
 ) -> dict[str, Any]:
     """What is in the data; with a model also token lengths and what each cutoff costs in memory; `against` other
     data, how different."""
-    found = dict(report(data, model, say, progress))
+    surveyed = dict(report(data, model, say, progress))
     if model:
         card, _ = inputs.device_named(gpu)
-        found["cutoffs"] = [c | {"memory": _cost(model, int(c["max_length"]), card)} for c in found["cutoffs"]]
-        found["positions"] = locate(model, say).positions
-        found["card"] = card.name if card else None
-        found["card_memory"] = card.memory if card else None
+        surveyed["cutoffs"] = [c | {"memory": _cost(model, int(c["max_length"]), card)} for c in surveyed["cutoffs"]]
+        surveyed["positions"] = locate(model, say).positions
+        surveyed["card"] = card.name if card else None
+        surveyed["card_memory"] = card.memory if card else None
     if against:
         from trimtab.datasets.similarity import difference
         from trimtab.facts import earlier
 
-        found["against"] = {
+        surveyed["against"] = {
             "data": against,
             **difference(earlier.profile_of(against, say), earlier.profile_of(data, say)),
         }
-    return found
+    return surveyed
 
 
 def _cost(model: str, cutoff: int, card: Any) -> int | None:
@@ -202,8 +202,8 @@ def _size_and_family(model: str) -> tuple[float, str | None]:
     return source.known.parameters / 1e9, family_of(model, source.family)
 
 
-def _earlier(found: Situation, studies: str | Path) -> list[dict[str, Any]]:
-    if found.survey is None or not (Path(studies) / "trimtab.db").exists():
+def _earlier(known: Situation, studies: str | Path) -> list[dict[str, Any]]:
+    if known.survey is None or not (Path(studies) / "trimtab.db").exists():
         return []
     from trimtab.facts import earlier
     from trimtab.store import Store
@@ -212,6 +212,6 @@ def _earlier(found: Situation, studies: str | Path) -> list[dict[str, Any]]:
     try:
         if not store.studies():
             return []
-        return earlier.alike(store, found.facts.model, earlier.profile_of(found.facts.data))[:3]
+        return earlier.alike(store, known.facts.model, earlier.profile_of(known.facts.data))[:3]
     finally:
         store.close()

@@ -55,10 +55,10 @@ def _pairs(store: Store, run: str, other: str | None) -> tuple[tuple[str, str], 
 
 def _samples(store: Store, run: str) -> dict[tuple[str, str], dict[str, Any]]:
     row = store.find_run(run)
-    found = {(s["probe"], s["prompt"]): s for s in store.samples(row.id) if s["probe"] in ASKED}
-    if not found:
+    samples = {(s["probe"], s["prompt"]): s for s in store.samples(row.id) if s["probe"] in ASKED}
+    if not samples:
         raise StoreError(f"run {row.id} has no answers to review yet; measure its card first: trimtab card {row.id}")
-    return found
+    return samples
 
 
 def _asked(sample: Mapping[str, Any]) -> dict[str, Any]:

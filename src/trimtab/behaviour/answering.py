@@ -43,11 +43,11 @@ def answers(
     """Greedy answers in the order of the prompts. One evaluated at a time: together they were slower on a processor."""
     ids = [prompt_ids(p, evaluated.base.tokenizer) for p in prompts]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    found: dict[int, Answer] = {}
+    answers: dict[int, Answer] = {}
     say = lambda chunk: _generate(evaluated, [ids[i] for i in chunk], max_new_tokens)  # noqa: E731
     for chunk, said in in_batches(order, batch_size, say, evaluated.base.say):
-        found |= zip(chunk, said, strict=True)
-    return [found[i] for i in range(len(ids))]
+        answers |= zip(chunk, said, strict=True)
+    return [answers[i] for i in range(len(ids))]
 
 
 def sampled(
@@ -117,8 +117,8 @@ def _answer(row: list[int], stops: set[int], base: LanguageBase) -> Answer:
 @torch.no_grad()
 def log_probabilities(evaluated: EvaluatedModel, rows: Sequence[Tokens], batch_size: int = 8) -> Iterator[torch.Tensor]:
     """For each row in order: [label tokens, vocabulary] float32 log-probabilities, teacher-forced."""
-    for _, found in in_batches(rows, batch_size, partial(_log_probabilities, evaluated), evaluated.base.say):
-        yield from found
+    for _, values in in_batches(rows, batch_size, partial(_log_probabilities, evaluated), evaluated.base.say):
+        yield from values
 
 
 def _log_probabilities(evaluated: EvaluatedModel, rows: Sequence[Tokens]) -> Sequence[torch.Tensor]:
@@ -130,8 +130,8 @@ def _log_probabilities(evaluated: EvaluatedModel, rows: Sequence[Tokens]) -> Seq
 @torch.no_grad()
 def nll(evaluated: EvaluatedModel, rows: Sequence[Tokens], batch_size: int = 8) -> list[float]:
     """Mean nats per label token of each row."""
-    found: list[float] = []
+    by_row: list[float] = []
     measure = lambda piece: row_losses(evaluated.base, evaluated.base.pad(piece), evaluated.adapter)  # noqa: E731
     for _, losses in in_batches(rows, batch_size, measure, evaluated.base.say):
-        found += losses
-    return found
+        by_row += losses
+    return by_row

@@ -102,8 +102,8 @@ def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> l
         )
         rows.append(Tokens([*prompt, *spoken], [False] * len(prompt) + [True] * len(spoken)))
     known = nll(evaluated, [r for r in rows if r.weight])
-    found = iter(known)
-    return [math.exp(-next(found)) if r.weight else 0.0 for r in rows]
+    each = iter(known)
+    return [math.exp(-next(each)) if r.weight else 0.0 for r in rows]
 
 
 PULSE = 12  # prompts of a pulse's drift: half of a card's
@@ -206,49 +206,51 @@ ASKED = ("unhedged_wrong", "refusal", "over_refusal", "format_obeyed", "fragilit
 
 def empty(raw: Raw, battery: Battery) -> dict[str, str]:
     """Why numbers that were asked for have nothing to be made of."""
-    found: dict[str, str] = {}
+    numbers: dict[str, str] = {}
     broken = raw.get("degenerate_base", [])
     if raw.get("cut_tuned") and not raw.get("log_length_ratio"):
-        found["length_ratio"] = "both answers were cut at the length limit in every pair"
+        numbers["length_ratio"] = "both answers were cut at the length limit in every pair"
     if broken and sum(broken) > len(broken) / 2:
-        found["degeneration"] = (
+        numbers["degeneration"] = (
             f"{sum(broken) / len(broken):.0%} of the base's own answers are degenerate: name another base"
         )
     if battery.level not in BRIEF and battery.language:
         for key, name in (("refusal", "refused"), ("over_refusal", "over_refused")):
             if not raw.get(f"{name}_tuned"):
-                found[key] = "in no pair were both answers coherent"
+                numbers[key] = "in no pair were both answers coherent"
     if raw.get("cut_tuned") and not raw.get("assertive_tuned"):
-        found["assertiveness"] = (
+        numbers["assertiveness"] = (
             "in no pair had both answers words to judge"
             if battery.language
             else "there are no words to look for in the data's language"
         )
-    return found
+    return numbers
 
 
 def missing(base: EvaluatedModel, tuned: EvaluatedModel, battery: Battery, learned: Learned | None) -> dict[str, str]:
     """Why numbers that can be limited are not there; what is not measured can never pass."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     if battery.level in BRIEF:
-        found |= dict.fromkeys(ASKED, f"not asked at level {battery.level}: --level card does")
+        reasons |= dict.fromkeys(ASKED, f"not asked at level {battery.level}: --level card does")
     if battery.level == "pulse":
-        found |= dict.fromkeys(GENERIC, "a pulse generates nothing: ask for --level card")
+        reasons |= dict.fromkeys(GENERIC, "a pulse generates nothing: ask for --level card")
     if not learned or battery.level == "pulse":
         why = (
             "a pulse does not look for it: ask for --level card"
             if learned
             else "needs the training data: name them with --data"
         )
-        found |= dict.fromkeys(("memorisation", "memory_gap"), why)
+        reasons |= dict.fromkeys(("memorisation", "memory_gap"), why)
     if not battery.language:
-        found |= dict.fromkeys(SPOKEN, "there are no probes in the data's language (there are in English and Chinese)")
+        reasons |= dict.fromkeys(
+            SPOKEN, "there are no probes in the data's language (there are in English and Chinese)"
+        )
     if not base.base.tokenizer.chat_template:
         why = "the base has no chat template, so it neither refuses nor obeys: name an instruct model with --base"
-        found |= dict.fromkeys(("refusal", "over_refusal", "refusal_margin", "format_obeyed"), why)
+        reasons |= dict.fromkeys(("refusal", "over_refusal", "refusal_margin", "format_obeyed"), why)
     if different := unlike(base, tuned):
-        found |= dict.fromkeys(TOKENWISE, different)
-    return found
+        reasons |= dict.fromkeys(TOKENWISE, different)
+    return reasons
 
 
 def unlike(base: EvaluatedModel, tuned: EvaluatedModel) -> str | None:
@@ -276,20 +278,20 @@ def _generic(tuned: EvaluatedModel, ref: Reference, battery: Battery, samples: l
         for i, (p, b, t) in enumerate(zip(ref.prompts, ref.answers, said, strict=True))
         if i < 2 * CARD_PROMPTS or degenerate(t.text)
     ]
-    found = style(ref.answers, said, battery.language or "en")
-    return found if battery.language else {k: v for k, v in found.items() if not k.startswith("assertive")}
+    heard = style(ref.answers, said, battery.language or "en")
+    return heard if battery.language else {k: v for k, v in heard.items() if not k.startswith("assertive")}
 
 
 def _by_judges(base: Responses, tuned: Responses, battery: Battery, load: Callable[[str], EvaluatedModel]) -> Raw:
-    found: Raw = {}
+    scored: Raw = {}
     for model in judge_models(battery.own):
         judge = load(model)
         for probe in battery.own:
             for name, said in (("base", base), ("tuned", tuned)):
                 scores = judged(judge, model, probe, said.answers(f"own-{probe.name}"))
                 if scores:
-                    found.setdefault(f"own-{probe.name}_{name}", []).extend(scores)
-    return found
+                    scored.setdefault(f"own-{probe.name}_{name}", []).extend(scores)
+    return scored
 
 
 def _memory(base: EvaluatedModel, tuned: EvaluatedModel, learned: Learned) -> Raw:
@@ -349,16 +351,16 @@ def scales(
     """An adapter at several scales: the held-out loss of each of `rows`, and what a pulse measures."""
     adapter = tuned.adapter
     assert adapter is not None, "only an adapter can be scaled without a second model"
-    whole, found = adapter.scale, []
+    whole, by_scale = adapter.scale, []
     try:
         for scale in SCALES:
             tuned.base.say(f"Measuring {scale:g} of the update")
             adapter.scale = whole * scale
             measured, _ = measure(base, tuned, ref, battery, None, keep)
-            found.append({"scale": scale, "items": nll(tuned, rows), "measured": measured})
+            by_scale.append({"scale": scale, "items": nll(tuned, rows), "measured": measured})
     finally:
         adapter.scale = whole
-    return found
+    return by_scale
 
 
 NOISE = 2e-4

@@ -122,23 +122,23 @@ def _softmax(values: Sequence[float]) -> list[float]:
 
 def compare(base: Predictions | None, tuned: Predictions, task: LabelTask) -> Raw:
     """Raw numbers by item. Without a base that knows the labels only the tuned side is there, and no change."""
-    found: Raw = {"label_truth": [float(t) for t in task.truth]}
+    raw: Raw = {"label_truth": [float(t) for t in task.truth]}
     sides = {"base": base, "tuned": tuned} if base and base.probabilities else {"tuned": tuned}
     for name, side in sides.items():
         picks = [max(range(len(p)), key=p.__getitem__) for p in side.probabilities]
-        found[f"label_pick_{name}"] = [float(p) for p in picks]
+        raw[f"label_pick_{name}"] = [float(p) for p in picks]
         for i, label in enumerate(task.labels):
             rows = [float(p == t) for p, t in zip(picks, task.truth, strict=True) if t == i]
             if rows:
-                found[f"class-{label}_{name}"] = rows
+                raw[f"class-{label}_{name}"] = rows
         for key, values in {
             **choices(_right_first(side.probabilities, task)),
             **fragility(_with_plain(side, task)),
         }.items():
-            found[f"label_{key}_{name}"] = values
+            raw[f"label_{key}_{name}"] = values
     if base and base.states:
-        found["representation_drift"] = _moved(base.states, tuned.states)
-    return found
+        raw["representation_drift"] = _moved(base.states, tuned.states)
+    return raw
 
 
 def _right_first(rows: Sequence[Sequence[float]], task: LabelTask) -> list[list[float]]:

@@ -26,12 +26,12 @@ def log_likelihoods(
     """[prompts][endings] nats: ln p(whole ending | prompt). Every prompt has the same number of endings, none of
     them empty."""
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    found: list[list[float]] = [[] for _ in prompts]
+    sums: list[list[float]] = [[] for _ in prompts]
     measure = lambda piece: _measure(evaluated, [prompts[i] for i in piece], [endings[i] for i in piece])  # noqa: E731
     for piece, values in in_batches(order, batch_size, measure, evaluated.base.say):
         for i, row in zip(piece, values, strict=True):
-            found[i] = row
-    return found
+            sums[i] = row
+    return sums
 
 
 def _measure(evaluated: EvaluatedModel, prompts: Sequence[Ids], endings: Sequence[Sequence[Ids]]) -> list[list[float]]:

@@ -30,14 +30,14 @@ class ItemTrace:
 
 def trace(base: EvaluatedModel, tuned: EvaluatedModel, rows: Sequence[Tokens]) -> ItemTrace:
     """One pass of both models over the labels of each row."""
-    found = ItemTrace([], [], [])
+    signs = ItemTrace([], [], [])
     for row, before, after in zip(rows, log_probabilities(base, rows), log_probabilities(tuned, rows), strict=True):
         truth = torch.tensor(_labels(row), device=after.device)
         d = (after.gather(1, truth[:, None]) - before.gather(1, truth[:, None])).squeeze(1)
-        found.ez.append(_ez(d, after.argmax(-1) != truth))
-        found.gain.append(float(d.mean()))
-        found.kl.append(float(kl(before, after).mean()))
-    return found
+        signs.ez.append(_ez(d, after.argmax(-1) != truth))
+        signs.gain.append(float(d.mean()))
+        signs.kl.append(float(kl(before, after).mean()))
+    return signs
 
 
 def _ez(d: torch.Tensor, wrong: torch.Tensor) -> float:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from trimtab.behaviour.answering import Answer
 from trimtab.behaviour.responses import Battery, Responses
 from trimtab.behaviour.scorers import score, unfenced
@@ -122,16 +124,10 @@ def fragility(rows: Sequence[Sequence[Sequence[float]]]) -> Raw:
 
 def _js(rows: Sequence[Sequence[float]]) -> float:
     """Mean Jensen–Shannon divergence of each variant's distribution from the plain question's, nats (at most ln 2)."""
+    from scipy.spatial.distance import jensenshannon
+
     plain, *others = rows
-
-    def kl(p: Sequence[float], q: Sequence[float]) -> float:
-        return sum(a * math.log(max(a, 1e-12) / max(b, 1e-12)) for a, b in zip(p, q, strict=True))
-
-    def one(other: Sequence[float]) -> float:
-        middle = [(a + b) / 2 for a, b in zip(plain, other, strict=True)]
-        return (kl(plain, middle) + kl(other, middle)) / 2
-
-    return sum(map(one, others)) / len(others)
+    return float(np.mean([jensenshannon(plain, other) ** 2 for other in others]))
 
 
 def _refusals(key: str, base: Sequence[Answer], tuned: Sequence[Answer], language: str) -> Raw:

@@ -109,10 +109,10 @@ def remembered(keep: Path | None, name: str, who: str, content: Any, ask: Callab
     place = keep / f"{name}-{_hash(who, content)}.json" if keep else None
     if place and place.exists():
         return json.loads(place.read_text(encoding="utf-8"))
-    found = ask()
+    kept = ask()
     if place:
-        write_whole(place, json.dumps(found))
-    return found
+        write_whole(place, json.dumps(kept))
+    return kept
 
 
 def _asked(evaluated: EvaluatedModel, name: str, ask: Ask, called: str) -> Any:

@@ -24,14 +24,14 @@ TOKENS, PROMPTS, ROUNDS = 16, 2, 3
 
 def speeds(base: EvaluatedModel, tuned: EvaluatedModel, prompts: Sequence[str]) -> dict[str, list[float]]:
     """Seconds to the first token and per further token (a round each), peak bytes meanwhile."""
-    found: dict[str, list[float]] = {}
+    rounds: dict[str, list[float]] = {}
     for turn in range(ROUNDS + 1):
         for name, evaluated in (("base", base), ("tuned", tuned)):
             numbers = _one(evaluated, prompts[:PROMPTS])
             if turn:  # the first round warms up
                 for key, value in numbers.items():
-                    found.setdefault(f"{key}_{name}", []).append(value)
-    return found
+                    rounds.setdefault(f"{key}_{name}", []).append(value)
+    return rounds
 
 
 def _one(evaluated: EvaluatedModel, prompts: Sequence[str]) -> dict[str, float]:

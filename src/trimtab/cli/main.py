@@ -121,12 +121,12 @@ def _tune(
     results.recommendation(result)
 
 
-def _explained(found: dict[str, Any], as_json: bool) -> None:
+def _explained(explanation: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        return print_json({k: found[k] for k in ("study", "status", "plan", "steps", "recommendation")})
+        return print_json({k: explanation[k] for k in ("study", "status", "plan", "steps", "recommendation")})
     from trimtab.cli.show import results
 
-    results.explained(found)
+    results.explained(explanation)
 
 
 @app.command()

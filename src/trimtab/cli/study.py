@@ -173,11 +173,11 @@ def stop(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> N
     from trimtab.api.study import stop_study
     from trimtab.store.folder import typed
 
-    found = stop_study(study, out)
-    runs = len(found["stopping"])
-    goes_on = typed("study resume", found["study"], out)
-    told = f"{found['study']} stops: {runs} run{'' if runs == 1 else 's'} not finished; go on with: {goes_on}"
-    typer.echo(json.dumps(found) if as_json else told)
+    stopped = stop_study(study, out)
+    runs = len(stopped["stopping"])
+    goes_on = typed("study resume", stopped["study"], out)
+    told = f"{stopped['study']} stops: {runs} run{'' if runs == 1 else 's'} not finished; go on with: {goes_on}"
+    typer.echo(json.dumps(stopped) if as_json else told)
 
 
 @study_app.command()
@@ -219,12 +219,12 @@ def attribute(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False)
     """Which setting of a study moved which number, and how much was seed noise."""
     from trimtab.api import results
 
-    found = results.attribute(study, out)
+    attribution = results.attribute(study, out)
     if as_json:
-        return print_json(found)
+        return print_json(attribution)
     from trimtab.cli.show.study import attributed
 
-    attributed(found)
+    attributed(attribution)
 
 
 def _design(
@@ -244,20 +244,20 @@ def _do(call: Callable[[Progress], Mapping[str, Any]], options: StudyOptions, as
     from trimtab.cli.live import Live
 
     with Live(quiet=as_json) as live:
-        found = call(live)
-    _print(found, as_json, options.out)
+        study = call(live)
+    _print(study, as_json, options.out)
 
 
-def _print(found: Mapping[str, Any], as_json: bool, out: Path) -> None:
+def _print(study: Mapping[str, Any], as_json: bool, out: Path) -> None:
     if as_json:
-        return print_json(found)
+        return print_json(study)
     from trimtab.store.folder import typed
 
-    if "recipe" in found:  # of trimtab tune
+    if "recipe" in study:  # of trimtab tune
         from trimtab.cli.show.results import recommendation
 
-        return recommendation(found)
+        return recommendation(study)
     from trimtab.cli.show.study import result
 
-    result(found)
-    typer.echo(f"Pictures and every number: {typed('report', found['study'], out)}")
+    result(study)
+    typer.echo(f"Pictures and every number: {typed('report', study['study'], out)}")

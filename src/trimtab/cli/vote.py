@@ -23,8 +23,8 @@ VOTES = {"1": "left", "2": "right", "0": "tie", " ": "tie"}
 def ask_votes(run: str, other: str | None, n: int, out: Path) -> None:
     """Goes through the pairs that have no vote yet; stored one by one."""
     console = Console(highlight=False)
-    found = review.review(run, other, n=n, out=out)
-    pairs, at = found["pairs"], 0
+    asked = review.review(run, other, n=n, out=out)
+    pairs, at = asked["pairs"], 0
     console.print(
         f"{len(pairs)} pairs, {sum(p['vote'] is not None for p in pairs)} voted. 1 left/upper, 2 lower, 0 tie, b back,"
         " q stop",
@@ -44,7 +44,7 @@ def ask_votes(run: str, other: str | None, n: int, out: Path) -> None:
             side = VOTES[key]
             vote = side if side == "tie" else ("second" if (side == "left") == pair["swapped"] else "first")
             pair["vote"] = vote
-            review.vote(found["review"], pair["place"], vote, out)
+            review.vote(asked["review"], pair["place"], vote, out)
         at += 1
 
 
@@ -92,29 +92,29 @@ def _line() -> str:
     return line[0] if line.strip() else line and " "
 
 
-def show_result(found: Mapping[str, Any]) -> None:
+def show_result(voted: Mapping[str, Any]) -> None:
     """What the votes say so far."""
     console = Console(highlight=False, soft_wrap=True)
-    result = found["result"]
+    result = voted["result"]
     console.print(f"\n{result['sentence']}")
-    if found["same"]:
-        console.print(f"{found['same']} of {found['whole']} answers are the same in both and were not asked.")
+    if voted["same"]:
+        console.print(f"{voted['same']} of {voted['whole']} answers are the same in both and were not asked.")
     if level := result["rate_at_equal_length"]:
         console.print(
             f"At equal length {result['names'][1]} would win {level['value']:.0%} [{level['low']:.0%},"
             f" {level['high']:.0%}]."
         )
-    if found["strengths"]:
+    if voted["strengths"]:
         console.print("\nAll votes of this folder together (Bradley–Terry, 0 is the average):")
-        for row in found["strengths"]:
+        for row in voted["strengths"]:
             console.print(f"  {row['name']}: {row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]")
 
 
-def show_changed(found: Mapping[str, Any]) -> None:
+def show_changed(changed: Mapping[str, Any]) -> None:
     """The most changed answers, for reading."""
     console = Console(highlight=False)
     console.print("The most changed answers: for reading, no rate can be read off them\n", style="dim")
-    for pair in found["changed"]:
+    for pair in changed["changed"]:
         console.print(Panel(_plain(pair["prompt"]), title="asked", style="dim"))
-        for name, side in zip(found["result"]["names"], ("first", "second"), strict=True):
+        for name, side in zip(changed["result"]["names"], ("first", "second"), strict=True):
             console.print(Panel(_plain(pair[side]), title=name))

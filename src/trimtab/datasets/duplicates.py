@@ -43,10 +43,10 @@ def near_duplicates(
 
 def same(texts: Sequence[str]) -> dict[str, list[int]]:
     """Indices by text without capitals and punctuation."""
-    found: dict[str, list[int]] = defaultdict(list)
+    groups: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(texts):
-        found[_normal(text)].append(i)
-    return found
+        groups[_normal(text)].append(i)
+    return groups
 
 
 def _sketches(keys: Sequence[str], progress: Progress | None) -> np.ndarray:

@@ -1,5 +1,5 @@
 """Random sentences from Home Assistant's intent templates. Takes a template and lists, gives text and the slots it
-filled.
+filled. Not hassil's sampler: the bundled task is these very sentences, draw for draw, and every figure rests on it.
 
 Template syntax: [optional]  (a|b)  [a|b]  (a;b) in any order  {list:slot}  <rule>.
 """

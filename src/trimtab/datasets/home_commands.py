@@ -73,12 +73,12 @@ def messages_by_split(grammar_file: Path, language: str = "en", seed: int = 0) -
     rng = random.Random(seed)
     pools = _templates_by_split(grammar, language, rng)
     seen: set[str] = set()
-    found = {
+    by_split = {
         split: [_messages(language, *_sample(pools[split], grammar, language, rng, seen)) for _ in range(n)]
         for split, n in SPLITS.items()
     }
-    found["train"] += _general_chat(language)
-    return found
+    by_split["train"] += _general_chat(language)
+    return by_split
 
 
 def _general_chat(language: str) -> list[list[dict[str, str]]]:

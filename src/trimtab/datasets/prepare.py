@@ -182,7 +182,9 @@ def table_rows(table: Mapping[str, Any]) -> list[list[str]]:
 
 def percentile(ordered: list[int], p: float) -> int:
     """The smallest value that at least p % of the (sorted) values do not exceed."""
-    return ordered[max(0, -(-len(ordered) * int(p) // 100) - 1)]
+    import numpy as np  # a plan by sketch must not wait for it
+
+    return int(np.percentile(ordered, p, method="inverted_cdf"))
 
 
 def seen_pieces(tokens: Tokens, tokenizer: Any) -> list[tuple[str, bool]]:

@@ -102,14 +102,14 @@ def _file(path: Path) -> dict[str, Rows]:
     if not text.strip():
         raise DataError(f"{path} is empty; it needs at least one example")
     try:
-        found = (
+        rows = (
             _json(text, path) if suffix == ".json" else {"train": {".jsonl": _jsonl, ".csv": _csv}[suffix](text, path)}
         )
     except RecursionError:
         raise DataError(f"{path} is nested too deeply to be a list of examples") from None
-    if not found.get("train"):
+    if not rows.get("train"):
         raise DataError(f"{path} holds no rows to train on; it needs at least one example")
-    return found
+    return rows
 
 
 def _jsonl(text: str, path: Path) -> Rows:

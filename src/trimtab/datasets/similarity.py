@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 import re
 import zlib
 from collections import Counter
@@ -101,7 +100,8 @@ def _formats(some: Sequence[Example]) -> dict[str, float]:
 
 
 def _hashed(text: str) -> list[int]:
-    """Buckets of the words and pairs of words (characters where there are no spaces)."""
+    """Buckets of the words and pairs of words (characters where there are no spaces). The hash is part of what stores
+    hold: another (scikit-learn's HashingVectorizer) would make every earlier study another kind of data."""
     words = re.findall(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+|[^\w\s]", text.lower())[:WORDS]
     grams = words + [f"{a} {b}" for a, b in pairwise(words)]
     return sorted({zlib.crc32(g.encode()) % BUCKETS for g in grams})
@@ -137,11 +137,11 @@ def _two_samples(a: list[list[int]], b: list[list[int]]) -> tuple[float, float]:
     flat = np.asarray([w for r in rows for w in r], dtype=np.int64)
     x = TfidfTransformer().fit_transform(csr_matrix((np.ones(len(flat)), flat, indptr), shape=(len(rows), BUCKETS)))
     y = np.repeat([0, 1], size)
-    found, rng = _auc(x, y), np.random.default_rng(0)
-    if found <= LEVELS[-1][0]:  # no level depends on p then
-        return found, 1.0
+    auc, rng = _auc(x, y), np.random.default_rng(0)
+    if auc <= LEVELS[-1][0]:  # no level depends on p then
+        return auc, 1.0
     chance = [_auc(x, rng.permutation(y)) for _ in range(PERMUTATIONS)]
-    return found, (1 + sum(c >= found for c in chance)) / (1 + PERMUTATIONS)
+    return auc, (1 + sum(c >= auc for c in chance)) / (1 + PERMUTATIONS)
 
 
 def _auc(x: Any, y: np.ndarray) -> float:
@@ -156,17 +156,16 @@ def _auc(x: Any, y: np.ndarray) -> float:
 
 def _ks(a: Sequence[float], b: Sequence[float]) -> float:
     """Largest gap between the two cumulative shares, 0 to 1."""
-    grid = np.unique(np.concatenate([a, b]))
-    gap = np.searchsorted(np.sort(a), grid, "right") / len(a) - np.searchsorted(np.sort(b), grid, "right") / len(b)
-    return float(np.abs(gap).max())
+    from scipy.stats import ks_2samp
+
+    return float(ks_2samp(a, b, method="asymp").statistic)
 
 
 def _js(a: Any, b: Any) -> float:
     """Jensen-Shannon divergence in bits, 0 to 1."""
-    p_total, q_total = sum(a.values()) or 1, sum(b.values()) or 1
-    total = 0.0
-    for key in set(a) | set(b):
-        p, q = a.get(key, 0) / p_total, b.get(key, 0) / q_total
-        m = (p + q) / 2
-        total += sum(0.5 * v * math.log2(v / m) for v in (p, q) if v)
-    return total
+    from scipy.spatial.distance import jensenshannon
+
+    if not sum(a.values()) or not sum(b.values()):
+        return 0.0  # nothing is known of one side
+    keys = sorted(set(a) | set(b))
+    return float(jensenshannon([a.get(k, 0) for k in keys], [b.get(k, 0) for k in keys], base=2) ** 2)

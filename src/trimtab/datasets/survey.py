@@ -218,7 +218,7 @@ def _histogram(kinds: dict[str, list[int]]) -> dict[str, list[float]]:
     """Shares of examples by length, on a scale that doubles every few bars; the last bar ends at the longest."""
     longest = max(kinds["all"][-1], 2)
     edges = sorted({round(longest ** (i / BARS)) for i in range(BARS + 1)} | {0})
-    found: dict[str, list[float]] = {"edges": [float(e) for e in edges]}
+    bars: dict[str, list[float]] = {"edges": [float(e) for e in edges]}
     for kind, values in kinds.items():
         counts = [0] * (len(edges) - 1)
         place = 0
@@ -226,8 +226,8 @@ def _histogram(kinds: dict[str, list[int]]) -> dict[str, list[float]]:
             while place < len(counts) - 1 and v > edges[place + 1]:
                 place += 1
             counts[place] += 1
-        found[kind] = [c / len(values) for c in counts]
-    return found
+        bars[kind] = [c / len(values) for c in counts]
+    return bars
 
 
 def _leaks(leakage: dict[str, float]) -> list[str]:

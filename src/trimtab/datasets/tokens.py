@@ -54,7 +54,7 @@ def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> li
             "this model has only a slow tokenizer, which cannot say where the answer begins; "
             "convert it with transformers' fast tokenizer first"
         )
-    found = []
+    tokenised = []
     texts, spans = zip(*(_text_and_answers(e.messages, tokenizer) for e in examples), strict=True)
     batch = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
     for text, answers, ids, offsets in zip(texts, spans, batch["input_ids"], batch["offset_mapping"], strict=True):
@@ -63,8 +63,8 @@ def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> li
             ids, labelled = _piecewise(text, answers, tokenizer)
         else:
             labelled = marked
-        found.append(Tokens(ids[:max_length], labelled[:max_length], max(0, len(ids) - max_length)))
-    return found
+        tokenised.append(Tokens(ids[:max_length], labelled[:max_length], max(0, len(ids) - max_length)))
+    return tokenised
 
 
 def lengths(
@@ -73,7 +73,7 @@ def lengths(
     """(tokens in all, tokens of the answers) of each example, without a cutoff; counts only, so several times faster
     than `tokenise`."""
     encode = tokenizer.backend_tokenizer.encode_batch_fast
-    found: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
     for start in range(0, len(examples), CHUNK):
         texts, spans = zip(
             *(_text_and_answers(e.messages, tokenizer) for e in examples[start : start + CHUNK]), strict=True
@@ -82,10 +82,10 @@ def lengths(
         answers = encode(
             ["".join(t[a:b] for a, b in s) for t, s in zip(texts, spans, strict=True)], add_special_tokens=False
         )
-        found += [(len(w.ids), len(a.ids)) for w, a in zip(whole, answers, strict=True)]
+        sizes += [(len(w.ids), len(a.ids)) for w, a in zip(whole, answers, strict=True)]
         if progress:
-            progress("Counting tokens", len(found), len(examples))
-    return found
+            progress("Counting tokens", len(sizes), len(examples))
+    return sizes
 
 
 def prompt_ids(messages: Sequence[Message], tokenizer: Any) -> list[int]:

@@ -160,21 +160,21 @@ def report(data: str, model: str | None, say: Say, progress: Advance | None = No
     """The data report as plain data, kept until a file changes; estimated lengths where there is no tokenizer to be
     had."""
     name = f"survey-{FORMAT}-" + cache.of_files(data, model or "")
-    if found := cache.load(name):
-        return found
+    if measured := cache.load(name):
+        return measured
     from trimtab.datasets.survey import survey
 
     tokenizer, why = _tokenizer(model, say) if model else (None, None)
     seen = survey(data, tokenizer, say, progress)
-    found = {
+    measured = {
         **seen.as_dict(),
         "duplicate_share": seen.duplicate_share,
         "why_estimated": why,
         "has_template": tokenizer is None or bool(tokenizer.chat_template),
     }
     if not data.startswith("bundled:") or tokenizer is not None:
-        cache.save(name, found)
-    return found
+        cache.save(name, measured)
+    return measured
 
 
 def _tokenizer(model: str, say: Say) -> tuple[Any, str | None]:
@@ -198,8 +198,8 @@ def _about_data(
             f'{model} reads images, and folders of images are not read yet; describe them instead, as in "sketch:50000"'
             " (examples)"
         )
-    found = report(data, model, say, progress)
-    every, aside = found["examples"]["train"], set_aside(found["examples"])
+    survey = report(data, model, say, progress)
+    every, aside = survey["examples"]["train"], set_aside(survey["examples"])
     share = max(0, every - aside) / every
     assumed = []
     if every - aside < FEWEST:
@@ -207,28 +207,28 @@ def _about_data(
             f"{data} holds {every} examples and {aside} of them are set aside to validate and test; give at least"
             f" {FEWEST + 16}, better 100 and more; with so few, put them into the prompt instead"
         )
-    for split, leaked in found["leakage"].items():
+    for split, leaked in survey["leakage"].items():
         if leaked > 0.01:
             assumed.append(
                 f"{leaked:.0%} of {split} are near copies of training examples: what is measured there is memory; take"
                 " them out of one of the two"
             )
-    if found["estimated"]:
-        assumed.append(f"lengths are estimated from characters ({found['why_estimated'] or 'no tokenizer'})")
+    if survey["estimated"]:
+        assumed.append(f"lengths are estimated from characters ({survey['why_estimated'] or 'no tokenizer'})")
     return {
         "examples": every - aside,
-        "tokens": round(found["total"]["all"] * share),
-        "label_tokens": round(found["total"]["answer"] * share),
-        "length_95": found["quantiles"]["all"]["95"],
-        "length_99": found["quantiles"]["all"]["99"],
-        "length_max": found["quantiles"]["all"]["100"],
-        "duplicates": found["duplicate_share"],
-        "exact_duplicates": found["exact_copies"] / max(1, every),
-        "distinct_answers": found["answers"]["distinct"],
-        "labels_longest": found["labels_longest"],
-        "has_template": found["has_template"],
+        "tokens": round(survey["total"]["all"] * share),
+        "label_tokens": round(survey["total"]["answer"] * share),
+        "length_95": survey["quantiles"]["all"]["95"],
+        "length_99": survey["quantiles"]["all"]["99"],
+        "length_max": survey["quantiles"]["all"]["100"],
+        "duplicates": survey["duplicate_share"],
+        "exact_duplicates": survey["exact_copies"] / max(1, every),
+        "distinct_answers": survey["answers"]["distinct"],
+        "labels_longest": survey["labels_longest"],
+        "has_template": survey["has_template"],
         "assumed": assumed,
-    }, found
+    }, survey
 
 
 def _sketch(data: str, pixels: int | None) -> dict[str, Any]:

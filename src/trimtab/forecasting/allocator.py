@@ -45,6 +45,8 @@ class Pools:
     _tail: dict[bool, Chunk] = field(default_factory=dict)
 
     def take(self, block: Block, size: int) -> None:
+        # The two pools never lend to each other: a small tensor cannot live in a large hole, which is why what is
+        # reserved can exceed what is allocated by far more than rounding.
         large = size > SMALL
         chunk = self._best_fit(large, size) or self._grow(large, size)
         self._split(chunk, size)
@@ -56,6 +58,8 @@ class Pools:
         if chunk is None:
             return
         chunk.used = False
+        # Neighbours melt together at once, as on the card: otherwise a step of falling sizes would fragment here and
+        # not there.
         for other in (chunk.before, chunk.after):
             if other is not None and not other.used:
                 self._unlist(other)
@@ -63,6 +67,8 @@ class Pools:
         self._list(chunk)
 
     def _best_fit(self, large: bool, size: int) -> Chunk | None:
+        # Sorted by size, then address: of equally good holes the card takes the lowest, and so must we, or the holes
+        # of the next step would lie elsewhere.
         free = self._free[large]
         i = bisect.bisect_left(free, (size, -1), key=lambda t: t[:2])
         return free.pop(i)[2] if i < len(free) else None
@@ -79,6 +85,8 @@ class Pools:
     def _extend(self, large: bool, size: int) -> Chunk:
         """Map pages behind the last free chunk of the one big segment."""
         page = LARGE if large else 2 * MIB
+        # Only the end of the segment can grow. If it is free it counts towards what is asked for, so just the missing
+        # pages are mapped: this is what makes expandable segments hold less.
         tail = self._tail.get(large)
         if tail is not None and not tail.used:
             self._unlist(tail)
@@ -95,6 +103,8 @@ class Pools:
         return chunk
 
     def _reserve(self, size: int) -> None:
+        # The card first gives its cache back and tries again; only then is it out of memory. A retry costs a
+        # synchronisation, so many of them mean "fits, but slowly".
         if self.capacity is not None and self.reserved + size > self.capacity:
             self.retries += 1
             self._release()
@@ -110,6 +120,8 @@ class Pools:
             self._free[large] = [t for t in free if t not in whole]
 
     def _split(self, chunk: Chunk, size: int) -> None:
+        # A large chunk is not split for a rest below 1 MiB: such a rest could serve nobody, since small tensors have a
+        # pool of their own. The tensor keeps it; that is the allocator's waste.
         rest = chunk.size - size
         if rest < (512 if not chunk.large or self.expandable else SMALL + 1):
             return

@@ -32,13 +32,13 @@ IRRELEVANT = {
 @cache
 def versions() -> dict[str, str]:
     """Library versions that decide what is allocated."""
-    found = {}
+    installed = {}
     for package in ("torch", "transformers", "peft", "trimtab"):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def key(w: Workload, config: dict[str, Any]) -> str:

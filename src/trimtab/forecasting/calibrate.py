@@ -62,15 +62,15 @@ def _flops_per_second(kind: str, device: str, seconds: float) -> float:
     sizes = SIZES if device == "cpu" else (2048, 4096, 8192)
     for size in sizes:
         x = torch.ones(size, size, dtype=dtype, device=device)
-        found: list[float] = []
+        took: list[float] = []
         began = time.perf_counter()
-        while time.perf_counter() - began < seconds / len(sizes) or len(found) < 3:
+        while time.perf_counter() - began < seconds / len(sizes) or len(took) < 3:
             start = time.perf_counter()
             x @ x
             if device == "cuda":
                 torch.cuda.synchronize()
-            found.append(time.perf_counter() - start)
-        best = max(best, 2 * size**3 / statistics.median(found))
+            took.append(time.perf_counter() - start)
+        best = max(best, 2 * size**3 / statistics.median(took))
     return best
 
 
@@ -85,8 +85,8 @@ def known(device: str, rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]
         probed = json.loads(file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         probed = {}
-    found = {k: probed[k] for k in ("context", "workspace", "speed") if k in probed and probed.get("device") == device}
-    return found | learned(rows, device)
+    probe = {k: probed[k] for k in ("context", "workspace", "speed") if k in probed and probed.get("device") == device}
+    return probe | learned(rows, device)
 
 
 def learned(rows: Sequence[Mapping[str, Any]], device: str) -> dict[str, Any]:
@@ -97,17 +97,17 @@ def learned(rows: Sequence[Mapping[str, Any]], device: str) -> dict[str, Any]:
     for r in mine:
         if (each := r["predicted"].get("flops_per_size")) and (rate := r["measured"].get("size_per_second")):
             speeds.setdefault(r["predicted"]["kind"], []).append(each * rate)
-    found: dict[str, Any] = {"achieved": {k: statistics.median(v) for k, v in speeds.items()}} if speeds else {}
+    lessons: dict[str, Any] = {"achieved": {k: statistics.median(v) for k, v in speeds.items()}} if speeds else {}
     pairs = [(r["measured"].get("reserved"), r["predicted"].get("reserved")) for r in mine]
     over = sorted(m / p - 1 for m, p in pairs if m and p)
     if len(over) >= ENOUGH:
-        found["margin"] = max(0.01, over[min(len(over) - 1, int(0.99 * len(over)))])
-    return found
+        lessons["margin"] = max(0.01, over[min(len(over) - 1, int(0.99 * len(over)))])
+    return lessons
 
 
 def residuals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row a run: predicted, measured and their ratio, for allocated and reserved bytes and seconds a step."""
-    found, now = [], versions()
+    compared, now = [], versions()
     for r in rows:
         taken = r["predicted"].get("versions") or {}
         row: dict[str, Any] = {
@@ -118,5 +118,5 @@ def residuals(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             predicted, measured = r["predicted"].get(key), r["measured"].get(key)
             row[key] = {"predicted": predicted, "measured": measured,
                         "error": predicted / measured - 1 if predicted and measured else None}  # fmt: skip
-        found.append(row)
-    return found
+        compared.append(row)
+    return compared

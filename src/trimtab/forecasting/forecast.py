@@ -132,15 +132,15 @@ def check_fits_model(w: Workload, source: ModelSource) -> None:
 def traced(w: Workload, source: ModelSource, say: Say) -> dict[str, Any]:
     """The trace as plain data, from the cache where it was made before."""
     name = cache.key(w, source.config)
-    if found := cache.load(name):
-        return found
+    if trace := cache.load(name):
+        return trace
     say(f"Tracing a step: {w.method}, {w.per_device_train_batch_size} × {w.max_length}")
     with _uncollected():
         from trimtab.forecasting.trace import trace_config
 
-        found = trace_config(source.config, w)
-    cache.save(name, found)
-    return found
+        trace = trace_config(source.config, w)
+    cache.save(name, trace)
+    return trace
 
 
 @contextmanager

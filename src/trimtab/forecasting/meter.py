@@ -96,11 +96,11 @@ class Meter(TorchDispatchMode):
         """In order. What is given back between two takings has no order of its own (sets of tensors die): it gets
         one."""
         named = [Event(e.at, e.block, e.size, self._kinds.get(e.block, e.kind)) for e in self.events]
-        found: list[Event] = []
+        events: list[Event] = []
         for (given_back, _), group in groupby(named, key=lambda e: (e.size < 0, e.at)):
             run = list(group)
-            found += sorted(run, key=_order) if given_back else run
-        return found
+            events += sorted(run, key=_order) if given_back else run
+        return events
 
     def pulse(self, size: int, kind: str) -> None:
         """Bytes that are taken and given back at once."""

@@ -93,34 +93,34 @@ def _row(f: Forecast) -> dict[str, Any]:
 
 def _options(w: Workload) -> list[tuple[str, dict[str, Any]]]:
     """Only what differs from the workload, and what its trainer can do."""
-    found: list[tuple[str, dict[str, Any]]] = []
+    options: list[tuple[str, dict[str, Any]]] = []
     if not w.gradient_checkpointing:
-        found.append(("gradient checkpointing", {"gradient_checkpointing": True}))
+        options.append(("gradient checkpointing", {"gradient_checkpointing": True}))
     if w.per_device_train_batch_size > 1:
         half = w.per_device_train_batch_size // 2
-        found.append(
+        options.append(
             (
                 f"micro-batch {half}, accumulation doubled",
                 {"per_device_train_batch_size": half, "gradient_accumulation_steps": 2 * w.gradient_accumulation_steps},
             )
         )
     if w.method == "full":
-        found.append(("LoRA instead of full", {"method": "lora"}))
+        options.append(("LoRA instead of full", {"method": "lora"}))
     if w.trainer == "trimtab":
-        return found
+        return options
     if not w.use_liger_kernel and not w.linear_cross_entropy:
-        found.append(("Liger kernels (fused head and loss)", {"use_liger_kernel": True}))
-        found.append(("torch's own fused head and loss", {"linear_cross_entropy": True}))
+        options.append(("Liger kernels (fused head and loss)", {"use_liger_kernel": True}))
+        options.append(("torch's own fused head and loss", {"linear_cross_entropy": True}))
     if w.method == "full" and w.optim != "adamw_bnb_8bit":
-        found.append(("8-bit AdamW", {"optim": "adamw_bnb_8bit"}))
-        found.append(("paged 8-bit AdamW", {"optim": "paged_adamw_8bit"}))
+        options.append(("8-bit AdamW", {"optim": "adamw_bnb_8bit"}))
+        options.append(("paged 8-bit AdamW", {"optim": "paged_adamw_8bit"}))
     if w.method == "full" and w.optim == "adamw_torch":
-        found.append(("fused AdamW", {"optim": "adamw_torch_fused"}))
+        options.append(("fused AdamW", {"optim": "adamw_torch_fused"}))
     if not w.quantised:
-        found.append(("QLoRA (4-bit base, double quantisation)", {"method": "qlora"}))
+        options.append(("QLoRA (4-bit base, double quantisation)", {"method": "qlora"}))
     if w.max_length > 256:
-        found.append((f"cutoff {w.max_length // 2}", {"max_length": w.max_length // 2}))
+        options.append((f"cutoff {w.max_length // 2}", {"max_length": w.max_length // 2}))
     if w.sharding == "none":
-        found += [(f"{name} over 2 devices", {"sharding": key, "devices": 2})
+        options += [(f"{name} over 2 devices", {"sharding": key, "devices": 2})
                   for name, key in (("ZeRO-2", "zero2"), ("ZeRO-3", "zero3"), ("FSDP", "fsdp"))]  # fmt: skip
-    return found
+    return options

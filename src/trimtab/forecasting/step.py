@@ -170,10 +170,10 @@ def batch(w: Workload, task: str, rows: int) -> dict[str, torch.Tensor]:
         return {"pixel_values": torch.ones(rows, 3, side, side), "labels": torch.ones(rows, dtype=torch.long)}
     ids = torch.ones(rows, w.max_length, dtype=torch.long)
     labels = ids if task == "sft" else torch.ones(rows, dtype=torch.long)
-    found = {"input_ids": ids, "labels": labels}
+    inputs = {"input_ids": ids, "labels": labels}
     if w.padded:
-        found["attention_mask"] = torch.ones(rows, w.max_length, dtype=torch.long)
-    return found
+        inputs["attention_mask"] = torch.ones(rows, w.max_length, dtype=torch.long)
+    return inputs
 
 
 def make_optimizer(w: Workload, parameters: Sequence[torch.Tensor]) -> torch.optim.Optimizer:

@@ -108,14 +108,14 @@ def _check_alike(events: Sequence[Event]) -> None:
 def peaks(events: Iterable[Event], layers: int) -> dict[str, Peak]:
     """The highest moment of each phase of the step: forward first/middle/last, head, backward …, update, evaluation."""
     now, kinds = 0, Counter[str]()
-    found: dict[str, Peak] = {}
+    highest: dict[str, Peak] = {}
     for e in events:
         now += e.size
         kinds[e.kind] += e.size
         name = phase_name(e.at, layers)
-        if name not in found or now > found[name].total:
-            found[name] = Peak(now, {k: v for k, v in kinds.items() if v})
-    return found
+        if name not in highest or now > highest[name].total:
+            highest[name] = Peak(now, {k: v for k, v in kinds.items() if v})
+    return highest
 
 
 def phase_name(place: Place, layers: int) -> str:

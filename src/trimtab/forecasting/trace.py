@@ -62,6 +62,8 @@ def trace(config: Any, w: Workload, task: str, whole: bool = False) -> StepTrace
     began = time.perf_counter()
     depth = getattr(config.get_text_config(), "num_hidden_layers", None)
     if depth is not None and depth > SHORT and not whole:
+        # Middle layers repeat each other: five tell of eighty. The refusal to read here is "the middle layers differ"
+        # (hybrids, mixtures that begin dense): only then is the time of the whole model worth it.
         try:
             shots = _shoot(skeleton.shortened(config, SHORT), w, task)
             return _summary(shots, w, depth, time.perf_counter() - began)
@@ -105,6 +107,8 @@ def _traced(model: nn.Module, w: Workload) -> _Shots:
         for n, p in model.named_parameters()
         if ".lora_" not in n
     ]
+    # Fake tensors have shapes and no storage, so a 70B model takes a step on a laptop. What a kernel would take behind
+    # the dispatcher's back (attention's scratch, cuBLAS) is not seen there: `kernels.transient` adds it.
     with skeleton.as_on_a_card(w.padded, w.autocast != "no"), FakeTensorMode():
         skeleton.materialise(model)
         job = _job(model, w, meter)
@@ -127,13 +131,15 @@ def _job(model: nn.Module, w: Workload, meter: Meter) -> TracedStep:
 def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> StepTrace:
     layers = depth or shots.depth
 
-    def times(layer: int | None) -> int:
+    def times(layer: int | None) -> int:  # how often a traced layer stands in the deep model
         return layers - SHORT + 1 if depth and layer == MIDDLE else 1
 
     events = deepen(shots.events, layers) if depth else shots.events
     events = _completed(events, w, shots.job, times)
     training = [e for e in events if not _evaluates(e.at.phase)]
     flops = sum(f * times(p.layer) for p, f in shots.flops.items() if not _evaluates(p.phase))
+    # transformers' Trainer is traced for two micro-batches: the first allocates the gradients, the second adds to them,
+    # and every further one is like the second. Our own loop keeps flat gradients, so its first is like all others.
     traced = min(2, w.gradient_accumulation_steps) if w.trainer == "transformers" else 1
     parameters = sum(n * times(layer) for layer, n in shots.parameters)
     return StepTrace(
@@ -152,6 +158,8 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> S
 
 def _completed(events: list[Event], w: Workload, job: TracedStep, times: Any) -> list[Event]:
     """With what belongs to the whole depth at once: flat vectors before the step, the optimizer's update after it."""
+    # These tensors are as large as all layers together, so they cannot be deepened layer by layer: they are made for
+    # the full depth and put in at their two places of the timeline.
     meter = Meter(round_to=ROUND if w.device == "cuda" else 1)
     with FakeTensorMode():
         step.update(w, job.update_shapes(times), meter)

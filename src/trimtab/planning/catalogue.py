@@ -125,23 +125,23 @@ def _plain(name: str) -> str:
 
 @lru_cache
 def _models() -> dict[str, KnownModel]:
-    found: dict[str, KnownModel] = {}
+    by_name: dict[str, KnownModel] = {}
     for name, row in _read("models.json").items():
         linears = {k: (a, b) for k, (a, b) in row.get("linears", {}).items()}
         model = KnownModel(name, row["config"], row["parameters"], linears, row.get("experts"))
-        found |= {key.lower(): model for key in (name, *row.get("aliases", ()))}
-    return found
+        by_name |= {key.lower(): model for key in (name, *row.get("aliases", ()))}
+    return by_name
 
 
 @lru_cache
 def _cards() -> dict[str, Device]:
-    found: dict[str, Device] = {}
+    by_name: dict[str, Device] = {}
     for name, row in _read("devices.json").items():
         card = Device(
             name, int(row["memory_mib"] * 2**20 * SHOWN), row["bf16"], row["fp16"], row["fp32"], row["bandwidth"]
         )
-        found |= {_plain(key): card for key in (name, *row.get("aliases", ()))}
-    return found
+        by_name |= {_plain(key): card for key in (name, *row.get("aliases", ()))}
+    return by_name
 
 
 def _read(name: str) -> dict[str, Any]:

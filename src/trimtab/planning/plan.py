@@ -142,7 +142,7 @@ def _check(facts: Facts) -> None:
 
 
 def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
-    found = list(facts.assumed)
+    warnings = list(facts.assumed)
     cutoff = settings["max_length"].value
     if facts.task in PAIRED:
         extra = (
@@ -150,41 +150,41 @@ def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
             if settings["method"].value == "full" and facts.task in ("dpo", "kto")
             else ""
         )
-        found.append(
+        warnings.append(
             f"{facts.task} is forecast as two answers an example through the model, not traced from its trainer{extra}"
         )
     if facts.examples < FEW:
-        found.append(
+        warnings.append(
             f"{facts.examples} examples to train on are too few for any advice to be sure; examples in the prompt, or"
             f" {FEW} and more to train on, would do more"
         )
     if facts.distinct_answers == 1:
-        found.append(
+        warnings.append(
             "all answers are the same: the model will learn to say it always; add a few dozen examples with each other"
             " answer, or need no tuning for it"
         )
     rate = settings["learning_rate"]
     if rate.source == "you" and rate.range and not rate.range[0] <= rate.value <= rate.range[1]:
-        found.append(
+        warnings.append(
             f"your learning_rate {rate.value:g} lies outside {rate.range[0]:g} to {rate.range[1]:g}, where nearly all"
             " published and measured runs lie"
         )
     if facts.length_max > cutoff:
         more = ": 1 % or more" if facts.length_99 > cutoff else ""
-        found.append(f"examples longer than {cutoff} tokens are cut from the answer's end{more}")
+        warnings.append(f"examples longer than {cutoff} tokens are cut from the answer's end{more}")
     if "offload" in settings:
-        found.append(
+        warnings.append(
             f"weights and optimizer lie in host memory: about {18 * facts.billions:,.0f} GB of it (18 bytes a"
             " parameter), and steps are many times slower"
         )
     steps = optimizer_steps(facts.examples, settings["num_train_epochs"].value, settings["effective_batch"].value)
     if "max_steps" not in settings and steps < 100:
-        found.append(f"{steps:.0f} optimizer steps are few: below 100 the learning rate's optimum moves up")
+        warnings.append(f"{steps:.0f} optimizer steps are few: below 100 the learning rate's optimum moves up")
     if facts.duplicates and facts.duplicates > 0.05:
-        found.append(
+        warnings.append(
             f"{facts.duplicates:.0%} of the examples are near-copies of others: the model sees them that much more"
             " often"
         )
     if not facts.has_template:
-        found.append("the model has no chat template: examples are plain text, one message a line")
-    return found
+        warnings.append("the model has no chat template: examples are plain text, one message a line")
+    return warnings

@@ -206,14 +206,14 @@ def _task_distance(a: str, b: str) -> float | None:
     return 0.7 if a in INSTRUCTION and b in INSTRUCTION else None
 
 
-def median(found: Sequence[Precedent], name: str = "learning_rate") -> float | None:
+def median(near: Sequence[Precedent], name: str = "learning_rate") -> float | None:
     """Weighted; None where nobody gives this setting."""
-    return quantile(found, 0.5, name)
+    return quantile(near, 0.5, name)
 
 
-def quantile(found: Sequence[Precedent], share: float, name: str = "learning_rate") -> float | None:
+def quantile(near: Sequence[Precedent], share: float, name: str = "learning_rate") -> float | None:
     """Of the weighted values of one setting; where the weight splits evenly, their geometric mean."""
-    pairs = sorted((v, p.weight) for p in found if isinstance(v := value_of(p.row, name), float))
+    pairs = sorted((v, p.weight) for p in near if isinstance(v := value_of(p.row, name), float))
     total, reached = sum(w for _, w in pairs), 0.0
     for i, (value, weight) in enumerate(pairs):
         reached += weight

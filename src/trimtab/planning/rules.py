@@ -282,9 +282,9 @@ def epochs_of(facts: Facts) -> float:
 
 def _leanings(facts: Facts) -> list[tuple[str, float, str]]:
     """The articles' task classes and the asked risk: leanings inside the band, not measured facts."""
-    found = []
+    leanings = []
     if facts.difficulty != "ordinary":
-        found.append(
+        leanings.append(
             (
                 f"a {facts.difficulty} task",
                 {"simple": 2.0, "complex": 0.5}[facts.difficulty],
@@ -292,5 +292,7 @@ def _leanings(facts: Facts) -> list[tuple[str, float, str]]:
             )
         )
     if facts.risk == "tight":
-        found.append(("tight risk", 0.5, "drifts less; on 35 models a third of the best rate cost 0.004 nats (median)"))
-    return found
+        leanings.append(
+            ("tight risk", 0.5, "drifts less; on 35 models a third of the best rate cost 0.004 nats (median)")
+        )
+    return leanings

@@ -118,7 +118,7 @@ def elsewhere(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str
         if pays
         else ""
     )
-    found = {
+    settings = {
         "packing": Setting(
             False,
             packing,
@@ -126,10 +126,10 @@ def elsewhere(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str
         )
     }
     if facts.task in ("text-classification", "image-classification") and chosen["method"] == "full":
-        found["layer_decay"] = Setting(
+        settings["layer_decay"] = Setting(
             None,
             "layers near the input may learn slower: ELECTRA 0.8, BEiT 0.65 to 0.9, ConvNeXt 0.7 to 0.8; off otherwise",
             "recipes.csv layer_decay",
             (0.65, 1.0),
         )
-    return found
+    return settings

@@ -32,8 +32,8 @@ TEXT_TOKENS = 96
 def lexicon(language: str) -> dict[str, list[str]]:
     """Words that show a tone, by kind: hedges, boosters, beginnings that refuse or agree."""
     held = json.loads((Path(__file__).parent / "sets" / "lexicon.json").read_text(encoding="utf-8"))
-    found: dict[str, list[str]] = held[language]
-    return found
+    words: dict[str, list[str]] = held[language]
+    return words
 
 
 @dataclass(frozen=True)

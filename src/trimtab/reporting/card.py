@@ -18,24 +18,24 @@ PROBES = {
 SHOWN = 12
 
 
-def write_card(found: Mapping[str, Any], page: Path) -> Path:
+def write_card(judged: Mapping[str, Any], page: Path) -> Path:
     """Writes the page whole; gives its path. OSError where it cannot be written."""
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page, card_html(found).encode())
+    write_whole(page, card_html(judged).encode())
     return page
 
 
-def card_html(found: Mapping[str, Any]) -> str:
+def card_html(judged: Mapping[str, Any]) -> str:
     """The page as text."""
     return environment().get_template("card.html").render(
-        c=found, sentence=sentence(found), changed=most_changed(found["samples"]), probes=PROBES,
-        **parts(found["rows"], found["epochs"]),
+        c=judged, sentence=sentence(judged), changed=most_changed(judged["samples"]), probes=PROBES,
+        **parts(judged["rows"], judged["epochs"]),
     )  # fmt: skip
 
 
-def sentence(found: Mapping[str, Any]) -> str:
+def sentence(judged: Mapping[str, Any]) -> str:
     """The verdict for someone who reads nothing else."""
-    states = {s: [_lowered(r["title"].split(",")[0]) for r in found["rows"] if r["verdict"] == s] for s in Verdict}
+    states = {s: [_lowered(r["title"].split(",")[0]) for r in judged["rows"] if r["verdict"] == s] for s in Verdict}
     passed = f"{len(states[Verdict.PASS])} of {sum(map(len, states.values()))} limits hold"
     outside = f"Outside: {'; '.join(states[Verdict.FAIL])}" if states[Verdict.FAIL] else ""
     unsure = f"Not decided: {'; '.join(states[Verdict.UNDECIDED])}" if states[Verdict.UNDECIDED] else ""

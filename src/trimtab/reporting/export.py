@@ -24,7 +24,7 @@ OPTUNA = ".db"
 
 def rows_of(store: Store, study: str) -> list[dict[str, Any]]:
     """A row for each run: its settings, how it ended, and every number that was measured of it."""
-    found, told = [], {t["run"]: t for t in (getattr(store.study(study).facts, "result", None) or {}).get("trials", ())}
+    rows, told = [], {t["run"]: t for t in (getattr(store.study(study).facts, "result", None) or {}).get("trials", ())}
     for run in store.runs(study):
         numbers = numbers_of(store, run) if store.evaluations(run.id) else {}
         settings = run.recipe.model_dump(mode="json", exclude={"model", "data", "fingerprint"})
@@ -38,7 +38,7 @@ def rows_of(store: Store, study: str) -> list[dict[str, Any]]:
             else {}
         )
         ended = {k: run.result.get(k) for k in ("size", "seconds", "best_step", "cause")}
-        found.append(
+        rows.append(
             {
                 "study": study,
                 "run": run.id,
@@ -53,7 +53,7 @@ def rows_of(store: Store, study: str) -> list[dict[str, Any]]:
                 **numbers,
             }
         )
-    return found
+    return rows
 
 
 def write(store: Store, study: str, path: Path) -> int:

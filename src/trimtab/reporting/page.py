@@ -17,12 +17,12 @@ from trimtab.store import Store
 
 def environment() -> Environment:
     """Templates and filters of every page."""
-    found = Environment(
+    templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     percent = lambda v: "–" if v is None else f"{v:.0%}"  # noqa: E731
-    found.filters.update(number=_number, percent=percent, limit=_limit, duration=in_words, lower_first=_lower_first)
-    return found
+    templates.filters.update(number=_number, percent=percent, limit=_limit, duration=in_words, lower_first=_lower_first)
+    return templates
 
 
 def html(report: dict[str, Any]) -> str:

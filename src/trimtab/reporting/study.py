@@ -36,17 +36,17 @@ CAPTIONS = {
 }
 
 
-def write_study(found: Mapping[str, Any], evidence: Mapping[str, Any], folder: Path) -> Path:
+def write_study(result: Mapping[str, Any], evidence: Mapping[str, Any], folder: Path) -> Path:
     """folder/report.html, report.json and pictures/NAME.svg, .png; `evidence` as tuning/study_evidence.py gives it."""
-    drawn = study_pictures.pictures(found, evidence)
+    drawn = study_pictures.pictures(result, evidence)
     titles = {k: TITLES.get(k, f"By {k.removeprefix('scan-')}") for k in drawn}
     captions = {k: CAPTIONS.get("scan" if k.startswith("scan-") else k, "") for k in drawn}
-    ranked = sorted(found.get("trials", ()), key=lambda t: (t["loss"] is None, t["loss"] or 0.0))
+    ranked = sorted(result.get("trials", ()), key=lambda t: (t["loss"] is None, t["loss"] or 0.0))
     page = (
         environment()
         .get_template("study.html")
         .render(
-            s=found,
+            s=result,
             e=evidence,
             pictures=drawn,
             titles=titles,
@@ -59,6 +59,6 @@ def write_study(found: Mapping[str, Any], evidence: Mapping[str, Any], folder: P
     for name, picture in drawn.items():
         write_whole(folder / "pictures" / f"{name}.svg", standalone.svg(picture).encode())
         write_whole(folder / "pictures" / f"{name}.png", standalone.png(picture))
-    write_whole(folder / "report.json", json.dumps({**found, **evidence}, indent=1, ensure_ascii=False).encode())
+    write_whole(folder / "report.json", json.dumps({**result, **evidence}, indent=1, ensure_ascii=False).encode())
     write_whole(folder / "report.html", page.encode())
     return folder / "report.html"

@@ -13,38 +13,38 @@ from trimtab.reporting.draw import _svg
 STATE = {"better": "PASS", "worse": "FAIL", "cannot tell yet": "UNDECIDED"}
 
 
-def pictures(found: Mapping[str, Any], evidence: Mapping[str, Any]) -> dict[str, str]:
+def pictures(result: Mapping[str, Any], evidence: Mapping[str, Any]) -> dict[str, str]:
     """SVG by name, in the order of the page; only those that have something to show."""
-    words = found["words"]
+    words = result["words"]
     made = {
         "curves": plots.seed_bands(evidence["curves"], words["unit"]),
         "heat-map": heat_map(evidence["attribution"]),
     }
-    if found["kind"] == "search":
-        best, front = found["best"] and found["best"]["run"], found["front"]
-        rows = [{**t, "kept": t["run"] == best, "front": t["run"] in front} for t in found["trials"]]
-        drift = (found["asked"]["budget"] or {"limits": {}})["limits"].get(words["drift_key"]) or {}
+    if result["kind"] == "search":
+        best, front = result["best"] and result["best"]["run"], result["front"]
+        rows = [{**t, "kept": t["run"] == best, "front": t["run"] in front} for t in result["trials"]]
+        drift = (result["asked"]["budget"] or {"limits": {}})["limits"].get(words["drift_key"]) or {}
         made = {
             "front": plots.front(rows, words, drift.get("max")),
             "parallel-coordinates": plots.parallel(rows),
             **made,
         }
-    elif found["kind"] == "path":
-        made = {"steps": steps(found["steps"], words["unit"]), **made}
+    elif result["kind"] == "path":
+        made = {"steps": steps(result["steps"], words["unit"]), **made}
     else:
-        settings = dict.fromkeys(k for c in found["cells"] for k in c["changed"])
-        one = {k: [c for c in found["cells"] if not c["changed"] or list(c["changed"]) == [k]] for k in settings}
+        settings = dict.fromkeys(k for c in result["cells"] for k in c["changed"])
+        one = {k: [c for c in result["cells"] if not c["changed"] or list(c["changed"]) == [k]] for k in settings}
         scans = {
             f"scan-{k}": plots.scan_curve(
-                [found["cells"][0], *(c for c in v if c is not found["cells"][0])], k, words["unit"]
+                [result["cells"][0], *(c for c in v if c is not result["cells"][0])], k, words["unit"]
             )
             for k, v in one.items()
         }
-        ways = [{"params": c["changed"], "loss": c["mean"], "kept": False} for c in found["cells"] if c["changed"]]
-        many = plots.parallel(ways) if found["kind"] == "factorial" else ""
+        ways = [{"params": c["changed"], "loss": c["mean"], "kept": False} for c in result["cells"] if c["changed"]]
+        many = plots.parallel(ways) if result["kind"] == "factorial" else ""
         made = {
             **scans,
-            "against-the-baseline": forest(found["cells"], words["unit"]),
+            "against-the-baseline": forest(result["cells"], words["unit"]),
             "parallel-coordinates": many,
             **made,
         }

@@ -47,6 +47,8 @@ class Adapter:
         padding."""
         if not (self.training and self.dropout):
             return x
+        # drawn before padding: a member's random numbers must not depend on who trains beside it, or a cohort would
+        # not repeat a run trained alone
         keep = torch.rand(x.shape[0], length, x.shape[2], generator=self.generator, device=x.device) >= self.dropout
         keep = F.pad(keep, (0, 0, 0, x.shape[1] - length))
         return x * keep / (1 - self.dropout)
@@ -91,7 +93,7 @@ class Router:
         try:
             yield
         finally:
-            self.slices = []
+            self.slices = []  # a pass outside of `route` is the base's own, also after an error
 
     @property
     def adapted(self) -> bool:
@@ -115,9 +117,13 @@ class RoutedLinear(nn.Module):
             return y
         slices = self.router.slices
         if len(slices) == 1:
+            # a run alone: nothing is split, padded or put together again, and layers that flatten their rows (experts)
+            # work too
             adapter = slices[0].adapter
             assert adapter is not None
             return y + adapter.delta(self.name, x, slices[0].length)
+        # Rows are told apart by their place in the batch alone. Where a layer reorders or flattens them, another
+        # member's adapter would be applied in silence: better to refuse.
         if x.dim() != 3 or x.shape[0] != sum(s.rows for s in slices):
             raise RunError(
                 f"{self.name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share "
@@ -136,6 +142,8 @@ class RoutedLinear(nn.Module):
 
     def _batched(self, x: torch.Tensor, slices: list[Slice]) -> torch.Tensor:
         """One bmm each for all A and all B; x is [K·rows, length, in]."""
+        # Ranks differ between members; rows of zeros in A meet columns of zeros in B, so what is padded adds exactly 0.
+        # The scale goes into B, once for each weight instead of once for each token.
         adapters = [s.adapter for s in slices if s.adapter]
         k, r = len(adapters), max(a.r for a in adapters)
         if any(a.dropout for a in adapters):

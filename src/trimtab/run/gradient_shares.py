@@ -56,17 +56,17 @@ class GradientShares:
     def update(self, passes: int) -> dict[str, Any]:
         """Before the optimizer's step: the numbers of a whole step. A step that another process began has no
         gradients to tell apart."""
-        found: dict[str, Any] = {"examples": self.examples}
+        shares: dict[str, Any] = {"examples": self.examples}
         if 1 < len(self._seen) == passes:
             total = torch.stack(self._seen).double()
             steps = total.diff(dim=0, prepend=torch.zeros_like(total[:1]))
-            found |= agreement(steps, [n for n, _ in self._sizes], [weight for _, weight in self._sizes])
+            shares |= agreement(steps, [n for n, _ in self._sizes], [weight for _, weight in self._sizes])
             if (scale := self._preconditioner()) is not None:
-                found["shares_adam"] = _shares(steps * scale)
-        found["sizes"] = [n for n, _ in self._sizes]
-        found |= self.alone
+                shares["shares_adam"] = _shares(steps * scale)
+        shares["sizes"] = [n for n, _ in self._sizes]
+        shares |= self.alone
         self.forget()
-        return found
+        return shares
 
     def weigh(self, step: int) -> None:
         """Before every tenth update: remember where the weights were."""

@@ -26,7 +26,7 @@ class LoopHooks(Protocol):
     def stepped(self, member: Member, numbers: dict[str, Any]) -> None:
         """After each optimizer step."""
 
-    def evaluated(self, share: float, found: dict[Member, Evaluation]) -> dict[Member, Stop]:
+    def evaluated(self, share: float, raw: dict[Member, Evaluation]) -> dict[Member, Stop]:
         """After each evaluation at this share of the runs; gives who stops, and why."""
 
     def stopped(self, member: Member) -> None:

@@ -194,11 +194,11 @@ class Member:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Weights, moments, unfinished gradients and random state."""
-        found = self.optimizer.tensors()
+        state = self.optimizer.tensors()
         if self.state.micro:
-            found |= {f"gradient.{i}": f.grad for i, f in enumerate(self.optimizer.flats)}
-        found["random"] = self.adapter.generator.get_state() if self.adapter else torch.get_rng_state()
-        return found
+            state |= {f"gradient.{i}": f.grad for i, f in enumerate(self.optimizer.flats)}
+        state["random"] = self.adapter.generator.get_state() if self.adapter else torch.get_rng_state()
+        return state
 
     def load(self, tensors: dict[str, torch.Tensor], state: Mapping[str, Any]) -> None:
         self.state = MemberState.of(state)

@@ -106,13 +106,13 @@ class Optimizer:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Weights and moments, by name: all that a resume needs."""
-        found = {}
+        state = {}
         for i, flat in enumerate(self.flats):
-            found[f"weights.{i}"] = flat.vector.data
+            state[f"weights.{i}"] = flat.vector.data
             for key, value in self.inner.state.get(flat.vector, {}).items():
                 if torch.is_tensor(value):
-                    found[f"{key}.{i}"] = value
-        return found
+                    state[f"{key}.{i}"] = value
+        return state
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
         for i, flat in enumerate(self.flats):

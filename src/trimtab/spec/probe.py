@@ -146,9 +146,9 @@ class Probe(_Part):
         return self
 
     def scorer_of(self, item: Item) -> Exact | Contains | Regex | JsonSchema | Sql | Length | Choice | Judge:
-        found = item.scorer or self.scorer
-        assert found is not None
-        return found
+        scorer = item.scorer or self.scorer
+        assert scorer is not None
+        return scorer
 
 
 def load_probes(folder: str | Path) -> list[Probe]:
@@ -160,23 +160,23 @@ def load_probes(folder: str | Path) -> list[Probe]:
         raise SpecError(f"--probes {folder}", ["there is no such folder or file"])
     if not files:
         raise SpecError(f"--probes {folder}", ["holds no *.yaml or *.jsonl file; see docs/probes.md for their form"])
-    found, problems = [], []
+    probes, problems = [], []
     for file in files:
         try:
-            found.append(_probe(file))
+            probes.append(_probe(file))
         except SpecError as error:
             problems += [f"{file.name}, {p}" for p in error.problems]
         except ValidationError as error:
             problems += [f"{file.name}: {_plain(e)}" for e in error.errors()]
         except (OSError, ValueError, yaml.YAMLError) as error:
             problems.append(f"{file.name}: cannot be read ({str(error).splitlines()[0]})")
-    names = [p.name for p in found]
+    names = [p.name for p in probes]
     problems += [
         f'two probes are called "{n}"; give one of them another name' for n in sorted(set(names)) if names.count(n) > 1
     ]
     if problems:
         raise SpecError(f"--probes {folder}", problems)
-    return found
+    return probes
 
 
 def _probe(file: Path) -> Probe:

@@ -71,8 +71,8 @@ class Queue:
 
     def job(self, job: str) -> Job:
         """StoreError where there is none."""
-        (found,) = self.jobs(ids=[job])
-        return found
+        (row,) = self.jobs(ids=[job])
+        return row
 
     def jobs(
         self, study: str | None = None, status: Status | None = None, ids: Sequence[str] | None = None

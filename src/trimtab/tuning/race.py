@@ -47,11 +47,11 @@ class Race:
         measured |= {r: e for r in running for e in store.evaluations(r) if e["share"] == share}
         drift = {r: drift_of(e["pulse"], words_of(store.run(r).recipe.task)) or 0.0 for r, e in measured.items()}
         everyone = {**rivals, **running}
-        found: dict[str, str] = {}
+        behind: dict[str, str] = {}
         for run, items in running.items():
             no_further = {r: v for r, v in everyone.items() if r != run and drift[r] <= drift[run]}
-            found |= clearly_worse(share, {run: items}, no_further)
-        return found
+            behind |= clearly_worse(share, {run: items}, no_further)
+        return behind
 
 
 def clearly_worse(share: float, running: Mapping[str, Items], rivals: Mapping[str, Items]) -> dict[str, str]:

@@ -57,14 +57,14 @@ def cohorts(rows: Sequence[RunRow], most: int = TOGETHER) -> dict[str, list[Reci
 
 def together(recipes: Sequence[Recipe], most: int = TOGETHER) -> list[list[Recipe]]:
     """Groups that can share one base in one pass."""
-    found: list[list[Recipe]] = []
+    groups: list[list[Recipe]] = []
     for recipe in recipes:
-        home = next((g for g in found if len(g) < most and can_share_base(g[0], recipe)), None)
+        home = next((g for g in groups if len(g) < most and can_share_base(g[0], recipe)), None)
         if home:
             home.append(recipe)
         else:
-            found.append([recipe])
-    return found
+            groups.append([recipe])
+    return groups
 
 
 def give_up(store: Store, study: str | None, runs: Sequence[str], why: str) -> None:

@@ -281,14 +281,14 @@ class Search:
 def constraints_of(pulse: Raw, budget: Budget) -> dict[str, float]:
     """How far each hard limit that a pulse can see is certainly overstepped, by the bound and not by the point; at
     most 0 is inside."""
-    found = {}
+    values = {}
     for key, limit in budget.limits.items():
         interval = INTERVALS[key].interval(pulse) if limit.hard and key in INTERVALS else None
         if interval and limit.max is not None:
-            found[f"{key} max"] = interval.below - limit.max
+            values[f"{key} max"] = interval.below - limit.max
         if interval and limit.min is not None:
-            found[f"{key} min"] = limit.min - interval.above
-    return found
+            values[f"{key} min"] = limit.min - interval.above
+    return values
 
 
 def _front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -25,9 +25,9 @@ LEAST = 4  # runs that anything can be attributed with
 _PARTS = ("per_device_train_batch_size", "gradient_accumulation_steps", "seed")
 
 
-def of_study(store: Store, found: Mapping[str, Any]) -> dict[str, Any]:
+def of_study(store: Store, result: Mapping[str, Any]) -> dict[str, Any]:
     """{"attribution", "next", "curves"} of a study's runs."""
-    study = store.study(found["study"])
+    study = store.study(result["study"])
     try:
         made = attributed(store, study)
     except StoreError:
@@ -92,7 +92,7 @@ def curves(store: Store, study: StudyRow) -> list[dict[str, Any]]:
     for run in store.runs(study.id):
         by.setdefault(run.recipe.hash, []).append(run)
     ways = varied([rows[0].recipe for rows in by.values()]) if by else []
-    found = []
+    by_cell = []
     for way, rows in zip(ways, by.values(), strict=True):
         rungs: dict[float, list[float]] = {}
         for run in rows:
@@ -102,5 +102,5 @@ def curves(store: Store, study: StudyRow) -> list[dict[str, Any]]:
             {"share": s, "mean": statistics.fmean(v), "low": min(v), "high": max(v), "seeds": len(v)}
             for s, v in sorted(rungs.items())
         ]
-        found.append({"name": designs.Cell(way, rows[0].recipe).name, "points": points})
-    return found
+        by_cell.append({"name": designs.Cell(way, rows[0].recipe).name, "points": points})
+    return by_cell

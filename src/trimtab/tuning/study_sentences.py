@@ -89,7 +89,7 @@ def _span(a: Mapping[str, Any], unit: str) -> str:
 
 def _beyond(rows: Rows) -> list[str]:
     """Where the best of a scanned setting's values is the lowest or highest tried, what to try next."""
-    found = []
+    sentences = []
     for name in dict.fromkeys(k for r in rows for k in r["changed"]):
         line = [r for r in rows if r["mean"] is not None and (name in r["changed"] or r is rows[0])]
         values = sorted({r["at"][name] for r in line if isinstance(r["at"][name], int | float)})
@@ -101,10 +101,10 @@ def _beyond(rows: Rows) -> list[str]:
             word, beside = ("lowest", values[1]) if at == values[0] else ("highest", values[-2])
             further = at * at / beside if values[0] > 0 else 2 * at - beside
             further = round(further) if isinstance(at, int) else float(f"{further:.2g}")
-            found.append(
+            sentences.append(
                 f"{name} {at:g} is the {word} tried and the best may lie beyond: extend with {name}={further:g}"
             )
-    return found
+    return sentences
 
 
 def _told_apart(best: Mapping[str, Any], line: Rows) -> bool:

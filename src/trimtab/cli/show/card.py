@@ -24,7 +24,7 @@ _STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
 _SIGN = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}
 
 
-def card(found: Mapping[str, Any]) -> None:
+def card(judged: Mapping[str, Any]) -> None:
     """A judged card as a table, as wide as the terminal allows."""
     console = Console(highlight=False)
     shown = next(columns for width, columns in COLUMNS if console.width >= width)
@@ -34,24 +34,26 @@ def card(found: Mapping[str, Any]) -> None:
         table.add_column(
             "" if wraps else name, justify="left" if wraps or name in ("limit", "state") else "right", no_wrap=not wraps
         )
-    for group, rows in groupby(found["rows"], key=lambda r: r["group"]):
+    for group, rows in groupby(judged["rows"], key=lambda r: r["group"]):
         table.add_row(f"[bold]{GROUPS[group]}[/]")
         for r in rows:
             cells = _cells(r)
             table.add_row(*(cells[c] for c in shown))
     console.print(table)
-    for r in found["rows"]:
+    for r in judged["rows"]:
         if (why := r["to_decide"] or r["missing"]) and "to decide" not in shown:
             console.print(f"  {r['title'].removeprefix('… ')}: {why}", style="dim", soft_wrap=True)
-    verdict = str(found["verdict"])
-    console.print(f"\n{found['run']} against budget “{found['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]")
+    verdict = str(judged["verdict"])
+    console.print(
+        f"\n{judged['run']} against budget “{judged['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]"
+    )
     floor = " Floor: the same number where only tiny noise changed the weights." if "floor" in shown else ""
-    if took := found.get("seconds"):
+    if took := judged.get("seconds"):
         console.print(
-            f"Level {found['level']}; measuring took {in_words(sum(took.values()), 1)}, loading not counted.{floor}"
+            f"Level {judged['level']}; measuring took {in_words(sum(took.values()), 1)}, loading not counted.{floor}"
         )
-    if found.get("page"):
-        console.print(f"Page: {found['page']}", soft_wrap=True)
+    if judged.get("page"):
+        console.print(f"Page: {judged['page']}", soft_wrap=True)
 
 
 def _cells(r: Mapping[str, Any]) -> dict[str, str]:
@@ -76,13 +78,13 @@ def limit_text(limit: Mapping[str, Any] | None) -> str:
     return " ".join(f"{signs[k]} {limit[k]:g}" for k in signs if limit and limit[k] is not None)
 
 
-def budget(found: Mapping[str, Any]) -> None:
+def budget(usual: Mapping[str, Any]) -> None:
     """A budget's limits, a line each."""
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
     for name in ("number", "limit", "", "in", "what it is"):
         table.add_column(name)
-    for row in found["limits"]:
+    for row in usual["limits"]:
         table.add_row(
             row["number"],
             limit_text(row["limit"]),
@@ -91,29 +93,29 @@ def budget(found: Mapping[str, Any]) -> None:
             row["title"],
         )
     console.print(
-        f"Budget “{found['name']}”: a FAIL of a hard limit vetoes a recipe, of a soft one it withholds the PASS\n"
+        f"Budget “{usual['name']}”: a FAIL of a hard limit vetoes a recipe, of a soft one it withholds the PASS\n"
     )
     console.print(table)
 
 
-def gradient_shares(found: Mapping[str, Any]) -> None:
+def gradient_shares(shares: Mapping[str, Any]) -> None:
     """Which examples the updates came from."""
     console = Console(highlight=False)
-    console.print(f"[bold]{found['run']}[/]: {found['updates']} updates of {found['effective_batch']} examples")
-    if found["clip_rate"] is not None:
-        console.print(f"clipped: {found['clip_rate']:.0%} of them")
-    _agreement(console, found)
-    if found["moved"]:
+    console.print(f"[bold]{shares['run']}[/]: {shares['updates']} updates of {shares['effective_batch']} examples")
+    if shares["clip_rate"] is not None:
+        console.print(f"clipped: {shares['clip_rate']:.0%} of them")
+    _agreement(console, shares)
+    if shares["moved"]:
         console.print(
-            f"update / weights (adapter), first and last look, early, middle, late layers: {_ratios(found['moved'][0])}"
-            f" … {_ratios(found['moved'][-1])}"
+            "update / weights (adapter), first and last look, early, middle, late layers: "
+            f"{_ratios(shares['moved'][0])} … {_ratios(shares['moved'][-1])}"
         )
-    _dominators(console, found)
-    _suspects(console, found)
+    _dominators(console, shares)
+    _suspects(console, shares)
 
 
-def _agreement(console: Console, found: Mapping[str, Any]) -> None:
-    series = found["series"]
+def _agreement(console: Console, shares: Mapping[str, Any]) -> None:
+    series = shares["series"]
     if not series:
         console.print(
             "Shares were not told apart: every update was one micro-batch. Train with gradient accumulation (free), or"
@@ -121,8 +123,8 @@ def _agreement(console: Console, found: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
         return
-    what = "examples" if found["grouped"] == 1 else f"micro-batches of up to {found['grouped']}"
-    console.print(f"gradients are of {what}, told apart in {found['told_apart']} updates\n")
+    what = "examples" if shares["grouped"] == 1 else f"micro-batches of up to {shares['grouped']}"
+    console.print(f"gradients are of {what}, told apart in {shares['told_apart']} updates\n")
     table = Table(box=None, pad_edge=False)
     for name in ("steps", "consensus", "effective number", "of", "largest share", "after Adam", "noise scale"):
         table.add_column(name, justify="right")
@@ -147,50 +149,50 @@ def _agreement(console: Console, found: Mapping[str, Any]) -> None:
     )
 
 
-def _dominators(console: Console, found: Mapping[str, Any]) -> None:
-    if not found["series"]:
+def _dominators(console: Console, shares: Mapping[str, Any]) -> None:
+    if not shares["series"]:
         return
-    if not found["dominators"]:
+    if not shares["dominators"]:
         console.print("\nNothing dominated again and again.")
         return
     console.print("\n[bold]What dominated again and again[/]")
-    for d in found["dominators"][:5]:
+    for d in shares["dominators"][:5]:
         console.print(
             f"  {d['times']} times, {d['share']:.0%} of the update on average: examples"
             f" {', '.join(map(str, d['ids'][:6]))}"
         )
         for i in d["ids"][:2]:
-            _example(console, found, i)
+            _example(console, shares, i)
 
 
-def _suspects(console: Console, found: Mapping[str, Any]) -> None:
-    if not found["suspects"]:
+def _suspects(console: Console, shares: Mapping[str, Any]) -> None:
+    if not shares["suspects"]:
         console.print("\nNo example was seen twice: its history begins with the second epoch.")
         return
     console.print(
         "\n[bold]Read these first[/]: seen again, and still the least likely (wrong answers are among them, if there"
         " are any)"
     )
-    rows = {e["id"]: e for e in found["examples"]}
-    for i in found["suspects"][:8]:
+    rows = {e["id"]: e for e in shares["examples"]}
+    for i in shares["suspects"][:8]:
         e = rows[i]
         console.print(
             f"  example {i}: confidence {e['confidence']:.2f} ± {e['variability']:.2f} over {e['visits']} visits,"
             f" forgotten {e['forgotten']} times"
         )
-        _example(console, found, i)
+        _example(console, shares, i)
 
 
-def _example(console: Console, found: Mapping[str, Any], i: int) -> None:
-    texts = found["texts"].get(i)
+def _example(console: Console, shares: Mapping[str, Any], i: int) -> None:
+    texts = shares["texts"].get(i)
     if texts:
         console.print(f"    {_line(texts[0])} → {_line(texts[1])}", style="dim", markup=False, soft_wrap=True)
 
 
-def adapter_scale(found: Mapping[str, Any]) -> None:
+def adapter_scale(scales: Mapping[str, Any]) -> None:
     """Loss and limited numbers at each scale."""
     console = Console(highlight=False)
-    rows = found["rows"]
+    rows = scales["rows"]
     shown = [n for n in rows[0]["numbers"] if any(r["numbers"][n]["verdict"] for r in rows)]
     table = Table(box=None, pad_edge=False)
     table.add_column("of the update")
@@ -204,9 +206,9 @@ def adapter_scale(found: Mapping[str, Any]) -> None:
             *(f"[{_STYLE.get(c['verdict'] or '', 'default')}]{_short(c['value'])}[/]" for c in numbers),
         )
     console.print(table)
-    console.print("\n" + found["sentence"], soft_wrap=True)
-    if found.get("page"):
-        console.print(f"Page: {found['page']}", soft_wrap=True)
+    console.print("\n" + scales["sentence"], soft_wrap=True)
+    if scales.get("page"):
+        console.print(f"Page: {scales['page']}", soft_wrap=True)
 
 
 def _ratios(row: Mapping[str, Any]) -> str:

@@ -109,27 +109,27 @@ def _short(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.2g} s" if seconds < 100 else in_words(seconds)
 
 
-def _versions(found: Mapping[str, str]) -> str:
-    return "With " + ", ".join(f"{k} {v}" for k, v in found.items() if k != "trimtab") + "."
+def _versions(forecast: Mapping[str, str]) -> str:
+    return "With " + ", ".join(f"{k} {v}" for k, v in forecast.items() if k != "trimtab") + "."
 
 
-def solution(found: Mapping[str, Any]) -> None:
+def solution(solved: Mapping[str, Any]) -> None:
     """The largest that fits; exit code 1 where nothing does."""
     console = Console(highlight=False, soft_wrap=True)
-    if found["what"] == "method":
-        return _options(console, found)
-    at, above = found["at"], found["above"]
+    if solved["what"] == "method":
+        return _options(console, solved)
+    at, above = solved["at"], solved["above"]
     card = f"{at['card']['name']} ({at['card']['memory'] / GIB:.1f} GiB)"
-    name = {"per_device_train_batch_size": "micro-batch", "max_length": "cutoff"}[found["what"]]
-    if found["value"] is None:
+    name = {"per_device_train_batch_size": "micro-batch", "max_length": "cutoff"}[solved["what"]]
+    if solved["value"] is None:
         console.print(
             f"No {name} fits on {card}: the smallest needs {_used(at)}. `--solve method` shows what is cheaper."
         )
         raise SystemExit(1)
-    console.print(f"Largest {name} on {card}: [bold]{found['value']}[/], {_used(at)}")
+    console.print(f"Largest {name} on {card}: [bold]{solved['value']}[/], {_used(at)}")
     if above:
-        console.print(f"The next larger, {above['workload'][found['what']]}, needs {_used(above)}: {above['fit']}")
-    console.print(f"({found['tried']} forecasts, {at['how']})", style="dim")
+        console.print(f"The next larger, {above['workload'][solved['what']]}, needs {_used(above)}: {above['fit']}")
+    console.print(f"({solved['tried']} forecasts, {at['how']})", style="dim")
     return None
 
 
@@ -137,7 +137,7 @@ def _used(f: Mapping[str, Any]) -> str:
     return f"{f['memory']['used'] / GIB:.2f} GiB"
 
 
-def _options(console: Console, found: Mapping[str, Any]) -> None:
+def _options(console: Console, solved: Mapping[str, Any]) -> None:
     if not console.is_terminal:
         console.width = max(console.width, 120)
     table = Table(box=None, pad_edge=False)
@@ -150,8 +150,8 @@ def _options(console: Console, found: Mapping[str, Any]) -> None:
         ("", "left"),
     ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    first = found["rows"][0]
-    for r in found["rows"]:
+    first = solved["rows"][0]
+    for r in solved["rows"]:
         time = f"×{r['step'] / first['step']:.2f}" if r["step"] and first["step"] else ""
         fit = f"[{STYLE[r['fit']]}]{r['fit']}[/]" if r["fit"] else ""
         closed = "" if r["how"] == "traced" else f" ({r['how']})"
@@ -160,15 +160,15 @@ def _options(console: Console, found: Mapping[str, Any]) -> None:
     console.print(table)
 
 
-def calibration(found: Mapping[str, Any]) -> None:
+def calibration(residuals: Mapping[str, Any]) -> None:
     """What the probe found."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{found['name']} ({found['device']}), {found['date']}", markup=False)
-    for kind, speed in found["speed"].items():
+    console.print(f"{residuals['name']} ({residuals['device']}), {residuals['date']}", markup=False)
+    for kind, speed in residuals["speed"].items():
         console.print(f"  {kind:<9} {speed / 1e12:8.3f} TFLOP/s")
     for name in ("context", "workspace"):
-        if name in found:
-            console.print(f"  {name:<9} {found[name] / 2**20:8.1f} MiB")
+        if name in residuals:
+            console.print(f"  {name:<9} {residuals[name] / 2**20:8.1f} MiB")
     console.print("Kept for later forecasts on this machine.")
 
 

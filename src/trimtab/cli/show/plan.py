@@ -20,35 +20,35 @@ BARS = 40
 WIDE = 130
 
 
-def plan(found: Mapping[str, Any]) -> None:
+def plan(planned: Mapping[str, Any]) -> None:
     """Settings with reasons, forecast, risks and what to try next."""
     console = Console(highlight=False)
-    for text in found["warnings"]:
+    for text in planned["warnings"]:
         console.print(Text("! ", "yellow") + Text(text))
-    _settings(console, found["settings"])
-    _forecast(console, found["forecast"])
-    if found["earlier"]:
+    _settings(console, planned["settings"])
+    _forecast(console, planned["forecast"])
+    if planned["earlier"]:
         console.print("\n[bold]Your earlier studies of this model[/]")
-        for row in found["earlier"]:
+        for row in planned["earlier"]:
             console.print(f"  {row['sentence']}", markup=False)
-    if found["precedents"]:
+    if planned["precedents"]:
         console.print("\n[bold]The nearest published recipes[/] (more: trimtab precedents)")
-        _recipes(console, found["precedents"])
-    if found["couplings"]:
+        _recipes(console, planned["precedents"])
+    if planned["couplings"]:
         console.print("\n[bold]Risks of these settings together[/] (hypotheses, not verdicts)")
-        for c in found["couplings"]:
+        for c in planned["couplings"]:
             console.print(
                 f"  {c['when']}\n    may: {c['may']}; shows in:"
                 f" {', '.join(n.removeprefix('curve:') for n, _ in c['shows'])}; {c['sure']}",
                 markup=False,
             )
     console.print("\n[bold]Next experiments[/] (each changes one thing of the plan)")
-    task = found["facts"]["task"]
-    for e in found["experiments"]:
+    task = planned["facts"]["task"]
+    for e in planned["experiments"]:
         change = ", ".join(f"{k}={v:g}" for k, v in e["changes"].items())
         console.print(f"  {change}: {e['settles']}; {_cost(e, task)}", markup=False)
-    if found["recipe"]:
-        f = found["facts"]
+    if planned["recipe"]:
+        f = planned["facts"]
         data = "FILE, as soon as there is one," if str(f["data"]).startswith("sketch:") else f["data"]
         console.print(
             f"\nOr let trimtab walk them: trimtab tune {f['model']} {data} --budget {f['risk']}",
@@ -57,9 +57,9 @@ def plan(found: Mapping[str, Any]) -> None:
         )
 
 
-def explained(found: Mapping[str, Any], name: str) -> None:
+def explained(reasons: Mapping[str, Any], name: str) -> None:
     """Every input of one setting."""
-    row = next(r for r in found["settings"] if r["setting"] == name)
+    row = next(r for r in reasons["settings"] if r["setting"] == name)
     console = Console(highlight=False)
     console.print(f"[bold]{name}[/] = {row['value']}")
     for key in ("reason", "source"):
@@ -68,81 +68,81 @@ def explained(found: Mapping[str, Any], name: str) -> None:
         console.print(f"  range: {row['range'][0]:g} to {row['range'][1]:g}", markup=False)
     for key, value in row["inputs"]:
         console.print(f"  {key}: {value}", markup=False)
-    if name == "learning_rate" and found["precedents"]:
+    if name == "learning_rate" and reasons["precedents"]:
         console.print("  the nearest published recipes:")
-        _recipes(console, found["precedents"])
+        _recipes(console, reasons["precedents"])
 
 
-def precedents(found: Mapping[str, Any]) -> None:
+def precedents(nearest: Mapping[str, Any]) -> None:
     """Quartiles and the nearest published recipes."""
     console = Console(highlight=False)
     console.print(
-        f"{found['model']}: {found['billions']:.3g}B, family {found['family'] or 'unknown'}, {found['method']},"
-        f" {found['task']}; {found['found']} comparable recipes of {found['repositories']} repositories",
+        f"{nearest['model']}: {nearest['billions']:.3g}B, family {nearest['family'] or 'unknown'}, {nearest['method']},"
+        f" {nearest['task']}; {nearest['found']} comparable recipes of {nearest['repositories']} repositories",
         markup=False,
     )
-    if not found["rows"]:
+    if not nearest["rows"]:
         return
     table = Table("setting", "25 %", "median", "75 %", title="weighted quartiles", title_justify="left")
-    for name, values in found["quartiles"].items():
+    for name, values in nearest["quartiles"].items():
         table.add_row(name, *(f"{v:g}" for v in values))
     console.print(table)
-    bands = "/".join(f"{found['bands'][b]:g}×" for b in ("50", "80", "90"))
+    bands = "/".join(f"{nearest['bands'][b]:g}×" for b in ("50", "80", "90"))
     console.print(f"50/80/90 % of published rates lie within {bands} of a prediction like this one", markup=False)
-    if found["maker"]:
+    if nearest["maker"]:
         console.print("[bold]The model's own makers[/]")
-        _recipes(console, [found["maker"]])
+        _recipes(console, [nearest["maker"]])
     console.print("[bold]The nearest[/]")
-    _recipes(console, found["rows"])
+    _recipes(console, nearest["rows"])
 
 
-def data(found: Mapping[str, Any]) -> None:
+def data(survey: Mapping[str, Any]) -> None:
     """The data report."""
     console = Console(highlight=False)
-    sizes = ", ".join(f"{n:,} {split}" for split, n in found["examples"].items())
-    console.print(f"[bold]{found['name']}[/]: {found['form']} form, {sizes}")
-    for line in _findings(found):
+    sizes = ", ".join(f"{n:,} {split}" for split, n in survey["examples"].items())
+    console.print(f"[bold]{survey['name']}[/]: {survey['form']} form, {sizes}")
+    for line in _findings(survey):
         console.print(f"  {line}", markup=False)
-    kind = "tokens, estimated from characters" if found["estimated"] else "tokens"
-    table = Table("", *(f"{p} %" for p in found["quantiles"]["all"]), "mean", title=kind, title_justify="left")
-    for name, q in found["quantiles"].items():
-        table.add_row(name, *(f"{v:,}" for v in q.values()), f"{found['mean'][name]:,.0f}")
+    kind = "tokens, estimated from characters" if survey["estimated"] else "tokens"
+    table = Table("", *(f"{p} %" for p in survey["quantiles"]["all"]), "mean", title=kind, title_justify="left")
+    for name, q in survey["quantiles"].items():
+        table.add_row(name, *(f"{v:,}" for v in q.values()), f"{survey['mean'][name]:,.0f}")
     console.print(table)
-    _histogram(console, found["histogram"])
-    _cutoffs(console, found)
-    for text in found["advice"]:
+    _histogram(console, survey["histogram"])
+    _cutoffs(console, survey)
+    for text in survey["advice"]:
         console.print(Text("→ ", "green") + Text(text))
-    if d := found.get("against"):
+    if d := survey.get("against"):
         _against(console, d)
     console.print("\n[bold]First examples as the model sees them[/] (what is learned in green)")
-    for pieces in found["first"]:
+    for pieces in survey["first"]:
         console.print(Text.assemble(*((visible(t[:600]), "green" if learned else "dim") for t, learned in pieces)))
         console.print("─" * BARS, style="dim")
 
 
-def _findings(found: Mapping[str, Any]) -> list[str]:
+def _findings(survey: Mapping[str, Any]) -> list[str]:
     lines = []
-    if found["dropped_empty"]:
-        lines.append(f"{found['dropped_empty']:,} rows with an empty prompt or answer are left out")
-    n, big = found["examples"]["train"], found["largest_copy"]
+    if survey["dropped_empty"]:
+        lines.append(f"{survey['dropped_empty']:,} rows with an empty prompt or answer are left out")
+    n, big = survey["examples"]["train"], survey["largest_copy"]
     lines.append(
-        f"copies: {found['exact_copies']:,} exact, {found['near_copies']:,} near ({found['near_copies'] / n:.1%})"
+        f"copies: {survey['exact_copies']:,} exact, {survey['near_copies']:,} near ({survey['near_copies'] / n:.1%})"
         + (f"; the commonest {big['count']:,} times: {big['text'][:70]!r}" if big and big["count"] > 2 else "")
     )
-    for split, share in found["leakage"].items():
+    for split, share in survey["leakage"].items():
         lines.append(
             f"{'! ' if share > 0.01 else ''}leakage: {share:.1%} of {split} are near copies of training examples"
         )
-    cut = found["cut_answers"]
+    cut = survey["cut_answers"]
     lines.append(
         f"answers that look cut: {cut['share']:.1%}"
         + (f" (first: example {cut['first'][0] + 1})" if cut["first"] else "")
     )
-    answers = found["answers"]
+    answers = survey["answers"]
     top = ", ".join(f"{text!r} {share:.0%}" for text, share in answers["top"])
     lines.append(f"{answers['distinct']:,} different answers" + (f"; labels: {top}" if top else ""))
-    if found["languages"]:
-        lines.append("languages: " + ", ".join(f"{code} {share:.0%}" for code, share in found["languages"].items()))
+    if survey["languages"]:
+        lines.append("languages: " + ", ".join(f"{code} {share:.0%}" for code, share in survey["languages"].items()))
     return lines
 
 
@@ -166,23 +166,23 @@ def _histogram(console: Console, h: Mapping[str, Sequence[float]]) -> None:
         console.print(f"{edges[i] + 1:>6,.0f}–{edges[i + 1]:>6,.0f}  [blue]{bars[0]:<22}[/][green]{bars[1]}[/]")
 
 
-def _cutoffs(console: Console, found: Mapping[str, Any]) -> None:
-    costs = any(c.get("memory") for c in found["cutoffs"])
+def _cutoffs(console: Console, survey: Mapping[str, Any]) -> None:
+    costs = any(c.get("memory") for c in survey["cutoffs"])
     table = Table("cutoff", "examples cut", "tokens cut", *(["one example by LoRA", "fits"] if costs else []))
-    for c in found["cutoffs"]:
+    for c in survey["cutoffs"]:
         cells = [f"{c['max_length']:,}", f"{c['cut_examples']:.1%}", f"{c['cut_tokens']:.1%}"]
         if costs:
-            cells += _cost_cells(c, found)
+            cells += _cost_cells(c, survey)
         table.add_row(*cells)
     console.print(table)
     if costs:
-        console.print(f"(closed form, on {found['card']}; trimtab plan traces the one it chooses)", style="dim")
+        console.print(f"(closed form, on {survey['card']}; trimtab plan traces the one it chooses)", style="dim")
 
 
-def _cost_cells(cutoff: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    memory, card = cutoff["memory"], found["card_memory"]
-    if found["positions"] and cutoff["max_length"] > found["positions"]:
-        return [f"the model ends at {found['positions']:,}", "no"]
+def _cost_cells(cutoff: Mapping[str, Any], costs: Mapping[str, Any]) -> list[str]:
+    memory, card = cutoff["memory"], costs["card_memory"]
+    if costs["positions"] and cutoff["max_length"] > costs["positions"]:
+        return [f"the model ends at {costs['positions']:,}", "no"]
     if not memory or not card:
         return ["unknown", "unknown"]
     return [f"{memory / GIB:.1f} GiB", "yes" if memory * (1 + MARGIN) <= card else "no"]

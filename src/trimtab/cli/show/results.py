@@ -37,11 +37,11 @@ def recommendation(result: Mapping[str, Any]) -> None:
     console.print(f"Report: {result['report']}", markup=False)
 
 
-def explained(found: Mapping[str, Any]) -> None:
+def explained(explanation: Mapping[str, Any]) -> None:
     """Decision by decision: the question, the sentence, and what it was decided on."""
     console = Console(highlight=False)
-    console.print(f"[bold]{found['study']}[/] ({found['status']})")
-    for step in found["steps"]:
+    console.print(f"[bold]{explanation['study']}[/] ({explanation['status']})")
+    for step in explanation["steps"]:
         console.print(f"\n[bold]{step['title']}[/]")
         console.print(step["sentence"], soft_wrap=True, markup=False)
         if step["table"]:
@@ -93,21 +93,21 @@ def runs(rows: Sequence[RunRow]) -> None:
     console.print(table)
 
 
-def comparison(found: Mapping[str, Any]) -> None:
+def comparison(compared: Mapping[str, Any]) -> None:
     """Two runs side by side."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for name in ("", *found["runs"]):
+    for name in ("", *compared["runs"]):
         table.add_column(name, justify="left" if not name else "right")
-    for key, values in found["settings"].items():
+    for key, values in compared["settings"].items():
         table.add_row(key, *(str(v) for v in values))
-    table.add_row("validation loss", *(f"{v:.4f}" for v in found["loss"]))
-    if found["words"]["drift"]:
-        table.add_row(f"drift, {found['words']['drift']}", *(_short(v) for v in found["drift"]))
-    for key, row in found["task"].items():
+    table.add_row("validation loss", *(f"{v:.4f}" for v in compared["loss"]))
+    if compared["words"]["drift"]:
+        table.add_row(f"drift, {compared['words']['drift']}", *(_short(v) for v in compared["drift"]))
+    for key, row in compared["task"].items():
         table.add_row(key, *(f"{v:.1%}" for v in row["values"]))
     console.print(table)
-    console.print("\n" + found["sentence"], markup=False)
+    console.print("\n" + compared["sentence"], markup=False)
 
 
 def _short(value: float | None) -> str:
