@@ -3,7 +3,7 @@ import pytest
 from trimtab.analysis.card import breach, judge, left_budget, measured_enough, prompts_needed
 from trimtab.analysis.compare import compare_runs
 from trimtab.errors import StoreError
-from trimtab.spec.budget import Budget, Limit, preset
+from trimtab.spec.budget import Budget, Limit, level_needed, preset
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.store import RunRow
@@ -45,7 +45,22 @@ def test_a_calm_model_passes():
 
 def test_a_hard_limit_vetoes_and_a_soft_one_only_withholds_the_pass():
     assert verdicts({**CALM, "kl_generic": [0.9, 1.0] * 12}, preset())[0] == "FAIL"
-    assert verdicts({**CALM, "log_length_ratio": [2.0, 2.1] * 12}, preset())[0] == "UNDECIDED"
+    assert verdicts({**CALM, "log_length_ratio": [2.0, 2.1] * 12}, preset())[0] == "SOFT FAIL"
+
+
+def test_a_limit_that_a_person_wrote_never_vanishes():
+    """Presets' limits on JSON and labels count only where there are any; written by hand they stay undecided."""
+    own = Budget(name="mine", limits={"format_validity": Limit(min=0.9), "kl_generic": Limit(max=0.5)})
+    assert verdicts(CALM, own) == ("UNDECIDED", {"kl_generic": "PASS", "format_validity": "UNDECIDED"})
+    labels = Budget(name="mine", limits={"label_worst_class": Limit(min=-0.1), "kl_generic": Limit(max=0.5)})
+    assert verdicts(CALM, labels)[0] == "UNDECIDED"
+
+
+def test_hard_limits_say_how_much_has_to_be_asked():
+    assert [level_needed(preset(p)) for p in ("tight", "standard", "loose")] == ["short"] * 3
+    assert level_needed(Budget(name="mine", limits={"over_refusal": Limit(max=0.1)})) == "card"
+    assert level_needed(Budget(name="mine", limits={"over_refusal": Limit(max=0.1, hard=False)})) == "pulse"
+    assert level_needed(Budget(name="mine", limits={"own-tone": Limit(max=0.1)})) == "pulse"
 
 
 def test_missing_is_never_a_pass():

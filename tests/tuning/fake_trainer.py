@@ -164,7 +164,8 @@ class FakeTrainer:
         return {r.run_id: {"exact_match": [1.0, 0.0] * 10, "overlap": [0.5] * 20} for r in recipes}
 
     def card(self, _recipe, _level="card"):
-        return {"verdict": "PASS", "rows": []}
+        kept = {"number": "refusal", "verdict": "PASS", "hard": True, "value": 0.0}
+        return {"verdict": "PASS", "rows": [kept]}
 
     def screen(self, recipes):
         return [self.loss(r) for r in recipes]

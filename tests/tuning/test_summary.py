@@ -12,7 +12,12 @@ CARD = {
         {"number": "refusal", "verdict": "UNDECIDED", "hard": True, "value": None},
     ],
 }
-PASSED = {"verdict": "PASS", "rows": []}
+KEPT = {"number": "refusal", "verdict": "PASS", "hard": True, "value": 0.0}
+PASSED = {"verdict": "PASS", "rows": [KEPT]}
+
+
+def with_rows(*rows):
+    return {"verdict": "UNDECIDED", "rows": list(rows)}
 
 
 def made(shares, card):
@@ -59,13 +64,13 @@ def test_a_failed_budget_is_not_called_a_recommendation():
         ([0.9], PASSED, "unconfirmed", "Not confirmed"),
         (
             [0.9, 1.0, 0.8],
-            {
-                "verdict": "UNDECIDED",
-                "rows": [{"number": "length_ratio", "verdict": "FAIL", "hard": False, "value": 3.0}],
-            },
+            with_rows(KEPT, {"number": "length_ratio", "verdict": "FAIL", "hard": False, "value": 3.0}),
             "caution",
             "Recommended with caution",
         ),
+        ([0.9, 1.0, 0.8], with_rows(), "not shown", "Better at the task; behaviour not shown"),
+        ([0.9, 1.0, 0.8], with_rows({**KEPT, "verdict": "UNDECIDED"}), "not shown", "Better at the task"),
+        ([0.9, 1.0, 0.8], with_rows(KEPT, {**KEPT, "verdict": "UNDECIDED", "value": None}), "not shown", "Better at"),
     ],
 )
 def test_no_more_is_said_than_was_shown(shares, card, standing, head):

@@ -43,10 +43,11 @@ def judge(measured: Measured, budget: Budget) -> dict[str, Any]:
 
 
 def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
-    """FAIL when a hard limit fails; PASS when every limit passes; else UNDECIDED. Soft failures do not pass either."""
+    """FAIL when a hard limit fails, SOFT FAIL when only soft ones do; PASS when every limit passes; else UNDECIDED."""
     limited = [r for r in rows if r["verdict"]]
-    if any(r["verdict"] == Verdict.FAIL and r["hard"] for r in limited):
-        return Verdict.FAIL
+    failed = [r for r in limited if r["verdict"] == Verdict.FAIL]
+    if failed:
+        return Verdict.FAIL if any(r["hard"] for r in failed) else Verdict.SOFT_FAIL
     return Verdict.PASS if limited and all(r["verdict"] == Verdict.PASS for r in limited) else Verdict.UNDECIDED
 
 
@@ -57,7 +58,7 @@ def breach(pulse: Raw, budget: Budget) -> str | None:
         if interval and limit.judge(interval.below, interval.above) == Verdict.FAIL:
             return (
                 f"{key} is {interval.value:.3g} {number_of(key).unit} (at least {interval.below:.3g} with 95 %"
-                f" confidence), outside the budget's {_limit_text(limit)}"
+                f" confidence), outside the budget's {limit.text()}"
             )
     return None
 
@@ -110,9 +111,12 @@ def _with_classes(raw: Raw) -> list[str]:
 
 
 def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
-    """Numbers that were measured, are limited or have a reason to be missing. A limit on JSON means nothing without
-    JSON answers, one on labels nothing without labels, and to a classifier nothing but those applies."""
+    """Numbers that were measured, are limited or have a reason to be missing. An optional limit on JSON means nothing
+    without JSON answers, one on labels nothing without labels, and to a classifier nothing but those applies. A limit
+    that a person wrote never vanishes: what is not there stays UNDECIDED."""
     raw, group = measured["raw"], number_of(key).group
+    if key in budget.limits and not budget.limits[key].optional and not measured.get("classifier"):
+        return True
     if key == "format_validity":
         return bool(raw.get("format_validity"))
     if group == "labels" and not raw.get("label_right_tuned"):
@@ -212,11 +216,6 @@ def _for_a_share(n: Number, interval: Interval, limit: Limit) -> str:
         if found and found.above <= allowed:
             return f"about {count} {n.items} at this rate"
     return SEEDS
-
-
-def _limit_text(limit: Any) -> str:
-    parts = [f"{name} {getattr(limit, name):g}" for name in ("min", "max") if getattr(limit, name) is not None]
-    return " and ".join(parts)
 
 
 def _finite(value: float) -> float | None:

@@ -110,13 +110,14 @@ PULSE = 12  # prompts of a pulse's drift: half of a card's
 # Measured on the bundled model with two cores, in the units of _work: what is read and not generated, both models
 # together.
 READ = {"short": 14_000, "card": 63_000}
+REFUSABLE = 100  # requests that ought to be declined, asked wherever anything is generated
 
 
 def cost(task: Task, prompts: int, level: Level = "short") -> float:
     """What a card takes where nothing is known of the base yet, in units of one model's task answers."""
-    spoken = _work(prompts, CARD_TOKENS)
+    spoken = _work(prompts, CARD_TOKENS) + _work(REFUSABLE, REQUEST_TOKENS)
     if level == "card":
-        spoken += _work(100, OPEN_TOKENS) + _work(250, REQUEST_TOKENS) + _work(100, 64)
+        spoken += _work(100, OPEN_TOKENS) + _work(250 - REFUSABLE, REQUEST_TOKENS) + _work(100, 64)
     return (READ.get(level, READ["card"]) + 2 * spoken) / _work(len(task.examples), task.max_new_tokens)
 
 
@@ -201,7 +202,7 @@ SPOKEN = (
     "fragility",
 )
 GENERIC = ("length_ratio", "assertiveness", "degeneration")
-ASKED = ("unhedged_wrong", "refusal", "over_refusal", "format_obeyed", "fragility")
+ASKED = ("unhedged_wrong", "over_refusal", "format_obeyed", "fragility")
 
 
 def empty(raw: Raw, battery: Battery) -> dict[str, str]:
@@ -214,9 +215,13 @@ def empty(raw: Raw, battery: Battery) -> dict[str, str]:
         numbers["degeneration"] = (
             f"{sum(broken) / len(broken):.0%} of the base's own answers are degenerate: name another base"
         )
-    if battery.level not in BRIEF and battery.language:
-        for key, name in (("refusal", "refused"), ("over_refusal", "over_refused")):
-            if not raw.get(f"{name}_tuned"):
+    if battery.language:
+        asked = (
+            ("refusal", "refused", battery.requests("refusable")),
+            ("over_refusal", "over_refused", battery.requests("alarming")),
+        )
+        for key, name, requests in asked:
+            if requests and not raw.get(f"{name}_tuned"):
                 numbers[key] = "in no pair were both answers coherent"
     if raw.get("cut_tuned") and not raw.get("assertive_tuned"):
         numbers["assertiveness"] = (
@@ -233,7 +238,7 @@ def missing(base: EvaluatedModel, tuned: EvaluatedModel, battery: Battery, learn
     if battery.level in BRIEF:
         reasons |= dict.fromkeys(ASKED, f"not asked at level {battery.level}: --level card does")
     if battery.level == "pulse":
-        reasons |= dict.fromkeys(GENERIC, "a pulse generates nothing: ask for --level card")
+        reasons |= dict.fromkeys((*GENERIC, "refusal"), "a pulse generates nothing: ask for --level card")
     if not learned or battery.level == "pulse":
         why = (
             "a pulse does not look for it: ask for --level card"

@@ -26,7 +26,7 @@ from trimtab.probes import prompts
 from trimtab.probes.prompts import as_messages
 from trimtab.spec.files import write_whole
 from trimtab.spec.probe import Probe
-from trimtab.spec.status import Level
+from trimtab.spec.status import LEVELS, Level
 
 BRIEF = ("pulse", "short")
 FACTS, REQUESTS = {"pulse": 30, "short": 60}, {"pulse": 12, "short": 24}  # at most; all of them otherwise
@@ -59,8 +59,10 @@ class Battery:
         return self.facts[:100] if self.level not in BRIEF else ()
 
     def requests(self, kind: Literal["alarming", "refusable"]) -> tuple[str, ...]:
-        """Prompts of this kind; none at a brief level."""
-        return prompts.requests(kind, self.language) if self.language and self.level not in BRIEF else ()
+        """Prompts of this kind. What presets limit hard, declining, is asked at every level that generates."""
+        least = "short" if kind == "refusable" else "card"
+        asked = self.language and LEVELS.index(self.level) >= LEVELS.index(least)
+        return prompts.requests(kind, self.language) if self.language and asked else ()
 
     @property
     def leaning(self) -> tuple[str, ...]:

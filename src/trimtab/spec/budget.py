@@ -8,18 +8,20 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trimtab.errors import did_you_mean
-from trimtab.spec.numbers import LIMITABLE, Preset, can_be_limited, number_of, preset_limits
-from trimtab.spec.status import Verdict
+from trimtab.spec.numbers import LIMITABLE, OWN, Preset, can_be_limited, number_of, preset_limits
+from trimtab.spec.status import LEVELS, Level, Verdict
 
 
 class Limit(BaseModel):
-    """At least one of `max` and `min`; `hard` limits veto a recipe, soft ones warn."""
+    """At least one of `max` and `min`; `hard` limits veto a recipe, soft ones warn. `optional`: does not count where
+    the task has no such number (no JSON answers, no labels); the presets' are, a person's own are not."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max: float | None = None
     min: float | None = None
     hard: bool = True
+    optional: bool = False
 
     @model_validator(mode="after")
     def _possible(self) -> Limit:
@@ -28,6 +30,10 @@ class Limit(BaseModel):
         if self.max is not None and self.min is not None and self.min > self.max:
             raise ValueError(f"nothing can meet it: min {self.min:g} is above max {self.max:g}")
         return self
+
+    def text(self) -> str:
+        """As in "min 0.2 and max 0.5"."""
+        return " and ".join(f"{s} {getattr(self, s):g}" for s in ("min", "max") if getattr(self, s) is not None)
 
     def judge(self, low: float | None, high: float | None) -> Verdict:
         """`low` and `high` are the one-sided 95 % bounds of the number; None means not measured."""
@@ -58,6 +64,12 @@ class Budget(BaseModel):
             if problem := _never_met(key, limit) or _never_broken(key, limit):
                 raise ValueError(f"limits.{key}: {problem}")
         return self
+
+
+def level_needed(budget: Budget) -> Level:
+    """The cheapest card that asks for everything a hard limit is on. A person's own probes are asked at every level."""
+    own = [number_of(k).level for k, limit in budget.limits.items() if limit.hard and not k.startswith(OWN)]
+    return max(own, key=LEVELS.index, default="pulse")
 
 
 def _never_met(key: str, limit: Limit) -> str | None:

@@ -17,6 +17,7 @@ from trimtab.spec.status import Level
 CLASS = "class-"  # and a label: whether each example of it was labelled right
 OWN = "own-"  # and a probe's name: a person's own probes
 CHANGE = "change of the share"
+OPTIONAL = ("JSON answers", "labels")  # what many tasks do not have: a preset's limit on it counts only where they do
 Preset = Literal["tight", "standard", "loose"]
 PRESETS: tuple[Preset, ...] = ("tight", "standard", "loose")
 Side = Literal["min", "max"]
@@ -104,6 +105,8 @@ def preset_limits(name: Preset) -> dict[str, dict[str, float | bool]]:
     """{number: {"max" or "min": …, "hard": …}}; what holds for labels alone comes last."""
     place = PRESETS.index(name)
     rows = sorted((n for n in NUMBERS.values() if n.limits), key=lambda n: n.group == "labels")
-    limits = {n.key: {n.side: n.limits[place], "hard": n.hard} for n in rows if n.limits}
+    limits = {
+        n.key: {n.side: n.limits[place], "hard": n.hard, "optional": n.needs in OPTIONAL} for n in rows if n.limits
+    }
     limits["length_ratio"]["min"] = round(1 / limits["length_ratio"]["max"], 2)  # half as long is as far as twice
     return limits

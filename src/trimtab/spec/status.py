@@ -33,10 +33,12 @@ class Cause(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Where an interval lies against a limit. A missing number is UNDECIDED, never a pass."""
+    """Where an interval lies against a limit. A missing number is UNDECIDED, never a pass. SOFT_FAIL is of a whole
+    card: certainly outside a soft limit, and outside no hard one."""
 
     PASS = "PASS"
     FAIL = "FAIL"
+    SOFT_FAIL = "SOFT FAIL"
     UNDECIDED = "UNDECIDED"
 
 

@@ -17,9 +17,10 @@ from trimtab.planning.facts import Facts
 from trimtab.planning.interactions import of_recipe
 from trimtab.planning.plan import make_plan
 from trimtab.planning.rates import rounded
+from trimtab.spec.budget import level_needed
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Cause, Level
+from trimtab.spec.status import LEVELS, Cause, Level
 from trimtab.spec.study import Timed, TuneFacts
 from trimtab.tuning.choice import Outcome, choose
 from trimtab.tuning.desk import Desk
@@ -228,8 +229,8 @@ class Coach:
         numbers = self.desk.local.measure_task(recipes)
         base = self._known("base")
         able = [o for o in outcomes if o.eligible] or outcomes
-        # The median seed by validation loss: the best one would promise more than the recipe holds.
-        chosen = sorted(able, key=lambda o: o.loss)[(len(able) - 1) // 2].recipe
+        # The median seed by validation loss, of two the worse: the best one would promise more than the recipe holds.
+        chosen = sorted(able, key=lambda o: o.loss)[len(able) // 2].recipe
         card = self.desk.local.card(chosen, self._card_level())
         self.desk.tick()
         result = summary(chosen, outcomes, numbers, base, card, SEEDS)
@@ -338,6 +339,10 @@ class Coach:
         return 1.2 * (seeds * base["answer_seconds"] + base["card_seconds"][self._card_level()])
 
     def _card_level(self) -> Level:
-        """The whole card, unless it would take more than a fifth of the time that is allowed."""
+        """The whole card, unless it would take more than a fifth of the time that is allowed; never less than what the
+        budget's hard limits ask for."""
         whole = self._known("base")["card_seconds"]["card"]
-        return "card" if self.limit is None or whole <= self.limit / 5 else "short"
+        if self.limit is None or whole <= self.limit / 5:
+            return "card"
+        budget = self.desk.row.asked.budget
+        return max("short", level_needed(budget) if budget else "short", key=LEVELS.index)

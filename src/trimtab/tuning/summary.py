@@ -19,6 +19,7 @@ HEADS = {
     "worse": "Nothing is recommended: tuning lowered the score; best found",
     "no gain": "Nothing is recommended: no gain over the base model was shown; best found",
     "unconfirmed": "Not confirmed by enough seeds; best found",
+    "not shown": "Better at the task; behaviour not shown to stay inside the budget; best found",
     "caution": "Recommended with caution, outside a soft limit",
     "recommended": "Recommended",
 }
@@ -72,7 +73,15 @@ def _standing(card: Mapping[str, Any], gain: stats.Interval | None, confirmed: b
         return "unconfirmed"
     if gain.low <= 0:
         return "worse" if gain.high < 0 else "no gain"
+    if not _hard_limits_hold(card):
+        return "not shown"
     return "caution" if any(r["verdict"] == Verdict.FAIL for r in card["rows"]) else "recommended"
+
+
+def _hard_limits_hold(card: Mapping[str, Any]) -> bool:
+    """Asked, every one of them, and kept. Where nothing was asked, nothing was shown."""
+    limited = [r for r in card["rows"] if r["verdict"]]
+    return bool(limited) and all(r["verdict"] == Verdict.PASS for r in limited if r["hard"])
 
 
 def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
@@ -88,6 +97,8 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     ]
     if unmeasured := sum(bool(r["verdict"]) and r["value"] is None for r in card["rows"]):
         notes.append(f"{unmeasured} limited numbers not measured: trimtab card {result['run']} --level card")
+    if seeds > 1:
+        notes.append(f"measured on seed {result['recipe']['seed']}")
     return (
         f"{head}: {short(Recipe.model_validate(result['recipe']))}. {result['metric_title']} {result['base']:.1%} ->"
         f" {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {counted}. Budget:"

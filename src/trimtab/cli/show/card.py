@@ -20,8 +20,8 @@ COLUMNS = (
     (105, ("number", "base", "tuned", *_ALWAYS)),
     (0, ("number", *_ALWAYS)),
 )
-_STYLE = {"PASS": "green", "FAIL": "red", "UNDECIDED": "yellow"}
-_SIGN = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}
+_STYLE = {"PASS": "green", "FAIL": "red", "SOFT FAIL": "red", "UNDECIDED": "yellow"}
+_SIGN = {"PASS": "✓", "FAIL": "✗", "SOFT FAIL": "✗", "UNDECIDED": "?"}
 
 
 def card(judged: Mapping[str, Any]) -> None:
