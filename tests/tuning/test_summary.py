@@ -38,7 +38,8 @@ def test_three_seeds_have_intervals_that_stay_shares():
     agreeing = made([0.5, 0.5, 0.5], PASSED)["over_seeds"]["exact_match"]
     assert agreeing["low"] < 0.4 < 0.6 < agreeing["high"]
     assert result["confirmed"]
-    assert "over 3 seeds" in verdict_sentence(result, {"rows": []})
+    assert "over 2 seeds that chose nothing" in verdict_sentence(result, {"rows": []})
+    assert result["tuned"] == pytest.approx(0.9)  # of the second and the third
 
 
 def test_one_seed_claims_nothing():

@@ -49,7 +49,11 @@ class StudyOptions:
         "Measure a card of every run: pulse, short, card or audit; attribution then knows its numbers.",
         shown=False,
     )
-    race: bool = _option(True, "Stop early what is clearly worse on the same held-out items.", flag="--race/--no-race")
+    race: bool = _option(
+        True,
+        "Stop early what is far behind at half of the steps or later, on the same held-out items.",
+        flag="--race/--no-race",
+    )
     out: Path = _option(DEFAULT_OUT, "Folder of the store, the weights and the reports.")
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ class Cause(StrEnum):
     """Why a run ended before its last step; the sentence beside it is for people."""
 
     BUDGET = "BUDGET"  # two breaches in a row; goes on under a budget that it does not breach
-    RACE = "RACE"  # clearly worse than another; goes on when it is asked for
+    RACE = "RACE"  # far behind another; goes on when it is asked for
     LIMIT = "LIMIT"  # tokens or time; goes on when it is asked for
     GUARD = "GUARD"  # broken numbers; never goes on
     ASKED = "ASKED"  # somebody stopped it; goes on when it is asked for

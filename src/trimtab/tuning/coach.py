@@ -130,15 +130,15 @@ class Coach:
         if done := self._decided("learning_rate"):
             return done
         rates = scan(start.learning_rate, self.plan.disagreeing())
-        # the race stops the losers early: three rates cost about half of three runs
-        if not self._once("scan_fits", lambda: self._fits([start], self._pace().seconds([start]) / 2)):
+        # the race stops losers from half of the steps on: three rates cost about two and a half runs
+        if not self._once("scan_fits", lambda: self._fits([start], self._pace().seconds([start]) * 1.5)):
             return self._skip_to("learning_rate", f"{', '.join(f'{r:g}' for r in rates)} were not compared", start)
         outcomes = self._reopened(self._race([start.but(learning_rate=r) for r in rates]))
         for _ in range(EXTENSIONS):
             choice = choose(outcomes, "learning_rate")
             inside = choice.winner.eligible
             further = edge(choice.winner.recipe.learning_rate, rates) if inside else rounded(min(rates) / FACTOR)
-            if further is None:
+            if further is None or (inside and choice.tied):  # a flat curve has no edge: beyond it lies more noise
                 break
             candidate = start.but(learning_rate=further)
             if not self._fits([candidate], self._confirm_cost(choice.winner.recipe)):

@@ -38,7 +38,8 @@ def summary(
     metric, untouched = base["metric"], base["numbers"]
     runs = [o.recipe.run_id for o in outcomes]
     gains = [[a - b for a, b in zip(numbers[run][metric], untouched[metric], strict=True)] for run in runs]
-    gain = stats.recipe_gain(gains)
+    # the first seed chose the settings, so its luck is in the choice: the gain is that of the others
+    gain = stats.recipe_gain(gains[1:] or gains)
     confirmed = len(runs) >= wanted and all(o.eligible for o in outcomes)
     seeds = [_seed_row(o, numbers[o.recipe.run_id], untouched) for o in outcomes]
     return {
@@ -56,7 +57,7 @@ def summary(
         "metric": metric,
         "metric_title": words_of(chosen.task).metrics.get(metric, metric),
         "base": stats.average(untouched[metric]),
-        "tuned": stats.average([stats.average(numbers[run][metric]) for run in runs]),
+        "tuned": stats.average([stats.average(numbers[run][metric]) for run in runs[1:] or runs]),
         "gain": gain and _finite(gain),
         "handed_over": stats.average(numbers[chosen.run_id][metric]),
         "confirmed": confirmed,
@@ -88,7 +89,11 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     """The recommendation for someone who reads nothing else; never more than was shown."""
     gain, seeds = result["gain"], len(result["runs"])
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else ""
-    counted = f"over {seeds} seeds" if seeds > 1 else "with one seed, so without an interval"
+    counted = (
+        f"over {seeds - 1} seed{'s' if seeds > 2 else ''} that chose nothing"
+        if seeds > 1
+        else "with one seed, so without an interval"
+    )
     head = HEADS[result["standing"]]
     measured = [r for r in card["rows"] if r["value"] is not None]
     states = {s: [_named(r) for r in measured if r["verdict"] == s] for s in ("FAIL", "UNDECIDED")}

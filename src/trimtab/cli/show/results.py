@@ -50,7 +50,7 @@ def explained(explanation: Mapping[str, Any]) -> None:
 
 def _evidence(step: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in (step["setting"], "validation loss", "against the kept one, 95 %", "drift", "end"):
+    for name in (step["setting"], "validation loss", "against the kept one, one seed, 95 % of items", "drift", "end"):
         table.add_column(name, justify="left" if name in (step["setting"], "end") else "right")
     for row in step["table"]:
         gap = f"{row['gap']:+.3f} \\[{row['low']:+.3f}, {row['high']:+.3f}]" if row["gap"] is not None else ""
