@@ -2,8 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from trimtab.analysis.attribution import attribute, coded, sentence
+from trimtab.analysis.attribution import attribute, coded, discoveries, sentence
 
 NAMES = ("learning_rate", "r", "weight_decay", "num_train_epochs")
 LEVELS = {"learning_rate": (1e-4, 1e-3), "r": (4, 16), "weight_decay": (0.0, 0.1), "num_train_epochs": (1.0, 3.0)}
@@ -98,3 +100,53 @@ def test_one_seed_does_not_know_its_own_share():
     found = attribute(*study(np.random.default_rng(5), [0.8, 0.1, 0, 0], sd=0.3))
     assert not found.pure
     assert "seed and what no line explains" in sentence(found, "loss", "nats/token")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.integers(0, 4), min_size=8, max_size=8),
+    st.lists(st.floats(-1, 1), min_size=3, max_size=3),
+    st.floats(0.001, 2),
+    st.integers(0, 10_000),
+)
+def test_a_value_lies_within_its_own_bounds_on_any_design(seeds, effects, sd, draw):
+    """2 × 2 × 2 with lost cells and unequal seeds."""
+    cells = [dict(zip(("a", "b", "c"), v, strict=True)) for v in itertools.product((0.0, 1.0), repeat=3)]
+    ways = [c for c, n in zip(cells, seeds, strict=True) for _ in range(n)]
+    if len(ways) < 4 or all(w == ways[0] for w in ways):
+        return
+    rng = np.random.default_rng(draw)
+    y = [sum(e * w[k] for e, k in zip(effects, "abc", strict=True)) + rng.normal(0, sd) for w in ways]
+    found = attribute(ways, y)
+    assert all(s.low <= s.value <= s.high for s in (*found.shares, *found.effects))
+    assert not (found.shares and found.effects)
+    if found.shares:
+        assert len({n for n in seeds if n}) == 1 or len(coded(ways)[0]) == 1
+    sentence(found, "loss", "nats/token")
+
+
+def test_a_lost_corner_or_unequal_seeds_give_effects_and_no_shares():
+    rng, corner = np.random.default_rng(6), [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0)]
+    ways = [{"a": a, "b": b} for a, b in corner for _ in range(3)]
+    y = [w["a"] + w["b"] + rng.normal(0, 0.05) for w in ways]
+    found = attribute(ways, y)
+    assert found.shares == ()
+    assert {e.names: round(e.value) for e in found.effects} == {("a",): 1, ("b",): 1}
+    assert all(e.low <= 1 <= e.high for e in found.effects)
+    assert "runs are missing or seeds unequal" in sentence(found, "loss", "nats/token")
+
+
+def test_a_crossover_is_not_called_seed_noise():
+    rng = np.random.default_rng(7)
+    ways = [{"a": a, "b": b} for a in (0.0, 1.0) for b in (0.0, 1.0) for _ in range(2)]
+    found = attribute(ways, [float(w["a"] == w["b"]) + rng.normal(0, 0.02) for w in ways])
+    assert "the settings matter, but along no straight line" in sentence(found, "loss", "nats/token")
+
+
+def test_among_forty_numbers_of_pure_noise_a_setting_is_seldom_named():
+    rng, named = np.random.default_rng(8), 0
+    for _ in range(60):
+        made = [attribute(*study(rng, [0, 0, 0, 0], repeats=2)) for _ in range(40)]
+        told = [sentence(a, "n", "", q) for a, q in zip(made, discoveries(made), strict=True)]
+        named += any("no setting stands out" not in t for t in told)
+    assert named / 60 <= 0.12  # nominal 5 %; three standard errors

@@ -5,8 +5,9 @@ Settings are coded −1 … 1 over the range that was tried, in logarithms where
 that range and for no other. y = b₀ + Σ bₖxₖ + Σ bₖₗxₖxₗ + e; share ω²ₖ = (SSₖ − MSE)/(SS_T + MSE), pairs are
 couplings, and the seed has what is left. Interval: σ*² = MSE·ν/χ²_ν and b* = b + σ*z/√(xᵀx), as often as needed; 5
 to 95 %. Where settings were run with several seeds, their own spread is the noise, and what the settings explain
-without a line is named so. Importances that sum to one without a noise slice name a winner in pure noise too, which
-these do not.
+without a line is named so. Where runs are missing or seeds unequal, columns are no longer at right angles and variance
+cannot be shared out among them: then there are effects with intervals, and no shares. Importances that sum
+to one without a noise slice name a winner in pure noise too, which these do not.
 """
 
 from __future__ import annotations
@@ -43,11 +44,24 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Effect:
+    """Of going from the lowest to the highest value tried, in the number's own unit, with 95 % bounds."""
+
+    names: tuple[str, ...]
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Attribution:
-    """`shares`: settings, couplings, the seed last; `aliased`: sentences on what always moved together; `why` it
-    could not be done."""
+    """`shares`: settings, couplings, the seed last; `effects` where there can be no shares, and `why` not; `aliased`:
+    sentences on what always moved together; `p`: of no setting mattering along a line or in a coupling (Bonferroni
+    over the terms), and of no setting mattering in any other way."""
 
     shares: tuple[Share, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    p: tuple[float, float] = (1.0, 1.0)
     runs: int = 0
     aliased: tuple[str, ...] = ()
     why: str | None = None
@@ -75,9 +89,60 @@ def attribute(ways: Sequence[Mapping[str, Any]], values: Sequence[float]) -> Att
             runs=len(ways),
             why=f"{len(ways)} runs are too few for {len(names)} settings and the seed: at least {len(names) + 3}",
         )
+    y = np.asarray(values, dtype=float)
+    p = _chances(*terms, y)
+    if not _at_right_angles(terms[1]):
+        mains = [i for i, t in enumerate(terms[0]) if len(t) == 1]  # a coupling half known from others says nothing
+        effects = _effects([terms[0][i] for i in mains], terms[1][:, mains], y)
+        return Attribution((), effects, p, len(ways), why=UNBALANCED)
     looked = len(names) < 2 or any(len(t) > 1 for t in terms[0])
-    shares, pure = _shares(*terms, np.asarray(values, dtype=float))
-    return Attribution(shares, len(ways), couplings=looked, pure=pure)
+    shares, pure = _shares(*terms, y)
+    return Attribution(shares, (), p, len(ways), couplings=looked, pure=pure)
+
+
+UNBALANCED = "runs are missing or seeds unequal, so that variance cannot be shared out"
+RIGHT = 0.02  # of |correlation| between columns, up to which they are at right angles
+
+
+def _at_right_angles(x: np.ndarray) -> bool:
+    if x.shape[1] < 2:
+        return True
+    correlation = np.corrcoef(x, rowvar=False)
+    return bool(np.abs(correlation - np.eye(len(correlation))).max() <= RIGHT)
+
+
+def _fitted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, _Noise]:
+    """Least squares on centred columns: (coefficients, their standard errors, the noise)."""
+    y = y - y.mean()
+    b, *_ = np.linalg.lstsq(x, y, rcond=None)
+    noise = _noise(x, y, y - x @ b)
+    return b, np.sqrt(noise.variance * np.diag(np.linalg.inv(x.T @ x))), noise
+
+
+def _effects(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> tuple[Effect, ...]:
+    b, errors, noise = _fitted(x, y)
+    wide = float(stats.t.ppf(0.975, noise.freedom)) * errors
+    return tuple(
+        Effect(k, 2 * float(v), 2 * float(v - w), 2 * float(v + w)) for k, v, w in zip(labels, b, wide, strict=True)
+    )
+
+
+def _chances(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """(the smallest p of a term, times how many there are; p of what no line explains, by F)."""
+    b, errors, noise = _fitted(x, y)
+    if not noise.variance:
+        return (0.0 if b.any() else 1.0), 1.0
+    line = min(1.0, len(labels) * float((2 * stats.t.sf(np.abs(b / errors), noise.freedom)).min()))
+    if not noise.misfit_freedom:
+        return line, 1.0
+    ratio = noise.misfit / noise.misfit_freedom / noise.variance
+    return line, float(stats.f.sf(ratio, noise.misfit_freedom, noise.freedom))
+
+
+def discoveries(found: Sequence[Attribution]) -> list[tuple[float, float]]:
+    """Both p of each number's attribution when all of them are looked at (Benjamini & Hochberg 1995)."""
+    qs = stats.false_discovery_control([p for a in found for p in a.p]) if found else []
+    return [(float(qs[i]), float(qs[i + 1])) for i in range(0, len(qs), 2)]
 
 
 def coded(ways: Sequence[Mapping[str, Any]]) -> tuple[list[str], np.ndarray]:
@@ -153,6 +218,7 @@ def _terms(names: Sequence[str], x: np.ndarray) -> tuple[list[tuple[str, ...]], 
     mains: list[tuple[str, ...]] = [(n,) for n in names]
     pairs = list(combinations(range(len(names)), 2))
     with_pairs = len(x) - 1 - len(mains) - len(pairs) >= FREEDOM
+    x = x - x.mean(axis=0)  # before they are multiplied: else a coupling leans on its own settings
     columns = [x[:, i] for i in range(len(names))] + ([x[:, i] * x[:, j] for i, j in pairs] if with_pairs else [])
     labels = mains + ([(names[i], names[j]) for i, j in pairs] if with_pairs else [])
     design = np.array(columns).T
@@ -185,16 +251,20 @@ def _shares(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> 
         Share(
             k,
             float(share[i]),
-            float(low[i]),
-            float(high[i]),
+            *_around(share[i], low[i], high[i]),
             (2 * float(b[i]), 2 * float(b[i] - wide[i]), 2 * float(b[i] + wide[i])),
         )
         for i, k in enumerate(labels)
     ]
     if noise.misfit_freedom:
-        found.append(Share(BENT, bent, float(low[-2]), float(high[-2]), None))
+        found.append(Share(BENT, bent, *_around(bent, low[-2], high[-2]), None))
     rest = max(0.0, 1 - float(share.sum()) - bent)
-    return (*found, Share(("seed",), rest, float(low[-1]), float(high[-1]), None)), noise.pure
+    return (*found, Share(("seed",), rest, *_around(rest, low[-1], high[-1]), None)), noise.pure
+
+
+def _around(value: float, low: float, high: float) -> tuple[float, float]:
+    """The drawn bounds lean towards 0 where a share is clipped there; the share itself is always possible."""
+    return min(float(low), float(value)), max(float(high), float(value))
 
 
 @dataclass(frozen=True)
@@ -242,8 +312,15 @@ def _drawn(b: np.ndarray, x: np.ndarray, noise: _Noise, n: int) -> np.ndarray:
     return np.asarray(np.clip(np.column_stack([signal, bent, variance]) / whole[:, None], 0, 1))
 
 
-def sentence(attribution: Attribution, number: str, unit: str) -> str:
-    """What can be said of a number in this unit: the largest share, or that it is seed noise, or why nothing can."""
+CLAIM = 0.05  # of the claims made, at most this share may be of settings that do not matter
+
+
+def sentence(attribution: Attribution, number: str, unit: str, q: tuple[float, float] | None = None) -> str:
+    """What can be said of a number in this unit: the largest share, or that it is seed noise, or why nothing can.
+    `q`: of `discoveries`, where it is one of several numbers."""
+    line, curved = attribution.p if q is None else q
+    if attribution.effects:
+        return _of_effects(attribution, number, unit, line)
     if attribution.why:
         return f"{number}: {attribution.why}."
     *settings, seed = attribution.shares
@@ -253,7 +330,14 @@ def sentence(attribution: Attribution, number: str, unit: str) -> str:
     bent = next((f"; not a straight line {s.value:.0%}" for s in settings if s.names == BENT and s.value >= 0.05), "")
     settings = [s for s in settings if s.names != BENT]
     best = max(settings, key=lambda s: s.value)
-    if best.low <= 0.01 or best.value < 0.05:
+    if best.low <= 0.01 or best.value < 0.05 or line > CLAIM:
+        curve = next((s for s in attribution.shares if s.names == BENT and curved <= CLAIM), None)
+        if curve:
+            return (
+                f"{number}: the settings matter, but along no straight line and no coupling that"
+                f" {attribution.runs} runs can tell apart ({curve.value:.0%} [{curve.low:.0%}, {curve.high:.0%}] of it;"
+                f" {rest} {seed.value:.0%})."
+            )
         return (
             f"{number}: no setting stands out from seed noise ({rest} {seed.value:.0%} [{seed.low:.0%},"
             f" {seed.high:.0%}]{bent}) in {attribution.runs} runs."
@@ -268,4 +352,13 @@ def sentence(attribution: Attribution, number: str, unit: str) -> str:
         f"{number}: {how} {best.value:.0%} [{best.low:.0%}, {best.high:.0%}]{effect}{bent}; {rest}"
         f" {seed.value:.0%}{'' if attribution.couplings else ' (couplings in it: too few runs to tell them apart)'},"
         f" {attribution.runs} runs, over the ranges tried."
+    )
+
+
+def _of_effects(attribution: Attribution, number: str, unit: str, q: float) -> str:
+    told = ", ".join(f"{' × '.join(e.names)} {e.value:+.3g} [{e.low:+.3g}, {e.high:+.3g}]" for e in attribution.effects)
+    head = "no effect stands out" if q > CLAIM else "effects"
+    return (
+        f"{number}: {head}, lowest to highest value tried: {told} {unit}".rstrip()
+        + f", {attribution.runs} runs; {attribution.why}."
     )

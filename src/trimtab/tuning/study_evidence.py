@@ -47,14 +47,16 @@ def attributed(store: Store, study: StudyRow) -> dict[str, Any]:
     ways = varied([r.recipe for r in runs])
     numbers = [numbers_of(store, r) for r in runs]
     loss_unit = words_of(runs[0].recipe.task).unit
+    made = {}
+    for key in dict.fromkeys(k for n in numbers for k in n):
+        there = [i for i, n in enumerate(numbers) if key in n]  # a number may be missing where a card was not measured
+        if len(there) >= LEAST and any(ways[i] != ways[there[0]] for i in there):
+            made[key] = attribution.attribute([ways[i] for i in there], [numbers[i][key] for i in there])
     rows = []
-    for key in numbers[0]:
-        if all(key in n for n in numbers):
-            made = attribution.attribute(ways, [n[key] for n in numbers])
-            unit = unit_of(key, loss_unit)
-            rows.append(
-                {"number": key, "unit": unit, **asdict(made), "sentence": attribution.sentence(made, key, unit)}
-            )
+    for (key, of), q in zip(made.items(), attribution.discoveries(list(made.values())), strict=True):
+        unit = unit_of(key, loss_unit)
+        told = attribution.sentence(of, key, unit, q)
+        rows.append({"number": key, "unit": unit, **asdict(of), "q": list(q), "sentence": told})
     return {"study": study.id, "settings": list(ways[0]), "rows": rows, "next": attribution.breaking(ways)}
 
 

@@ -155,8 +155,14 @@ def attributed(attribution: Mapping[str, Any]) -> None:
         table.add_row(row["number"], *(_heat(_share(row, n)) for n in shown))
     if shown:
         console.print(table)
-    for text in dict.fromkeys(row["why"] or row["sentence"] for row in attribution["rows"]):
+    for text in dict.fromkeys(
+        row["sentence"] if row["effects"] else row["why"] or row["sentence"] for row in attribution["rows"]
+    ):
         console.print(text, soft_wrap=True, markup=False)
+    if len(attribution["rows"]) > 1:
+        console.print(
+            f"Corrected for the {len(attribution['rows'])} numbers looked at (Benjamini-Hochberg, 5 %).", style="dim"
+        )
     for text in dict.fromkeys(t for row in attribution["rows"] for t in row["aliased"]):
         console.print(f"! {text}", style="yellow", soft_wrap=True, markup=False)
     for run in attribution["next"]:
