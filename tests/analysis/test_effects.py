@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -126,3 +128,37 @@ def test_stability_by_the_articles_rule():
     assert low < 0.7 < high
     assert effects._expected_range(2) == pytest.approx(1.128, abs=1e-3)
     assert effects._expected_range(5) == pytest.approx(2.326, abs=1e-3)
+
+
+def test_where_nothing_differs_following_the_advice_to_eight_seeds_claims_seldom():
+    """Two cells; whoever is told "about N more seeds" adds them, up to eight, and looks again each time."""
+    rng, false, studies = np.random.default_rng(12), 0, 150
+    for _ in range(studies):
+        items = rng.normal(1, 0.1, 60)
+        whole = [{s: list(items + rng.normal(0, 0.03) + rng.normal(0, 0.05, 60)) for s in range(8)} for _ in range(2)]
+        seeds, look = 2, 1
+        while True:
+            cells = [{s: c[s] for s in range(seeds)} for c in whole]
+            (found,) = effects.contrasts(cells[0], cells[1:], effects.spent(look))
+            if found.verdict != "cannot tell yet" or seeds == 8 or "seed" not in (found.need or ""):
+                break
+            more = re.search(r"about (\d+) more", found.need)
+            seeds, look = min(8, seeds + (int(more[1]) if more else 1)), look + 1
+        false += found.verdict != "cannot tell yet"
+    assert false / studies <= 0.08  # nominal 5 %; two standard errors above
+
+
+def test_all_looks_together_spend_no_more_than_there_is():
+    assert sum(effects.spent(k) for k in range(1, 40)) <= effects.ALPHA
+
+
+def test_a_noisy_cell_does_not_lend_its_noise_to_the_others():
+    rng = np.random.default_rng(13)
+    spreads = (0.01, 0.01, 0.4)
+    cells = [
+        {s: list(1 + shift + rng.normal(0, sd) + rng.normal(0, 0.01, 80)) for s in range(5)}
+        for sd, shift in zip(spreads, (0.0, -0.1, 0.0), strict=True)
+    ]
+    calm, noisy = effects.contrasts(cells[0], cells[1:])
+    assert calm.verdict == "better"
+    assert noisy.interval.high - noisy.interval.low > 5 * (calm.interval.high - calm.interval.low)

@@ -3,7 +3,10 @@
 A recipe's claim holds over seeds and items: var = s²(seeds)/k + s²(items)/n. The seeds' variance is what cells and
 seeds leave of a two-way table of the whole study (three seeds of one cell know it badly). The two parts have their
 own degrees of freedom, so bounds and p are those of Behrens and Fisher: Welch's approximation claims too much where
-one or two degrees know the seeds. Several claims at once are corrected by Holm (1979).
+one or two degrees know the seeds. Several claims at once are corrected by Holm (1979). Where cells spread
+differently over seeds (Bartlett 1937), a difference has the variance of its own two cells. A study that is extended and
+looked at again spends its 5 % look by look: a half, a quarter, an eighth … of it, which holds for any number of looks
+(Bonferroni).
 """
 
 from __future__ import annotations
@@ -37,18 +40,42 @@ class Contrast:
     need: str | None
 
 
-def contrasts(baseline: BY_SEED, others: Sequence[BY_SEED]) -> list[Contrast | None]:
-    """Each of `others` against the baseline by seeds that both have; None where there are none."""
+def spent(look: int) -> float:
+    """The share of false claims that the `look`-th look at a study may make; all looks together stay below ALPHA."""
+    return ALPHA * 0.5**look
+
+
+def contrasts(baseline: BY_SEED, others: Sequence[BY_SEED], alpha: float = ALPHA) -> list[Contrast | None]:
+    """Each of `others` against the baseline by seeds that both have; None where there are none. `alpha`: what may be
+    claimed falsely, of `spent` for a study that can be extended; intervals hold at 1 − alpha."""
     found = [_differences(baseline, o) for o in others]
     known = [d for d in found if d is not None]
     noise, freedom = _residual([baseline, *others])
-    pooled = 2 * noise  # of a difference of two runs
-    raw = [_claim(d, pooled, freedom) for d in known]
+    differ = _spreads_differ([baseline, *others])
+    seeds = [_own_noise(d) if differ else (2 * noise, freedom) for d in known]  # of a difference of two runs
+    raw = [_claim(d, *of, alpha) for d, of in zip(known, seeds, strict=True)]
     adjusted = iter(holm([p for _, p in raw]))
     made = iter(
-        [_contrast(i, next(adjusted), d, pooled, freedom, len(raw)) for (i, _), d in zip(raw, known, strict=True)]
+        [_contrast(i, next(adjusted), d, of, len(raw), alpha) for (i, _), d, of in zip(raw, known, seeds, strict=True)]
     )
     return [None if d is None else next(made) for d in found]
+
+
+LIBERAL = 0.25  # p from which on spreads count as alike: a strict test would pool what differs
+
+
+def _spreads_differ(cells: Sequence[BY_SEED]) -> bool:
+    means = [[float(np.mean(items)) for items in c.values()] for c in cells]
+    replicated = [m for m in means if len(m) > 1]
+    if len(replicated) < 2 or any(np.ptp(m) == 0 for m in replicated):
+        return False
+    return bool(scipy_stats.bartlett(*replicated).pvalue < LIBERAL)
+
+
+def _own_noise(d: np.ndarray) -> tuple[float, int]:
+    """(variance of a difference of two runs over the seeds of just these cells, degrees of freedom)."""
+    by_seed = d.mean(axis=1)
+    return (float(by_seed.var(ddof=1)), len(by_seed) - 1) if len(by_seed) > 1 else (math.inf, 0)
 
 
 def levels(cells: Sequence[BY_SEED]) -> list[dict[str, Any] | None]:
@@ -96,14 +123,14 @@ def _residual(cells: Sequence[BY_SEED]) -> tuple[float, int]:
     return float(np.nansum(left**2)) / freedom, freedom
 
 
-def _claim(d: np.ndarray, pooled: float, freedom: int) -> tuple[Interval, float]:
+def _claim(d: np.ndarray, pooled: float, freedom: int, alpha: float = ALPHA) -> tuple[Interval, float]:
     """(interval, p of no difference)."""
     seeds, items = d.shape
     centre, within = float(d.mean()), _within(d)
     if not math.isfinite(pooled + within):
         return Interval(centre, -math.inf, math.inf, -math.inf, math.inf, seeds), 1.0
     parts = ((pooled / seeds, freedom), (within, items - 1))
-    wide, narrow = (_quantile(q, *parts) for q in (0.05, 0.10))
+    wide, narrow = (_quantile(q, *parts) for q in (alpha, 2 * alpha))
     return Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, seeds), _beyond(
         abs(centre), *parts
     )
@@ -151,19 +178,19 @@ def holm(ps: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(list(ps), method="holm")[1]] if ps else []
 
 
-def _contrast(interval: Interval, p: float, d: np.ndarray, pooled: float, freedom: int, claims: int) -> Contrast:
-    if p <= ALPHA:
+def _contrast(interval: Interval, p: float, d: np.ndarray, noise: Part, claims: int, alpha: float) -> Contrast:
+    if p <= alpha:
         return Contrast(interval, p, "better" if interval.value < 0 else "worse", None)
-    return Contrast(interval, p, "cannot tell yet", _need(interval.value, d, pooled, freedom, claims))
+    return Contrast(interval, p, "cannot tell yet", _need(interval.value, d, *noise, claims, alpha / 2))
 
 
-def _need(value: float, d: np.ndarray, pooled: float, freedom: int, claims: int) -> str:
-    """How many more seeds of every cell would tell a difference of this size at Holm's first step, if the items
-    allow it."""
+def _need(value: float, d: np.ndarray, pooled: float, freedom: int, claims: int, alpha: float) -> str:
+    """How many more seeds of every cell would tell a difference of this size at Holm's first step of the next look,
+    which has `alpha`, if the items allow it."""
     seeds, items = d.shape
     if not math.isfinite(pooled):
         return "at least 2 seeds"
-    within, alpha = _within(d), ALPHA / claims
+    within, alpha = _within(d), alpha / claims
     if _beyond(abs(value), (0.0, 1), (within, items - 1)) > alpha:
         return "more held-out examples: the difference is smaller than they can show"
     for more in range(1, 51):

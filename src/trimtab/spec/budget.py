@@ -5,10 +5,22 @@ Takes numbers with one-sided 95 % bounds, gives PASS / FAIL / UNDECIDED. Presets
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trimtab.errors import did_you_mean
-from trimtab.spec.numbers import LIMITABLE, OWN, Preset, can_be_limited, number_of, preset_limits
+from trimtab.spec.numbers import (
+    LIMITABLE,
+    OPTIONAL,
+    OWN,
+    PRESETS,
+    Preset,
+    can_be_limited,
+    is_number,
+    number_of,
+    preset_limits,
+)
 from trimtab.spec.status import LEVELS, Level, Verdict
 
 
@@ -55,6 +67,18 @@ class Budget(BaseModel):
 
     name: str = "standard"
     limits: dict[str, Limit] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, values: Any) -> Any:
+        """Presets in stores from before limits could be optional."""
+        if isinstance(values, dict) and values.get("name") in PRESETS:
+            limits = {
+                k: {"optional": number_of(k).needs in OPTIONAL, **v} if isinstance(v, dict) and is_number(k) else v
+                for k, v in (values.get("limits") or {}).items()
+            }
+            return {**values, "limits": limits}
+        return values
 
     @model_validator(mode="after")
     def _meetable(self) -> Budget:

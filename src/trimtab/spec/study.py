@@ -40,7 +40,7 @@ class _Asked(_Record):
 
     @property
     def _common(self) -> dict[str, Any]:
-        budget = self.budget and self.budget.model_dump(mode="json")
+        budget = self.budget and self.budget.model_dump(mode="json", exclude={"limits": {"__all__": {"optional"}}})
         return {"model": self.model, "data": self.data, "fingerprint": self.fingerprint, "budget": budget}
 
     def name(self) -> str:

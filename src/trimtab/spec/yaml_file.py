@@ -70,7 +70,7 @@ def _over_preset(given: dict[str, Any], start: Budget) -> tuple[dict[str, Any], 
         if not can_be_limited(key):
             problems.append(f'limits: unknown number "{key}"{_or_all(key, LIMITABLE)}')
             continue
-        limits[key] = {**limits.get(key, {}), **value} if isinstance(value, dict) else value
+        limits[key] = {**limits.get(key, {}), "optional": False, **value} if isinstance(value, dict) else value
         wrong = [f"limits.{key}: {p}" for p in _problems(Limit, limits[key])]
         problems += wrong or _problems(Budget, {"limits": {key: limits[key]}})
     return limits, problems

@@ -19,7 +19,7 @@ from trimtab.planning.fitting import Forecaster
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Level, Status
-from trimtab.spec.study import DesignFacts
+from trimtab.spec.study import DesignAsked, DesignFacts
 from trimtab.spec.words import words_of
 from trimtab.spec.workload import Workload
 from trimtab.tuning.choice import Outcome
@@ -108,7 +108,9 @@ class DesignedStudy:
         whole = [
             {s: o.items for s, o in zip(seeds, row, strict=True) if o.status == Status.COMPLETE} for row in outcomes
         ]
-        against = effects.contrasts(whole[0], whole[1:]) if len(cells) > 1 else []
+        look = self._look()
+        alpha = effects.spent(look)
+        against = effects.contrasts(whole[0], whole[1:], alpha) if len(cells) > 1 else []
         levels = effects.levels(whole)
         names = dict.fromkeys(k for c in cells for k in c.changed if k != "without")
         rows = [
@@ -132,12 +134,14 @@ class DesignedStudy:
         spread = gain = None
         if self.design.kind == "repeat" and whole[0]:
             spread = effects.stability([o.loss for o in outcomes[0] if o.status == Status.COMPLETE])
-            gain = self._gain(cells[0].recipe, whole[0])
+            gain = self._gain(cells[0].recipe, whole[0], alpha)
         return {
             "kind": self.design.kind,
             "question": self.design.question,
             "held": list(self.design.held),
             "seeds": list(seeds),
+            "look": look,
+            "alpha": alpha,
             "cells": rows,
             "moved": [k for k in ("learning_rate", "steps") if k not in names and len({r[k] for r in rows}) > 1],
             "stability": spread,
@@ -147,13 +151,29 @@ class DesignedStudy:
             "words": self.words.shown(),
         }
 
-    def _gain(self, recipe: Recipe, tuned: effects.BY_SEED) -> dict[str, Any] | None:
+    def _look(self) -> int:
+        """The how-manieth look at this question this is: each earlier study of the same kind and baseline that could
+        claim something (two seeds) was one, whether it was extended or asked anew."""
+        own = self.desk.row
+        earlier = [
+            s
+            for s in self.desk.store.studies()
+            if isinstance(s.asked, DesignAsked)
+            and (s.asked.kind, s.asked.cells[0]) == (self.design.kind, self.design.baseline.recipe)
+            and s.id != own.id
+            and s.created <= own.created
+            and s.status == Status.COMPLETE
+            and len(s.asked.seeds) > 1
+        ]
+        return 1 + len(earlier)
+
+    def _gain(self, recipe: Recipe, tuned: effects.BY_SEED, alpha: float) -> dict[str, Any] | None:
         """Of a repeated recipe over the untouched model, on the same items."""
         untouched = self.facts.untouched
         if untouched is None:
             untouched = self.desk.local.untouched(recipe)
             self.desk.keep(untouched=untouched)
-        (gain,) = effects.contrasts(dict.fromkeys(tuned, untouched), [tuned])
+        (gain,) = effects.contrasts(dict.fromkeys(tuned, untouched), [tuned], alpha)
         return _row(gain)
 
     def _shares(self, outcomes: Sequence[Sequence[Outcome]]) -> str | None:
