@@ -1,7 +1,7 @@
 import pytest
 
 from tests.tuning.test_race import outcome
-from trimtab.tuning.summary import summary, verdict_sentence
+from trimtab.tuning.summary import reasons, summary, verdict_sentence
 
 BASE = {"metric": "exact_match", "numbers": {"exact_match": [0.0] * 10, "overlap": [0.1] * 10}}
 CARD = {
@@ -78,3 +78,31 @@ def test_no_more_is_said_than_was_shown(shares, card, standing, head):
     result = made(shares, card)
     assert result["standing"] == standing
     assert verdict_sentence(result, card).startswith(head)
+
+
+def test_a_recipe_says_why_each_value_stands_there():
+    start = outcome(1e-3, 1.0, 0.1).recipe
+    kept = start.but(learning_rate=3e-3)
+    smaller = kept.but(gradient_accumulation_steps=kept.gradient_accumulation_steps * 2, learning_rate=2e-3)
+    plan = [
+        {"setting": "learning_rate", "value": 1e-3, "reason": "published recipes"},
+        {"setting": "r", "value": start.r, "reason": "the commonest"},
+        {"setting": "gradient_accumulation_steps", "value": start.gradient_accumulation_steps, "reason": "16 = 8 × 2"},
+    ]
+    decisions = [
+        {"place": p, "sentence": s, "evidence": {"recipe": r.model_dump(mode="json")} if r else {}}
+        for p, s, r in (
+            ("plan", "Start.", start),
+            ("learning_rate", "0.003 is kept.", kept),
+            ("skipped", "Skipped.", None),
+            ("batch", "32 is kept.", smaller),
+        )
+    ]
+    said = reasons(smaller.but(seed=7), plan, decisions)
+    assert said["r"] == "the commonest"
+    assert said["learning_rate"] == "the study, not the plan's 0.001: 32 is kept."  # the rate followed the batch
+    assert "32 is kept" in said["gradient_accumulation_steps"]
+    assert "median" in said["seed"]
+    assert "median" not in str(reasons(smaller, plan, decisions).get("seed"))
+    back = reasons(start, plan, [*decisions, {**decisions[0], "sentence": "Back."}])
+    assert back["learning_rate"] == "published recipes"

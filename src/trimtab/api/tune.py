@@ -202,10 +202,11 @@ def _need_space(out: Path, parameters: int) -> None:
 def _hand_over(store: Store, study: str, result: Mapping[str, Any]) -> Path:
     """recipe.yaml, adapter/ and the report in the study's folder."""
     from trimtab.reporting.page import write_report
+    from trimtab.tuning.summary import reasons
 
     folder = store.folder / study
-    plan = {row["setting"]: row["reason"] for row in getattr(store.study(study).facts, "plan", None) or []}
-    write_whole(folder / "recipe.yaml", dump(Recipe.model_validate(result["recipe"]), plan))
+    recipe, plan = Recipe.model_validate(result["recipe"]), getattr(store.study(study).facts, "plan", None) or []
+    write_whole(folder / "recipe.yaml", dump(recipe, reasons(recipe, plan, store.decisions(study))))
     weights = store.folder / "runs" / result["run"] / "best"
     target = folder / ("adapter" if (weights / "adapter_config.json").exists() else "model")
     if weights.exists() and not target.exists():

@@ -111,6 +111,31 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     )
 
 
+def reasons(
+    recipe: Recipe, plan: Sequence[Mapping[str, Any]], decisions: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Why each setting has the value it has: the plan's reason where the plan's value stands, else the sentence of the
+    decision that made it so. `plan`: rows of Plan.as_rows; `decisions` in their order, each with evidence and sentence.
+    """
+    planned = {row["setting"]: row for row in plan}
+    steps = [d for d in decisions if d["evidence"].get("recipe")]
+    said: dict[str, str] = {}
+    for name, value in recipe.model_dump(mode="json").items():
+        first = before = planned[name]["value"] if name in planned else value
+        if first == value:
+            if name in planned:
+                said[name] = planned[name]["reason"]
+            continue
+        for step in steps:
+            now = step["evidence"]["recipe"].get(name)
+            if now != before and now == value:
+                said[name] = f"the study, not the plan's {first}: {step['sentence']}"
+            before = now
+    if recipe.seed != (steps[-1]["evidence"]["recipe"]["seed"] if steps else recipe.seed):
+        said["seed"] = "of the seeds that were trained, the median by validation loss"
+    return said
+
+
 def _named(row: Mapping[str, Any]) -> str:
     return row["number"] if row["hard"] else f"{row['number']} (soft)"
 

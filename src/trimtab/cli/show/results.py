@@ -22,7 +22,7 @@ def recommendation(result: Mapping[str, Any]) -> None:
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else " (one seed: no interval)"
     verdict = str(result["verdict"])
     seeds = len(result["runs"])
-    over = f" (mean of {seeds} seeds)" if seeds > 1 else ""
+    over = f" (mean of {seeds - 1} of {seeds} seeds: the first chose)" if seeds > 1 else ""
     console.print(
         f"\n{result['metric_title']}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain"
         f" {gain['value']:+.1%}",
