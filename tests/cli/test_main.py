@@ -78,7 +78,12 @@ def test_tune_ends_with_a_report_and_is_looked_up_the_second_time(trimtab, small
     assert code == 0
     assert "Where to start" in text
     assert "Confirm with 3 seeds." in text
-    assert trimtab("train", study / "recipe.yaml", "--out", tmp_path / "o")[0] == 0
+    code, text, _ = trimtab("study", "show", "--out", tmp_path / "o")  # the newest of any kind
+    assert (code, "Verdict against the budget" in text, f"Report: {page}" in text) == (0, True, True)
+    *_, error = trimtab("attribute", "--out", tmp_path / "o")
+    assert f"{study.name} has" in str(error)  # found, though three runs are too few
+    *_, error = trimtab("study", "extend", study.name, "--seeds", "9", "--out", tmp_path / "o")
+    assert "tune extends its scan itself" in str(error)
 
 
 BAD = {

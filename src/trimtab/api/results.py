@@ -34,13 +34,15 @@ def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> Compariso
 
 
 def study_result(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
-    """What a designed study, a search or a path found; the newest where none is named. StoreError while it is not
-    finished."""
+    """What a study of any kind found, of `tune` its recommendation; the newest where none is named. StoreError while
+    it is not finished."""
     with opened(out, create=False) as store:
-        row = store.find_study(study, but="tune")
-        result = getattr(row.facts, "result", None)
+        row = store.find_study(study)
+        result = getattr(row.facts, "recommendation" if row.kind == "tune" else "result", None)
         if result is None:
             raise StoreError(_unfinished(row, store.runs(row.id), out))
+        if row.kind == "tune":
+            result = {**result, "report": str(store.folder / row.id / "report.html")}
         return {**result, "study": row.id, "asked": row.asked.model_dump(mode="json")}
 
 
@@ -108,7 +110,7 @@ def attribute(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[s
     from trimtab.tuning.study_evidence import attributed
 
     with opened(out, create=False) as store:
-        return attributed(store, store.find_study(study, but="tune"))
+        return attributed(store, store.find_study(study))
 
 
 def export_study(study: str | None, path: str | Path, out: str | Path = DEFAULT_OUT) -> int:

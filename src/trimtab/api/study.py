@@ -297,7 +297,7 @@ def extend_study(
     """More seeds, more values of a scan, or more trials of a search; what was run already is only looked up. Raises
     SpecError."""
     with opened(options.out, create=False) as store:
-        row = store.find_study(study, but="tune")
+        row = store.find_study(study)
     problems = _wrong_extension(row, vary, seeds, trials)
     if problems:
         raise SpecError(f"trimtab study extend {row.id}", problems)
@@ -326,6 +326,8 @@ def _wrong_extension(row: StudyRow, vary: Sequence[str], seeds: int | None, tria
     asked = row.asked
     if isinstance(asked, PathAsked):
         return ["a path has nothing to be extended by"]
+    if isinstance(asked, TuneAsked):
+        return ["trimtab tune extends its scan itself; to look further: trimtab study scan with its recipe.yaml"]
     if isinstance(asked, SearchAsked):
         if not trials or vary or seeds:
             return ["a search is extended with --trials N"]

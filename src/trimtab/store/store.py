@@ -131,15 +131,15 @@ class Store:
         """In the order they were begun."""
         return [study_row(r) for r in self._rows(select(t.studies).order_by(t.studies.c.created))]
 
-    def find_study(self, name: str | None = None, but: str | None = None) -> StudyRow:
-        """By id or by a beginning of it that only one has; the newest where none is named. `but`: a kind that is not
-        meant. StoreError where there is none, or several are called so."""
-        every = [s for s in self.studies() if s.kind != but]
+    def find_study(self, name: str | None = None) -> StudyRow:
+        """By id or by a beginning of it that only one has; the newest of any kind where none is named. StoreError
+        where there is none, or several are called so."""
+        every = self.studies()
         hits = [s for s in every if name in (None, s.id)] or [s for s in every if name and s.id.startswith(name)]
         if not hits or (name and len(hits) > 1):
             known = ", ".join(s.id for s in hits or every) or "none"
             what = "no study" if not hits else "several studies are called"
-            raise StoreError(f"{what} {name or ''} here (there are: {known})")
+            raise StoreError(f"{what}{f' {name}' if name else ''} here (there are: {known})")
         return hits[-1]
 
     def update_study(
