@@ -173,9 +173,13 @@ def _quantile(p: float, one: Part, other: Part) -> float:
 
 def holm(ps: Sequence[float]) -> list[float]:
     """Adjusted p values: the smallest times their number, the next times one less, never falling."""
-    from statsmodels.stats.multitest import multipletests  # half a second: only where claims are made
-
-    return [float(p) for p in multipletests(list(ps), method="holm")[1]] if ps else []
+    # statsmodels' multipletests gives the same numbers and collects the whole process's garbage at every call: 40 ms in
+    # an empty one, and a study asks often.
+    order, adjusted, highest = sorted(range(len(ps)), key=lambda i: ps[i]), list(ps), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
+        adjusted[i] = highest
+    return adjusted
 
 
 def _contrast(interval: Interval, p: float, d: np.ndarray, noise: Part, claims: int, alpha: float) -> Contrast:
