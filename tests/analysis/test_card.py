@@ -56,6 +56,18 @@ def test_a_limit_that_a_person_wrote_never_vanishes():
     assert verdicts(CALM, labels)[0] == "UNDECIDED"
 
 
+def test_a_verdict_says_the_bound_that_was_judged():
+    rows = {r["number"]: r for r in judge(measured(CALM), preset())["rows"]}
+    drift, lean, length = rows["kl_generic"], rows["refusal_margin"], rows["length_ratio"]
+    assert drift["judged_by"] == f"at most {drift['above']:.3g}"
+    assert drift["above"] < drift["high"]  # two-sided bounds are wider, and were printed beside a PASS
+    assert lean["judged_by"] == f"at least {lean['below']:.3g}"
+    assert length["judged_by"] == f"{length['below']:.3g} to {length['above']:.3g}"
+    far = {r["number"]: r for r in judge(measured({**CALM, "kl_generic": [0.9, 1.0] * 12}), preset())["rows"]}
+    assert far["kl_generic"]["judged_by"] == f"at least {far['kl_generic']['below']:.3g}"
+    assert rows["exact_match"]["judged_by"] is None  # no limit
+
+
 def test_hard_limits_say_how_much_has_to_be_asked():
     assert [level_needed(preset(p)) for p in ("tight", "standard", "loose")] == ["short"] * 3
     assert level_needed(Budget(name="mine", limits={"over_refusal": Limit(max=0.1)})) == "card"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
-from trimtab.tuning.choice import Outcome, choose
+from trimtab.tuning.choice import Outcome, choose, still_falling
 from trimtab.tuning.race import Race, clearly_worse
 from trimtab.tuning.study_cost import Pace, affordable_epochs
 
@@ -131,6 +131,12 @@ def test_unknown_drift_is_not_calm_and_ties_go_to_the_smaller_step():
     assert "drift" not in neither.sentence
     assert neither.tied
     assert not choose([outcome(1e-4, 1.5, None), outcome(3e-4, 1.0, None)], "learning_rate").tied
+
+
+def test_still_falling_needs_more_than_noise():
+    assert still_falling([items(1.0), items(0.8, 1)])
+    assert not still_falling([items(1.0), items(0.999, 1)])
+    assert not still_falling([items(1.0)])
 
 
 def test_a_breach_never_wins_and_nobody_inside_is_said():

@@ -151,8 +151,17 @@ def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
         "limit": limit and limit.model_dump(mode="json"),
         "hard": bool(limit and limit.hard),
         "verdict": verdict,
+        "judged_by": judged_by(interval, limit, verdict) if interval and limit and verdict else None,
         "to_decide": to_decide(n, interval, limit, why) if limit and verdict == Verdict.UNDECIDED else None,
     }
+
+
+def judged_by(interval: Interval, limit: Limit, verdict: Verdict) -> str:
+    """The one-sided 95 % bound that decided, as in "at most 0.052"; both where neither side did alone."""
+    if verdict == Verdict.UNDECIDED or (limit.max is not None and limit.min is not None):
+        return f"{interval.below:.3g} to {interval.above:.3g}"
+    upper = (limit.max is not None) == (verdict == Verdict.PASS)
+    return f"at most {interval.above:.3g}" if upper else f"at least {interval.below:.3g}"
 
 
 # Detectors that people can correct: the number, the probe that was labelled, the raw values.

@@ -298,8 +298,7 @@ def extend_study(
     SpecError."""
     with opened(options.out, create=False) as store:
         row = store.find_study(study)
-    problems = _wrong_extension(row, vary, seeds, trials)
-    if problems:
+    if problems := _wrong_extension(row, vary, seeds, trials):
         raise SpecError(f"trimtab study extend {row.id}", problems)
     asked = row.asked
     options = replace(options, budget=asked.budget, card=getattr(asked, "card", None))
@@ -324,10 +323,9 @@ def _extended(made: Design, vary: Sequence[str], seeds: int | None) -> Design:
 
 def _wrong_extension(row: StudyRow, vary: Sequence[str], seeds: int | None, trials: int | None) -> list[str]:
     asked = row.asked
-    if isinstance(asked, PathAsked):
-        return ["a path has nothing to be extended by"]
-    if isinstance(asked, TuneAsked):
-        return ["trimtab tune extends its scan itself; to look further: trimtab study scan with its recipe.yaml"]
+    if isinstance(asked, PathAsked | TuneAsked):
+        tune = "trimtab tune extends its scan itself; to look further: trimtab study scan with its recipe.yaml"
+        return ["a path has nothing to be extended by" if isinstance(asked, PathAsked) else tune]
     if isinstance(asked, SearchAsked):
         if not trials or vary or seeds:
             return ["a search is extended with --trials N"]

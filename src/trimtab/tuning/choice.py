@@ -133,6 +133,12 @@ def _why_calmer(winner: Outcome, best: Outcome) -> str:
     return f"it moved the model less (drift {winner.drift:.3f} against {best.drift:.3f} {unit})"
 
 
+def still_falling(items: Sequence[Sequence[float]]) -> bool:
+    """Whether the last of a run's evaluations is below the one before, item by item, with one-sided 95 % confidence."""
+    gap = stats.paired(items[-1], items[-2]) if len(items) > 1 else None
+    return gap is not None and gap.above < 0
+
+
 def _evidence(outcomes: Sequence[Outcome], winner: Outcome, setting: str) -> list[dict[str, Any]]:
     rows = []
     for o in outcomes:

@@ -22,7 +22,7 @@ from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import LEVELS, Cause, Level
 from trimtab.spec.study import Timed, TuneFacts
-from trimtab.tuning.choice import Outcome, choose
+from trimtab.tuning.choice import Outcome, choose, still_falling
 from trimtab.tuning.desk import Desk
 from trimtab.tuning.neighbours import ALSO, FACTOR, edge, scan, short, why_further, with_batch, with_epochs
 from trimtab.tuning.race import Race
@@ -192,7 +192,11 @@ class Coach:
         patience = self.own.get("early_stopping_patience", 2)
         other = best.but(num_train_epochs=best.num_train_epochs * factor, early_stopping_patience=patience)
         if not self._fits([other], self._confirm_cost(other)):
-            hint = "; the loss was still falling at the end, so more epochs are likely to help" if factor > 1 else ""
+            hint = (
+                "; the loss was still falling at the end, so more epochs may help"
+                if factor > 1 and still_falling([e["items"] for e in evaluations])
+                else ""
+            )
             return self._skip_to("epochs", f"{other.num_train_epochs:g} epochs were not tried{hint}", best)
         choice = choose(
             self.desk.trainer.train([best], reopen=True) + self.desk.trainer.train([other], reopen=True),

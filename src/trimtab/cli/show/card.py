@@ -47,6 +47,7 @@ def card(judged: Mapping[str, Any]) -> None:
     console.print(
         f"\n{judged['run']} against budget “{judged['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]"
     )
+    console.print("Behind a state: the one-sided 95 % bound that decides it.", style="dim")
     floor = " Floor: the same number where only tiny noise changed the weights." if "floor" in shown else ""
     if took := judged.get("seconds"):
         console.print(
@@ -67,7 +68,9 @@ def _cells(r: Mapping[str, Any]) -> dict[str, str]:
         "n": str(r["n"] or ""),
         "floor": _short(r["floor"]["noise"]) if r["floor"] else "",
         "limit": limit_text(r["limit"]),
-        "state": state + ("" if r["hard"] or not state else " soft"),
+        "state": state
+        + ("" if r["hard"] or not state else " soft")
+        + (f", {r['judged_by']}" if r.get("judged_by") else ""),
         "to decide": r["to_decide"] or r["missing"] or "",
     }
 
