@@ -326,8 +326,8 @@ def _samples(base: Responses, tuned: Responses, battery: Battery) -> list[dict[s
 def floor(base: EvaluatedModel, ref: Reference, battery: Battery, keep: Path | None = None) -> dict[str, Raw]:
     """The null floor: the base against itself in other batches, and against itself with tiny noise on its weights.
 
-    No change below these numbers means anything. Only what needs no generation; the noise is 2e-4 of each matrix's
-    norm.
+    No change below these numbers means anything. Of what needs generation only the requests that ought to be declined;
+    the noise is 2e-4 of each matrix's norm.
     """
     brief = replace(battery, level="short", own=())
     content = (ref.prompts, brief, NOISE)
