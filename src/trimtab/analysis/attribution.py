@@ -89,14 +89,16 @@ def attribute(ways: Sequence[Mapping[str, Any]], values: Sequence[float]) -> Att
             runs=len(ways),
             why=f"{len(ways)} runs are too few for {len(names)} settings and the seed: at least {len(names) + 3}",
         )
+    labels, x = terms
     y = np.asarray(values, dtype=float)
-    p = _chances(*terms, y)
-    if not _at_right_angles(terms[1]):
-        mains = [i for i, t in enumerate(terms[0]) if len(t) == 1]  # a coupling half known from others says nothing
-        effects = _effects([terms[0][i] for i in mains], terms[1][:, mains], y)
+    fit = _fitted(x, y)
+    p = _chances(fit)
+    if not _at_right_angles(x):
+        mains = [i for i, t in enumerate(labels) if len(t) == 1]  # a coupling half known from others says nothing
+        effects = _effects([labels[i] for i in mains], _fitted(x[:, mains], y))
         return Attribution((), effects, p, len(ways), why=UNBALANCED)
-    looked = len(names) < 2 or any(len(t) > 1 for t in terms[0])
-    shares, pure = _shares(*terms, y)
+    looked = len(names) < 2 or any(len(t) > 1 for t in labels)
+    shares, pure = _shares(labels, x, y, fit)
     return Attribution(shares, (), p, len(ways), couplings=looked, pure=pure)
 
 
@@ -111,7 +113,7 @@ def _at_right_angles(x: np.ndarray) -> bool:
     return bool(np.abs(correlation - np.eye(len(correlation))).max() <= RIGHT)
 
 
-def _fitted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, _Noise]:
+def _fitted(x: np.ndarray, y: np.ndarray) -> _Fit:
     """Least squares on centred columns: (coefficients, their standard errors, the noise)."""
     y = y - y.mean()
     b, *_ = np.linalg.lstsq(x, y, rcond=None)
@@ -119,20 +121,20 @@ def _fitted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, _Nois
     return b, np.sqrt(noise.variance * np.diag(np.linalg.inv(x.T @ x))), noise
 
 
-def _effects(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> tuple[Effect, ...]:
-    b, errors, noise = _fitted(x, y)
+def _effects(labels: Sequence[tuple[str, ...]], fit: _Fit) -> tuple[Effect, ...]:
+    b, errors, noise = fit
     wide = float(stats.t.ppf(0.975, noise.freedom)) * errors
     return tuple(
         Effect(k, 2 * float(v), 2 * float(v - w), 2 * float(v + w)) for k, v, w in zip(labels, b, wide, strict=True)
     )
 
 
-def _chances(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def _chances(fit: _Fit) -> tuple[float, float]:
     """(the smallest p of a term, times how many there are; p of what no line explains, by F)."""
-    b, errors, noise = _fitted(x, y)
+    b, errors, noise = fit
     if not noise.variance:
         return (0.0 if b.any() else 1.0), 1.0
-    line = min(1.0, len(labels) * float((2 * stats.t.sf(np.abs(b / errors), noise.freedom)).min()))
+    line = min(1.0, len(b) * float((2 * stats.t.sf(np.abs(b / errors), noise.freedom)).min()))
     if not noise.misfit_freedom:
         return line, 1.0
     ratio = noise.misfit / noise.misfit_freedom / noise.variance
@@ -203,14 +205,14 @@ def breaking(ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     were never tried.
     """
     names, x = coded(ways)
-    losses = []
+    runs = []
     for a, b in _together(names, x):
         i = names.index(a)
         low, high = ways[int(x[:, i].argmin())], ways[int(x[:, i].argmax())]
         settings = {**low, a: high[a]}
         told = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in settings.items())
-        losses.append({"pair": [a, b], "settings": settings, "sentence": f"To tell {a} from {b}, run: {told}"})
-    return losses
+        runs.append({"pair": [a, b], "settings": settings, "sentence": f"To tell {a} from {b}, run: {told}"})
+    return runs
 
 
 def _terms(names: Sequence[str], x: np.ndarray) -> tuple[list[tuple[str, ...]], np.ndarray] | None:
@@ -228,7 +230,9 @@ def _terms(names: Sequence[str], x: np.ndarray) -> tuple[list[tuple[str, ...]], 
     return labels, design
 
 
-def _shares(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> tuple[tuple[Share, ...], bool]:
+def _shares(
+    labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray, fit: _Fit
+) -> tuple[tuple[Share, ...], bool]:
     """The shares, the seed last; and whether the seed's is the spread of equal settings, or all that no line
     explains."""
     n, y = len(y), y - y.mean()
@@ -238,14 +242,12 @@ def _shares(labels: Sequence[tuple[str, ...]], x: np.ndarray, y: np.ndarray) -> 
             *(Share(k, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0)) for k in labels),
             Share(("seed",), 1.0, 1.0, 1.0, None),
         ), True
-    b, *_ = np.linalg.lstsq(x, y, rcond=None)
-    noise = _noise(x, y, y - x @ b)
+    b, errors, noise = fit
     energy = (x**2).sum(axis=0)
     share = np.clip((b**2 * energy - noise.variance) / (total + noise.variance), 0, 1)
     bent = float(np.clip((noise.misfit - noise.misfit_freedom * noise.variance) / (total + noise.variance), 0, 1))
     drawn = _drawn(b, x, noise, n)
     low, high = np.quantile(drawn, (0.05, 0.95), axis=0)
-    errors = np.sqrt(noise.variance * np.diag(np.linalg.inv(x.T @ x)))
     wide = float(stats.t.ppf(0.975, noise.freedom)) * errors
     found = [
         Share(
@@ -276,6 +278,9 @@ class _Noise:
     pure: bool
     misfit: float = 0.0
     misfit_freedom: int = 0
+
+
+_Fit = tuple[np.ndarray, np.ndarray, _Noise]  # coefficients, their standard errors, the noise
 
 
 def _noise(x: np.ndarray, y: np.ndarray, residual: np.ndarray) -> _Noise:

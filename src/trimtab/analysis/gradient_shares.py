@@ -90,18 +90,18 @@ def suspects(every: Sequence[Mapping[str, Any]], share: float = 0.1) -> list[int
 
 
 def _series(agreed: Sequence[Update]) -> list[dict[str, Any]]:
-    by_name, signal, noise = [], 0.0, 0.0
+    series, signal, noise = [], 0.0, 0.0
     for n, u in enumerate(agreed, 1):
         signal, noise = (SMOOTH * old + (1 - SMOOTH) * u[k] for old, k in ((signal, "signal"), (noise, "noise")))
         known = signal / (1 - SMOOTH**n) > 0
         positive = [max(0.0, v) for v in u["shares"]]
-        by_name.append({
+        series.append({
             "step": u["step"], "consensus": u["consensus"], "gradients": len(u["shares"]),
             "effective": sum(positive) ** 2 / max(1e-300, sum(v * v for v in positive)), "largest": max(u["shares"]),
             "largest_adam": max(u["shares_adam"]) if "shares_adam" in u else None,
             "noise_scale": noise / signal if known else None,
         })  # fmt: skip
-    return by_name
+    return series
 
 
 def _dominators(agreed: Sequence[Update]) -> list[dict[str, Any]]:

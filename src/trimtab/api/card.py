@@ -171,11 +171,11 @@ def gradient_shares(run: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
         return {"run": row.id, "effective_batch": row.recipe.effective_batch, **found, "texts": _texts(row, found)}
 
 
-def _texts(row: RunRow, judged: Mapping[str, Any]) -> dict[int, list[str]]:
+def _texts(row: RunRow, shares: Mapping[str, Any]) -> dict[int, list[str]]:
     """The examples that a person would want to read: dominators and suspects."""
     from trimtab.tasks.task import find_task
 
-    wanted = {i for d in judged["dominators"] for i in d["ids"]} | set(judged["suspects"])
+    wanted = {i for d in shares["dominators"] for i in d["ids"]} | set(shares["suspects"])
     return find_task(row.recipe.task).texts(row.recipe, wanted, silent)
 
 

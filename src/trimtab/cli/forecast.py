@@ -78,9 +78,9 @@ def _look_up(what: Literal["calibration", "residuals", "models", "devices"], out
     return _print(verbs.catalogue(what), as_json, "catalogue")
 
 
-def _print(known: Any, as_json: bool, kind: str) -> None:
+def _print(shown: Any, as_json: bool, kind: str) -> None:
     if as_json:
-        return print_json(known)
+        return print_json(shown)
     from trimtab.cli.show import forecast
 
-    getattr(forecast, kind)(known)
+    getattr(forecast, kind)(shown)

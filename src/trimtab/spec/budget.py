@@ -70,8 +70,8 @@ class Budget(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_earlier_versions(cls, values: Any) -> Any:
-        """Presets in stores from before limits could be optional."""
+    def _optional_in_presets(cls, values: Any) -> Any:
+        """The one place that says which limits of a preset are optional, also for presets in older stores."""
         if isinstance(values, dict) and values.get("name") in PRESETS:
             limits = {
                 k: {"optional": number_of(k).needs in OPTIONAL, **v} if isinstance(v, dict) and is_number(k) else v
@@ -124,4 +124,4 @@ def _never_broken(key: str, limit: Limit) -> str | None:
 
 def preset(name: Preset = "standard") -> Budget:
     """The limits of a preset."""
-    return Budget(name=name, limits={k: Limit.model_validate(v) for k, v in preset_limits(name).items()})
+    return Budget.model_validate({"name": name, "limits": preset_limits(name)})

@@ -105,8 +105,6 @@ def preset_limits(name: Preset) -> dict[str, dict[str, float | bool]]:
     """{number: {"max" or "min": …, "hard": …}}; what holds for labels alone comes last."""
     place = PRESETS.index(name)
     rows = sorted((n for n in NUMBERS.values() if n.limits), key=lambda n: n.group == "labels")
-    limits = {
-        n.key: {n.side: n.limits[place], "hard": n.hard, "optional": n.needs in OPTIONAL} for n in rows if n.limits
-    }
+    limits = {n.key: {n.side: n.limits[place], "hard": n.hard} for n in rows if n.limits}
     limits["length_ratio"]["min"] = round(1 / limits["length_ratio"]["max"], 2)  # half as long is as far as twice
     return limits

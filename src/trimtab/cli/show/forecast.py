@@ -109,8 +109,8 @@ def _short(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.2g} s" if seconds < 100 else in_words(seconds)
 
 
-def _versions(forecast: Mapping[str, str]) -> str:
-    return "With " + ", ".join(f"{k} {v}" for k, v in forecast.items() if k != "trimtab") + "."
+def _versions(installed: Mapping[str, str]) -> str:
+    return "With " + ", ".join(f"{k} {v}" for k, v in installed.items() if k != "trimtab") + "."
 
 
 def solution(solved: Mapping[str, Any]) -> None:
@@ -160,15 +160,15 @@ def _options(console: Console, solved: Mapping[str, Any]) -> None:
     console.print(table)
 
 
-def calibration(residuals: Mapping[str, Any]) -> None:
+def calibration(probed: Mapping[str, Any]) -> None:
     """What the probe found."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{residuals['name']} ({residuals['device']}), {residuals['date']}", markup=False)
-    for kind, speed in residuals["speed"].items():
+    console.print(f"{probed['name']} ({probed['device']}), {probed['date']}", markup=False)
+    for kind, speed in probed["speed"].items():
         console.print(f"  {kind:<9} {speed / 1e12:8.3f} TFLOP/s")
     for name in ("context", "workspace"):
-        if name in residuals:
-            console.print(f"  {name:<9} {residuals[name] / 2**20:8.1f} MiB")
+        if name in probed:
+            console.print(f"  {name:<9} {probed[name] / 2**20:8.1f} MiB")
     console.print("Kept for later forecasts on this machine.")
 
 

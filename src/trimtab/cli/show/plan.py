@@ -179,10 +179,10 @@ def _cutoffs(console: Console, survey: Mapping[str, Any]) -> None:
         console.print(f"(closed form, on {survey['card']}; trimtab plan traces the one it chooses)", style="dim")
 
 
-def _cost_cells(cutoff: Mapping[str, Any], costs: Mapping[str, Any]) -> list[str]:
-    memory, card = cutoff["memory"], costs["card_memory"]
-    if costs["positions"] and cutoff["max_length"] > costs["positions"]:
-        return [f"the model ends at {costs['positions']:,}", "no"]
+def _cost_cells(cutoff: Mapping[str, Any], survey: Mapping[str, Any]) -> list[str]:
+    memory, card = cutoff["memory"], survey["card_memory"]
+    if survey["positions"] and cutoff["max_length"] > survey["positions"]:
+        return [f"the model ends at {survey['positions']:,}", "no"]
     if not memory or not card:
         return ["unknown", "unknown"]
     return [f"{memory / GIB:.1f} GiB", "yes" if memory * (1 + MARGIN) <= card else "no"]
