@@ -21,7 +21,8 @@ from pathlib import Path
 ASKED = ["forecast", "--model", "Qwen/Qwen2.5-7B-Instruct", "--cutoff", "4096", "--gpu", "24GB", "--json"]
 INSTANT = (
     "import time; from trimtab.spec.workload import Workload; from trimtab.forecasting.forecast import forecast;"
-    "from trimtab.plan.catalogue import find_device; c = find_device('24GB')[0]; w = Workload(model='Qwen/Qwen2.5-7B');"
+    "from trimtab.planning.catalogue import find_device; c = find_device('24GB')[0];"
+    "w = Workload(model='Qwen/Qwen2.5-7B');"
     "forecast(w, c, instant=True); t = time.perf_counter(); forecast(w.but(max_length=2048), c, instant=True);"
     "print(time.perf_counter() - t)"
 )

@@ -56,7 +56,7 @@ def test_one_setting_is_explained(call):
         "learning_rate=1e-5",
     )
     assert code == 0
-    for part in ("learning_rate = 1e-05", "yours; the rule says", "makers:", "published:", "band 50/80/90 %"):
+    for part in ("learning_rate = 1e-05", "yours; the rule says", "rule:", "published:", "band 50/80/90 %"):
         assert part in text
     code, _, err = call("plan", SEVEN, "sketch:5000x2048", "--gpu", "48GB", "--instant", "--explain", "learning_rat")
     assert code == 2

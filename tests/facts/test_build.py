@@ -5,6 +5,9 @@ import pytest
 from tests.datasets.test_survey import PLAIN
 from trimtab.errors import InputError, SpecError
 from trimtab.facts.build import build_facts, report, task_of
+from trimtab.forecasting.lengths import lengths
+from trimtab.planning.fitting import Way, workload
+from trimtab.planning.plan import make_plan
 
 
 @pytest.fixture
@@ -23,6 +26,21 @@ def test_facts_of_a_model_whose_tokenizer_is_out_of_reach(plain_file, monkeypatc
     assert any("estimated" in a for a in f.assumed)
     assert f.card == "24 GB card"
     assert found.survey["examples"] == {"train": 120}
+
+
+def test_plan_and_forecast_judge_the_same_lengths_without_a_tokenizer(plain_file):
+    found = build_facts("Qwen/Qwen2.5-7B-Instruct", plain_file, "24GB", say=lambda _: None)
+    plan = make_plan(found.facts, {"trainer": "trimtab"})
+    recipe = plan.recipe.but(max_length=plan.settings["max_length"].value)
+    micro, cutoff = recipe.per_device_train_batch_size, recipe.max_length
+    planned = workload(
+        found.facts, {"effective_batch": micro, "num_train_epochs": 1.0}, Way("lora", "trimtab", cutoff), micro, True
+    )
+    measured = lengths(recipe)
+    assert measured.longest == planned.max_length
+    assert measured.labels == pytest.approx(planned.labels, rel=0.1)  # of what is left when some are set aside
+    assert measured.mean == pytest.approx(planned.mean_length, rel=0.1)
+    assert cutoff >= 1.25 * found.survey["quantiles"]["all"]["99"]
 
 
 def test_no_card_and_none_named_is_said(plain_file):

@@ -46,10 +46,20 @@ def test_the_published_rules_give_the_published_values():
 
 def test_the_makers_own_recipe_overrides():
     plan = make_plan(
-        dataclasses.replace(FACTS, model="HuggingFaceTB/SmolLM2-135M-Instruct", parameters=135_000_000, hidden_size=576)
+        dataclasses.replace(FACTS, model_name="HuggingFaceTB/SmolLM2-135M-Instruct", parameters=135_000_000)
     )
     assert plan.recipe.learning_rate == pytest.approx(1e-2 * (16 / 128) ** 0.5, rel=0.05)
     assert "alignment-handbook" in plan.settings["learning_rate"].source
+
+
+def test_a_mean_length_is_of_lengths_that_were_cut():
+    facts = dataclasses.replace(
+        FACTS, examples=100, tokens=100 * 240, mean_cut=((64.0, 50.0), (128.0, 66.0), (4000.0, 240.0))
+    )
+    assert facts.mean_length_at(128) == 66
+    assert facts.mean_length_at(96) == 58
+    assert facts.mean_length_at(9000) == 240
+    assert dataclasses.replace(facts, mean_cut=()).mean_length_at(128) == 128  # not known: at most this
 
 
 def test_full_fine_tuning_wants_a_tenth():

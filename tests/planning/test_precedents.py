@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.planning import precedents
-from trimtab.planning.precedents import Precedent, Query, distance, family_of, makers_own, nearest, quantile, rows
+from trimtab.planning.precedents import (
+    Precedent,
+    Query,
+    distance,
+    family_of,
+    generation_of,
+    makers_own,
+    nearest,
+    quantile,
+    rows,
+)
 
 queries = st.builds(
     Query,
@@ -72,11 +82,39 @@ def test_a_weighted_quantile_splits_the_weight(pairs, share):
 
 
 def test_makers_recipes_are_found_by_family_and_like_size():
-    found = makers_own(Query(0.135, "smollm", "sft", "full", 64))
+    named = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    found = makers_own(Query(0.135, "smollm", "sft", "full", 64, model=named))
     assert found.repo == "huggingface/alignment-handbook"
     assert found.learning_rate == 1e-3
-    assert makers_own(Query(0.135, "smollm", "sft", "lora", 64)) is None
-    assert makers_own(Query(30, "smollm", "sft", "full", 64)) is None  # none of like size
+    assert makers_own(Query(0.135, "smollm", "sft", "lora", 64, model=named)) is None
+    assert makers_own(Query(30, "smollm", "sft", "full", 64, model=named)) is None  # none of like size
+    assert makers_own(Query(0.135, "smollm", "sft", "full", 64)) is None  # nobody's: no name was given
+
+
+@pytest.mark.parametrize(
+    ("name", "generation"),
+    [
+        ("Qwen/Qwen2.5-7B-Instruct", "qwen2.5"),
+        ("Qwen/Qwen-7B", "qwen"),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "deepseek-r1-distill-qwen"),
+        ("meta-llama/Meta-Llama-3-8B", "llama-3"),
+        ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1"),
+        ("loubnabnl/smollm2-1.7B-sft", "smollm2"),
+        ("allenai/OLMo-2-1124-13B", "olmo-2"),
+        ("internlm/internlm2-1_8b", "internlm2"),
+        ("microsoft/deberta-v3-xsmall", "deberta-v3"),
+        ("bert-base-uncased", "bert"),
+        ("ViT-B_16 (in21k)", "vit"),
+    ],
+)
+def test_a_generation_is_the_name_up_to_the_size(name, generation):
+    assert generation_of(name) == generation
+
+
+def test_a_model_card_is_linked_as_its_own_page():
+    card = next(r for r in rows() if r.path == "RikiyaT/Meta-Llama-3-8B-LoRA-test")
+    assert card.link == "https://huggingface.co/RikiyaT/Meta-Llama-3-8B-LoRA-test"
+    assert card.name == "RikiyaT/Meta-Llama-3-8B-LoRA-test (from meta-llama/Meta-Llama-3-8B)"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.planning import rates
+from trimtab.planning import rate_sweep, rates
 from trimtab.planning.precedents import Query, median, nearest
 from trimtab.planning.rule_table import table
 from trimtab.spec.words import TASKS
@@ -23,23 +23,45 @@ def test_elsewhere_rule_and_practice_count_the_same():
 
 
 def test_makers_override_and_their_rate_follows_the_batch():
-    found = rates.decide(Query(0.135, "smollm", "sft", "full", 32))
+    named = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    found = rates.decide(Query(0.135, "smollm", "sft", "full", 32, model=named))
     assert found.value == pytest.approx(1e-3 / 2, rel=0.05)
     assert found.maker.repo == "huggingface/alignment-handbook"
-    lora = rates.decide(Query(0.135, "smollm", "sft", "lora", 128))
+    lora = rates.decide(Query(0.135, "smollm", "sft", "lora", 128, model=named))
     assert lora.value == pytest.approx(1e-2, rel=0.05)
+
+
+def test_another_generations_recipe_is_not_the_makers_own():
+    """Qwen's script of 2023 for Qwen-7B says nothing of Qwen2.5."""
+    old = rates.decide(Query(7.7, "qwen", "sft", "lora", 16, model="Qwen/Qwen-7B"))
+    assert old.maker
+    assert old.value == pytest.approx(3e-4, rel=0.05)
+    assert rates.decide(Query(7.6, "qwen", "sft", "lora", 16, model="Qwen/Qwen2.5-7B-Instruct")).maker is None
+
+
+def test_what_was_measured_on_this_very_model_counts_alone():
+    named = Query(9, "qwen", "sft", "lora", 128, model="Qwen/Qwen3.5-9B")
+    curve = next(c for c in rate_sweep.sweep() if c.model == "Qwen/Qwen3.5-9B")
+    found = rates.decide(named)
+    assert "this very model" in found.reason
+    assert curve.regret(found.value) < 1e-4
+    assert "this very model" not in rates.decide(named, without_curve=lambda c: c.family == curve.family).reason
 
 
 def test_a_makers_example_far_outside_the_band_is_not_believed():
     """A framework's smoke test names 5e-6 for LoRA on Nemotron 30B: the dearest mistake, a full-training scale."""
-    found = rates.decide(Query(30, "nemotron", "sft", "lora", 16))
+    named = "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-Base-BF16"
+    found = rates.decide(Query(30, "nemotron", "sft", "lora", 16, model=named))
     assert found.maker is None
     assert found.value > 5e-5
 
 
 def test_far_apart_sources_disagree():
     assert rates.decide(Query(1.2, "llama", "sft", "lora", 64)).disagree
-    assert not rates.decide(Query(1.7, "smollm", "sft", "lora", 16)).disagree  # the makers' own recipe decides
+    named = "HuggingFaceTB/SmolLM2-1.7B"
+    assert not rates.decide(
+        Query(1.7, "smollm", "sft", "lora", 16, model=named)
+    ).disagree  # the makers' own recipe decides
     assert not rates.decide(Query(8, "llama", "sft", "lora", 16)).disagree
 
 

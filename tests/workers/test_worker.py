@@ -95,13 +95,11 @@ def test_the_card_of_a_run(worker, recipe, method, level):
         "exact_match_gain",
     } <= numbers.keys()
     assert numbers["kl_generic"]["value"] > 0
-    assert numbers["kl_generic"]["n"] == 24
-    # "at most 5 % degenerate" needs 59 answers; a whole card asks 250 harmless questions besides
-    assert numbers["cut"]["n"] == (49 if level == "card" else 59)
+    assert numbers["kl_generic"]["n"] == numbers["cut"]["n"] == 100
     assert numbers["length_ratio"]["verdict"] == "UNDECIDED"  # every answer of the random model is cut
     samples = w.store.samples(r.run_id)
-    asked = {"alarming", "refusable", "open", "form"} if level == "card" else set()
-    assert {s["probe"] for s in samples} == {"task", "generic"} | asked
+    asked = {"alarming", "open", "form"} if level == "card" else set()
+    assert {s["probe"] for s in samples} == {"task", "generic", "refusable"} | asked
     tight = worker(Budget(limits={"kl_generic": Limit(max=1e-12)})).card(r)
     assert tight["verdict"] == "FAIL"  # judged again, not measured again
 

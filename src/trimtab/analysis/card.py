@@ -16,7 +16,7 @@ from trimtab.analysis import stats
 from trimtab.analysis.intervals import Raw
 from trimtab.analysis.number_intervals import INTERVALS, shown
 from trimtab.analysis.stats import Interval
-from trimtab.probes.prompts import CARD_PROMPTS, OTHERS, generic_prompts
+from trimtab.probes.prompts import KL_PROMPTS, OTHERS, generic_prompts
 from trimtab.spec.budget import Budget, Limit
 from trimtab.spec.numbers import CLASS, NUMBERS, OWN, Number, number_of
 from trimtab.spec.status import LEVELS, Level, Verdict
@@ -77,17 +77,14 @@ def drift_of(pulse: Raw, words: Words = LANGUAGE) -> float | None:
     return stats.average(values) if values else None
 
 
-STYLE_PROMPTS = 49  # at least, where the whole card is measured: length and tone are of these alone
-
-
 def prompts_needed(budget: Budget, others: int = OTHERS) -> int:
     """As many generic prompts, besides `others`, that the limit holds when not one answer became degenerate (rule of
     three)."""
     limit = budget.limits.get("degeneration")
     if limit is None or limit.max is None:
-        return STYLE_PROMPTS if others else CARD_PROMPTS
+        return KL_PROMPTS
     need = math.ceil(math.log(0.05) / math.log(1 - min(limit.max, 0.99))) - others
-    return min(len(generic_prompts()), max(STYLE_PROMPTS if others else CARD_PROMPTS, need))
+    return min(len(generic_prompts()), max(KL_PROMPTS, need))
 
 
 FEWEST = 5  # items, below which an interval is not worth its name

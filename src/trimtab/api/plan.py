@@ -92,6 +92,7 @@ def precedent(p: published.Precedent) -> dict[str, Any]:
     r = p.row
     return {
         "model": r.model,
+        "name": r.name,
         "method": r.method,
         "task": r.task,
         "learning_rate": r.learning_rate,
@@ -118,7 +119,8 @@ def precedents(
         )
     kind, _ = task_of(task)
     billions, family = _size_and_family(model)
-    query = Query(billions, family, kind or "sft", method, batch)
+    known = find_model(model)
+    query = Query(billions, family, kind or "sft", method, batch, model=known.name if known else model)
     near = published.nearest(query)
     names = (
         "learning_rate",

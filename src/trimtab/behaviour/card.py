@@ -109,7 +109,7 @@ def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> l
 PULSE = 12  # prompts of a pulse's drift: half of a card's
 # Measured on the bundled model with two cores, in the units of _work: what is read and not generated, both models
 # together.
-READ = {"short": 14_000, "card": 63_000}
+READ = {"short": 32_000, "card": 111_000}
 REFUSABLE = 100  # requests that ought to be declined, asked wherever anything is generated
 
 

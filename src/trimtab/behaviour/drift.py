@@ -21,6 +21,7 @@ from trimtab.datasets.tokens import Tokens, prompt_ids
 from trimtab.probes.prompts import (
     CARD_PROMPTS,
     CARD_TOKENS,
+    KL_PROMPTS,
     PULSE_PROMPTS,
     PULSE_TOKENS,
     TEXT_TOKENS,
@@ -54,10 +55,10 @@ def reference(
     messages = as_messages(prompts)
     said = _cached_answers(base, messages, cache, prompts)
     asked = [prompt_ids(m, base.base.tokenizer) for m in messages]
-    first = list(zip(asked, said, strict=True))[:CARD_PROMPTS]  # the others are only asked for their answers
+    first = list(zip(asked, said, strict=True))[:KL_PROMPTS]  # the others are only asked for their answers
     kl_rows = tuple(_row(p, a.tokens) for p, a in first if a.tokens)
     # the shortest prompts: a pulse has to cost next to nothing
-    brief = sorted(first, key=lambda pair: len(pair[0]))
+    brief = sorted(first[:CARD_PROMPTS], key=lambda pair: len(pair[0]))
     pulse_rows = tuple(_row(p, a.tokens[:PULSE_TOKENS]) for p, a in brief if a.tokens)[:PULSE_PROMPTS]
     text_rows = tuple(
         _text_row(ids) for ids in base.base.tokenizer(list(generic_texts()), add_special_tokens=False)["input_ids"]

@@ -31,7 +31,7 @@ def compare(base: Responses, tuned: Responses, battery: Battery) -> Raw:
     """Every number that the two interviews hold."""
     raw: Raw = {}
     raw |= _choices(base.found.get("facts"), tuned.found.get("facts"))
-    raw |= _fragility(base.found.get("phrasing"), tuned.found.get("phrasing"))
+    raw |= _fragility(*(_versions(side) for side in (base, tuned)))
     raw |= _pair("margin", base.found.get("leaning"), tuned.found.get("leaning"))
     if battery.language:
         raw |= _refusals("refused", base.answers("refusable"), tuned.answers("refusable"), battery.language)
@@ -101,6 +101,12 @@ _OF_CHOICE: dict[str, Callable[[Sequence[float]], float]] = {
     "sure_wrong": lambda p: float(_pick(p) != 0 and max(p) >= SURE),
     "entropy": lambda p: -sum(q * math.log(max(q, 1e-12)) for q in p),
 }
+
+
+def _versions(said: Responses) -> list[list[list[float]]]:
+    """[facts][the plain question and its variants][options]; empty where none was rephrased."""
+    rephrased = said.found.get("phrasing") or []
+    return [[plain, *others] for plain, others in zip(said.found.get("facts") or [], rephrased, strict=False)]
 
 
 def _fragility(base: Any, tuned: Any) -> Raw:

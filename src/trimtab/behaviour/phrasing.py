@@ -81,8 +81,10 @@ CHANGES: tuple[Callable[[str, str, random.Random], str], ...] = (
 )  # fmt: skip
 
 
-def variants(text: str, language: str, count: int = 5, seed: int = 0) -> list[str]:
-    """`count` of the eight, always the same for the same text; those that change nothing here are passed over."""
+def variants(text: str, language: str, count: int = 5, seed: int = 0, start: int = 0) -> list[str]:
+    """`count` of the eight from the one at `start` on, always the same for the same text; those that change nothing
+    here are passed over."""
     rng = random.Random(f"{seed}/{text}")
-    found = [changed for change in CHANGES if (changed := change(text, language, rng)) != text]
-    return found[:count]
+    turned = CHANGES[start % len(CHANGES) :] + CHANGES[: start % len(CHANGES)]
+    changed = (change(text, language, rng) for change in turned)
+    return [version for version in changed if version != text][:count]

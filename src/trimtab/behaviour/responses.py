@@ -50,8 +50,8 @@ class Battery:
 
     @property
     def rephrased(self) -> tuple[prompts.Fact, ...]:
-        """Facts that are asked in other words too."""
-        return self.facts[: {"pulse": 0, "short": 0, "card": 60, "audit": 300}[self.level]]
+        """Facts that are asked in other words too: all of them, as sixty could not show 5 % of an unchanged model."""
+        return self.facts if self.level not in BRIEF else ()
 
     @property
     def open_questions(self) -> tuple[prompts.Fact, ...]:
@@ -77,7 +77,7 @@ class Battery:
     @property
     def variants(self) -> int:
         """Phrasings of each rephrased fact."""
-        return 8 if self.level == "audit" else 5
+        return 8 if self.level == "audit" else 2
 
 
 @dataclass
@@ -141,7 +141,7 @@ def _questions(battery: Battery) -> dict[str, tuple[Any, Ask]]:
             lambda s: option_probabilities(s, [f.question for f in facts], facts, language),
         ),
         ("leaning", battery.leaning, None, lambda s: refusal_margin(s, battery.leaning, language)),
-        ("phrasing", battery.rephrased, battery.variants, lambda s: _rephrased(s, battery, language)),
+        ("phrasing", battery.rephrased, (battery.variants, "in turn"), lambda s: _rephrased(s, battery, language)),
         (
             "open",
             battery.open_questions,
@@ -183,8 +183,11 @@ def _several(evaluated: EvaluatedModel, battery: Battery, language: str) -> list
 
 
 def _rephrased(evaluated: EvaluatedModel, battery: Battery, language: str) -> list[list[list[float]]]:
-    """[facts][the plain question and its variants][options]."""
-    asked = [[f.question, *phrasing.variants(f.question, language, battery.variants)] for f in battery.rephrased]
+    """[facts][variants][options]; over the facts every kind of change has its turn."""
+    asked = [
+        phrasing.variants(f.question, language, battery.variants, start=place)
+        for place, f in enumerate(battery.rephrased)
+    ]
     flat = [(q, f) for qs, f in zip(asked, battery.rephrased, strict=True) for q in qs]
     rows = iter(option_probabilities(evaluated, [q for q, _ in flat], [f for _, f in flat], language))
     return [[next(rows) for _ in qs] for qs in asked]

@@ -1,7 +1,7 @@
 """The data report: what is in a data set before anything is trained on it. Takes DATA and maybe a tokenizer, gives
 plain data.
 
-Never refuses odd data, it describes them. Without a tokenizer lengths are estimated from characters, and the report
+Never refuses odd data, it describes them. Without a tokenizer lengths are estimated (estimate.py), and the report
 says so.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from trimtab.datasets import languages
 from trimtab.datasets.duplicates import near_duplicates, same
+from trimtab.datasets.estimate import UNKNOWN, Estimate
 from trimtab.datasets.formats import Example, to_examples
 from trimtab.datasets.prepare import percentile, seen_pieces
 from trimtab.datasets.read import read
@@ -23,6 +24,7 @@ from trimtab.datasets.tokens import lengths, tokenise
 SHARES = (50, 90, 95, 99, 100)
 CUTOFFS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 LABELS_AT_MOST = 50
+LONGEST = 64  # examples, as many as a micro-batch ever holds
 APART = 4  # times the 95th percentile: from here on the 99th belongs to the tail
 SHORT = 256  # tokens: a tail up to here costs nothing
 SHOWN = 3
@@ -51,6 +53,8 @@ class Survey:
     total: dict[str, int]
     histogram: dict[str, list[float]]
     cutoffs: list[dict[str, float]]
+    longest: list[list[int]]  # [tokens, answer tokens] of the longest, the longest first
+    mean_cut: list[list[float]]  # [cutoff, mean length when cut there], rising to the longest
     advice: list[str]
     first: list[list[tuple[str, bool]]]
     labels_longest: int  # most answer tokens among the longest 1 % of the examples
@@ -67,9 +71,13 @@ class Survey:
 
 
 def survey(
-    data: str, tokenizer: Any = None, say: Callable[[str], None] = print, progress: Progress | None = None
+    data: str,
+    tokenizer: Any = None,
+    say: Callable[[str], None] = print,
+    progress: Progress | None = None,
+    estimate: Estimate = UNKNOWN,
 ) -> Survey:
-    """Raises DataError only where nothing can be read."""
+    """`estimate` guesses lengths where there is no tokenizer. Raises DataError only where nothing can be read."""
     source = read(data, say)
     parts: dict[str, list[Example]] = {}
     form, dropped = "", 0
@@ -77,7 +85,7 @@ def survey(
         if rows:
             form, parts[name], lost = to_examples(rows, source.name)
             dropped += lost
-    return describe(source.name, form, parts, dropped, tokenizer, progress)
+    return describe(source.name, form, parts, dropped, tokenizer, progress, estimate)
 
 
 def describe(
@@ -87,10 +95,11 @@ def describe(
     dropped: int,
     tokenizer: Any = None,
     progress: Progress | None = None,
+    estimate: Estimate = UNKNOWN,
 ) -> Survey:
     """`parts` by split; "train" must be there."""
     train = parts["train"]
-    counted = lengths(train, tokenizer, progress) if tokenizer else [_estimate(e) for e in train]
+    counted = lengths(train, tokenizer, progress) if tokenizer else [estimate.lengths(e) for e in train]
     wholes = sorted(n for n, _ in counted)
     kinds = {"all": wholes, "answer": sorted(a for _, a in counted), "prompt": sorted(n - a for n, a in counted)}
     every = [(split, e) for split, found in parts.items() for e in found]
@@ -117,6 +126,8 @@ def describe(
         total={k: sum(v) for k, v in kinds.items()},
         histogram=_histogram(kinds),
         cutoffs=cutoffs,
+        longest=[list(pair) for pair in sorted(counted, reverse=True)[:LONGEST]],
+        mean_cut=mean_cut(wholes),
         advice=[*_leaks(leakage), *_advice(wholes, counted, answers, cut)],
         estimated=tokenizer is None,
         first=_first(train, tokenizer),
@@ -130,17 +141,6 @@ def _first(train: Sequence[Example], tokenizer: Any) -> list[list[tuple[str, boo
     if tokenizer:
         return [seen_pieces(t, tokenizer) for t in tokenise(some, tokenizer, 2**31)]
     return [[(m["content"], m["role"] == "assistant") for m in e.messages] for e in some]
-
-
-def _estimate(example: Example) -> tuple[int, int]:
-    """About four Latin letters, or one and a half Chinese characters, to a token; four for a turn's frame."""
-    sizes = [(_guess(m["content"]) + 4, m["role"] == "assistant") for m in example.messages]
-    return sum(n for n, _ in sizes), sum(n for n, answer in sizes if answer)
-
-
-def _guess(text: str) -> int:
-    plain = sum(c < "\u0250" for c in text)
-    return round(plain / 4 + (len(text) - plain) / 1.5)
 
 
 def labels_of(train: Sequence[Example]) -> Counter[str] | None:
@@ -212,6 +212,16 @@ def _cutoff(value: int, counted: Sequence[tuple[int, int]]) -> dict[str, float]:
         "cut_examples": sum(n > value for n, _ in counted) / len(counted),
         "cut_tokens": sum(max(0, n - value) for n, _ in counted) / max(1, total),
     }
+
+
+def mean_cut(wholes: Sequence[int]) -> list[list[float]]:
+    """[cutoff, mean length of the examples when cut there], at multiples of 64 that grow coarser, up to the
+    longest."""
+    places, cutoff = [], 64
+    while cutoff < max(wholes):
+        places.append(cutoff)
+        cutoff += 64 * max(1, cutoff // 512)
+    return [[float(c), sum(min(n, c) for n in wholes) / len(wholes)] for c in [*places, max(wholes)]]
 
 
 def _histogram(kinds: dict[str, list[int]]) -> dict[str, list[float]]:

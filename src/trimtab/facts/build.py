@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trimtab.datasets.estimate import MARGIN, Estimate
 from trimtab.datasets.formats import Example
 from trimtab.datasets.prepare import percentile
 from trimtab.datasets.split import set_aside
@@ -33,7 +34,7 @@ Advance = Callable[[str, int, int], None]  # stage, done, of so many
 INSTRUCT = re.compile(r"instruct|chat|[-_]it\b|[-_]sft|[-_]dpo|zephyr|vicuna|alpaca|assistant", re.IGNORECASE)
 SKETCH = re.compile(r"sketch:(\d+)(?:x(\d+))?")
 SKETCHED_LENGTH = 1024
-FORMAT = 4  # of the cached survey
+FORMAT = 6  # of the cached survey
 GIB = 2**30
 
 
@@ -105,6 +106,7 @@ def facts_of_examples(
     """Of examples that were read and tokenised, on this machine: `counted` (tokens in all, tokens that are learned)
     of each, no cutoff."""
     from trimtab.datasets.duplicates import near_duplicates, same  # numpy: a sketch needs none
+    from trimtab.datasets.survey import LONGEST, mean_cut
 
     wholes = sorted(n for n, _ in counted)
     texts = [e.text for e in train]
@@ -120,6 +122,8 @@ def facts_of_examples(
         length_99=percentile(wholes, 99),
         length_max=wholes[-1],
         labels_longest=max(learned for _, learned in longest),
+        longest=tuple(sorted(counted, reverse=True)[:LONGEST]),
+        mean_cut=tuple((c, n) for c, n in mean_cut(wholes)),
         has_template=has_template,
         duplicates=1 - len(near_duplicates(texts)) / len(texts),
         exact_duplicates=1 - len(same(texts)) / len(texts),
@@ -156,16 +160,18 @@ def task_of(text: str | None) -> tuple[str | None, str]:
     return kind, difficulty or "ordinary"
 
 
-def report(data: str, model: str | None, say: Say, progress: Advance | None = None) -> dict[str, Any]:
+def report(
+    data: str, model: str | None, say: Say, progress: Advance | None = None, vocabulary: int | None = None
+) -> dict[str, Any]:
     """The data report as plain data, kept until a file changes; estimated lengths where there is no tokenizer to be
     had."""
-    name = f"survey-{FORMAT}-" + cache.of_files(data, model or "")
+    name = f"survey-{FORMAT}-{vocabulary}-" + cache.of_files(data, model or "")
     if measured := cache.load(name):
         return measured
     from trimtab.datasets.survey import survey
 
     tokenizer, why = _tokenizer(model, say) if model else (None, None)
-    seen = survey(data, tokenizer, say, progress)
+    seen = survey(data, tokenizer, say, progress, Estimate(model or "", vocabulary))
     measured = {
         **seen.as_dict(),
         "duplicate_share": seen.duplicate_share,
@@ -198,7 +204,7 @@ def _about_data(
             f'{model} reads images, and folders of images are not read yet; describe them instead, as in "sketch:50000"'
             " (examples)"
         )
-    survey = report(data, model, say, progress)
+    survey = report(data, model, say, progress, _first(source.config, "vocab_size"))
     every, aside = survey["examples"]["train"], set_aside(survey["examples"])
     share = max(0, every - aside) / every
     assumed = []
@@ -214,7 +220,10 @@ def _about_data(
                 " them out of one of the two"
             )
     if survey["estimated"]:
-        assumed.append(f"lengths are estimated from characters ({survey['why_estimated'] or 'no tokenizer'})")
+        assumed.append(
+            f"lengths are estimated ({survey['why_estimated'] or 'no tokenizer'}), so the cutoff lies"
+            f" {MARGIN - 1:.0%} above them"
+        )
     return {
         "examples": every - aside,
         "tokens": round(survey["total"]["all"] * share),
@@ -227,6 +236,9 @@ def _about_data(
         "distinct_answers": survey["answers"]["distinct"],
         "labels_longest": survey["labels_longest"],
         "has_template": survey["has_template"],
+        "longest": tuple((n, a) for n, a in survey["longest"]),
+        "mean_cut": tuple((c, n) for c, n in survey["mean_cut"]),
+        "length_margin": MARGIN if survey["estimated"] else 1.0,
         "assumed": assumed,
     }, survey
 

@@ -1,5 +1,5 @@
 """How long a recipe's examples really are: the longest batch, not the cutoff, sets the peak. Cached by what the
-files are.
+files are; estimated, as a plan estimates them, where the model's tokenizer cannot be had.
 
 Loads the tokenizer (and with it torch) only when the data or the model have changed.
 """
@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trimtab.datasets.estimate import MARGIN, Estimate
 from trimtab.errors import TrimtabError
 from trimtab.forecasting import cache
+from trimtab.forecasting.source import locate
 from trimtab.spec.recipe import Recipe
 
 
@@ -30,8 +32,8 @@ class Lengths:
 
 
 def lengths(recipe: Recipe) -> Lengths | None:
-    """None where the data or the model's tokenizer cannot be had now."""
-    name = "lengths-" + _key(recipe)
+    """None where the data cannot be had now."""
+    name = "lengths-2-" + _key(recipe)
     if found := cache.load(name):
         return Lengths(**found)
     try:
@@ -44,18 +46,37 @@ def lengths(recipe: Recipe) -> Lengths | None:
 
 def _measure(recipe: Recipe) -> Lengths:
     from trimtab.datasets.prepare import load, tokenise_dataset
+
+    dataset, cutoff = load(recipe.data, say=_quiet), recipe.max_length
+    tokenizer, margin = _tokenizer(recipe.model), 1.0
+    if tokenizer:
+        rows = [(t.size, t.weight) for t in tokenise_dataset(dataset, tokenizer, cutoff).splits["train"]]
+    else:
+        margin, estimate = MARGIN, Estimate(recipe.model, locate(recipe.model, _quiet).config.get("vocab_size"))
+        whole = [estimate.lengths(e) for e in dataset.examples["train"]]
+        rows = [(min(n, cutoff), max(1, min(a, cutoff - n + a))) for n, a in whole]
+    longest = sorted(rows, reverse=True)[: recipe.per_device_train_batch_size]
+    return Lengths(
+        len(rows),
+        min(cutoff, round(longest[0][0] * margin)),
+        sum(n for n, _ in rows) / len(rows),
+        max(1.0, sum(a for _, a in longest) / len(longest)),
+        len({n for n, _ in longest}) > 1,
+    )
+
+
+def _tokenizer(model: str) -> Any:
+    """None where it cannot be had."""
     from trimtab.tasks.pretrained import load_tokenizer
 
-    def quiet(_text: str) -> None:
+    try:
+        return load_tokenizer(model, _quiet)
+    except (TrimtabError, OSError):
         return None
 
-    dataset = load(recipe.data, say=quiet)
-    rows = tokenise_dataset(dataset, load_tokenizer(recipe.model, quiet), recipe.max_length).splits["train"]
-    longest = sorted(rows, key=lambda t: -len(t.ids))[: recipe.per_device_train_batch_size]
-    return Lengths(
-        len(rows), len(longest[0].ids), sum(len(t.ids) for t in rows) / len(rows),
-        max(1.0, sum(t.weight for t in longest) / len(longest)), len({len(t.ids) for t in longest}) > 1,
-    )  # fmt: skip
+
+def _quiet(_text: str) -> None:
+    return None
 
 
 def _key(recipe: Recipe) -> str:

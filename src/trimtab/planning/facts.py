@@ -43,6 +43,9 @@ class Facts:
     distinct_answers: int | None = None
     length_95: int | None = None
     labels_longest: int | None = None  # most answer tokens among the longest 1 % of examples
+    longest: tuple[tuple[int, int], ...] = ()  # (tokens, answer tokens) of the longest examples, the longest first
+    mean_cut: tuple[tuple[float, float], ...] = ()  # (cutoff, mean length when cut there), rising
+    length_margin: float = 1.0  # how far above estimated lengths a cutoff is set
     assumed: tuple[str, ...] = ()  # what had to be assumed, in sentences
 
     @property
@@ -59,3 +62,14 @@ class Facts:
     def mean_length(self) -> float:
         """Of an example, in the unit of `size`."""
         return self.tokens / max(1, self.examples)
+
+    def mean_length_at(self, cutoff: float) -> float:
+        """Of an example when it is cut there, at least 1; between the cutoffs that are known, on a line."""
+        mean = min(self.mean_length, cutoff)
+        before = (0.0, 0.0)
+        for place, known in self.mean_cut:
+            if cutoff <= place:
+                mean = before[1] + (known - before[1]) * (cutoff - before[0]) / max(1.0, place - before[0])
+                break
+            before = (place, known)
+        return max(1.0, mean)

@@ -98,7 +98,7 @@ def _pass(
     pass stays busy."""
     if own is not None:
         return _largest(sizes, lambda m: asked(way, m, not own).fits), not own
-    typical = max(1.0, min(facts.mean_length, way.max_length))
+    typical = facts.mean_length_at(way.max_length)
     busy = [m for m in sizes if m * typical >= BUSY or m == sizes[0]]
     if asked(way, busy[-1], True).fits:
         return _largest(busy, lambda m: asked(way, m, True).fits), True
@@ -170,7 +170,7 @@ def workload(facts: Facts, chosen: Mapping[str, Any], way: Way, micro: int, keep
     full, cuda = way.method == "full", facts.device == "cuda"
     ours = way.trainer == "trimtab"
     half = "bfloat16" if facts.bf16 else "float16"
-    longest = max(1, min(way.max_length, facts.length_max))
+    longest = max(1, min(way.max_length, round(facts.length_max * facts.length_margin)))
     weights: str
     mixed: str
     if ours:
@@ -189,7 +189,7 @@ def workload(facts: Facts, chosen: Mapping[str, Any], way: Way, micro: int, keep
             "per_device_train_batch_size": micro * (2 if facts.task in PAIRED else 1),
             "gradient_accumulation_steps": max(1, chosen["effective_batch"] // (micro * facts.devices)),
             "max_length": longest,
-            "labels": _labels(facts, longest) if ours else None,
+            "labels": _labels(facts, longest, micro) if ours else None,
             "padded": micro > 1,
             **{k: chosen[k] for k in ("r", "target_modules", "lora_dropout") if k in chosen},
             "gradient_checkpointing": not keep,
@@ -199,16 +199,18 @@ def workload(facts: Facts, chosen: Mapping[str, Any], way: Way, micro: int, keep
             "examples": facts.examples,
             "num_train_epochs": chosen["num_train_epochs"],
             "max_steps": chosen.get("max_steps", -1),
-            "mean_length": max(1.0, min(facts.mean_length, way.max_length)),
+            "mean_length": min(float(longest), facts.mean_length_at(way.max_length)),
             **({"task": "text-classification"} if facts.task == "text-classification" else {}),
             **dict(way.changes),
         }
     )
 
 
-def _labels(facts: Facts, longest: int) -> float | None:
-    """Learned tokens of the longest examples: our loop computes logits only there. What is cut is cut from the
-    answer."""
+def _labels(facts: Facts, longest: int, micro: int) -> float | None:
+    """Learned tokens of a row of the longest micro-batch: our loop computes logits only there. What is cut is cut
+    from the answer."""
+    if rows := facts.longest[:micro]:
+        return sum(max(1, min(answer, longest - whole + answer)) for whole, answer in rows) / len(rows)
     if facts.labels_longest is None:
         return None
     return float(max(1, min(longest, facts.labels_longest - (facts.length_max - longest))))
@@ -222,7 +224,7 @@ def _micro_batches(facts: Facts, chosen: Mapping[str, Any]) -> list[int]:
     share = chosen["effective_batch"] // facts.devices
     if pieces := chosen.get("gradient_accumulation_steps"):
         return [max(1, share // pieces)]
-    typical = max(1.0, min(facts.mean_length, chosen["max_length"]))
+    typical = facts.mean_length_at(chosen["max_length"])
     most = ON_PROCESSOR if facts.device == "cpu" else max(1, int(SATURATED / typical))
     return [m for m in range(min(share, most), 0, -1) if share % m == 0]
 

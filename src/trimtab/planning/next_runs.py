@@ -87,7 +87,7 @@ def _experiment(
         round(
             steps
             * size
-            * (1 if facts.task == "image-classification" else min(facts.mean_length, settings["max_length"].value))
+            * (1 if facts.task == "image-classification" else facts.mean_length_at(settings["max_length"].value))
         ),
         seconds,
     )

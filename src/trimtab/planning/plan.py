@@ -170,7 +170,8 @@ def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
             " published and measured runs lie"
         )
     if facts.length_max > cutoff:
-        more = ": 1 % or more" if facts.length_99 > cutoff else ""
+        lost = 1 - facts.mean_length_at(cutoff) / facts.mean_length
+        more = f": {lost:.1%} of all tokens" if facts.mean_cut else ": 1 % or more" if facts.length_99 > cutoff else ""
         warnings.append(f"examples longer than {cutoff} tokens are cut from the answer's end{more}")
     if "offload" in settings:
         warnings.append(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -127,18 +128,24 @@ class PublishedRecipe:
     values: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        """Of the model that was tuned; of a model card, the one that came of it."""
+        return f"{self.path} (from {self.model})" if self.repo.startswith("hf.co/") else self.model
+
+    @property
     def link(self) -> str:
         """Where to check it; None-like empty text for papers."""
         if self.repo.startswith("paper:"):
             return self.repo.removeprefix("paper:")
         if self.repo.startswith("hf.co/"):
-            return f"https://huggingface.co/{self.model}"
+            return f"https://huggingface.co/{self.path}"
         return f"https://github.com/{self.repo}/blob/{self.commit or 'HEAD'}/{self.path.split('#')[0]}"
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked for. `batch` examples a step, `method` lora, qlora or full, `optimizer` adam or sgd."""
+    """What is asked for. `batch` examples a step, `method` lora, qlora or full, `optimizer` adam or sgd; `model` by
+    name, where there is one: only then can a recipe be its makers' or a curve its own."""
 
     billions: float
     family: str | None
@@ -147,6 +154,7 @@ class Query:
     batch: float | None = None
     optimizer: str = "adam"
     layer_decay: bool = False
+    model: str | None = None
 
     @property
     def group(self) -> str:
@@ -231,10 +239,13 @@ def value_of(row: PublishedRecipe, name: str) -> Any:
 
 
 def makers_own(query: Query, without: Callable[[PublishedRecipe], bool] = _no_row) -> PublishedRecipe | None:
-    """The makers' recipe for this family, method and task, nearest in size (at most a factor of three away)."""
+    """The makers' recipe for this generation of models, method and task, nearest in size (at most a factor of three
+    away)."""
+    own = generation_of(query.model) if query.model else None
     near = [
         r for r in of_makers(query.family)
-        if r.group == query.group and r.task == query.task and r.optimizer == query.optimizer and r.learning_rate
+        if generation_of(r.model) == own and r.group == query.group and r.task == query.task
+        and r.optimizer == query.optimizer and r.learning_rate
         and abs(math.log10(query.billions / r.billions)) <= 0.5 and not without(r)
     ]  # fmt: skip
     near.sort(key=lambda r: (abs(math.log10(query.billions / r.billions)), -KIND_WEIGHT.get(r.kind, 0), r.id))
@@ -254,6 +265,17 @@ def family_of(*names: str | None) -> str | None:
             if name and family in name.lower().rsplit("/", 1)[-1]:
                 return _SAME.get(family, family)
     return None
+
+
+def generation_of(name: str) -> str:
+    """A model's name up to its size, as in "qwen2.5" of Qwen/Qwen2.5-7B-Instruct: Qwen-7B is of another one."""
+    bare = re.sub(r"^meta-|-\d{4}(?=-)", "", name.strip("/").rsplit("/", 1)[-1].lower())
+    return _SIZE.split(bare, maxsplit=1)[0]
+
+
+_SIZE = re.compile(
+    r"[-_ ](?:\d+(?:[._]\d+)?[bm]\b|(?:x*small|tiny|mini|base|x*large|huge|giant|[bslh](?=[-_]?\d|_))\b|[bl]_)"
+)
 
 
 @cache

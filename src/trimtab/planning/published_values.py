@@ -15,8 +15,15 @@ def query_of(facts: Facts, chosen: Mapping[str, Any]) -> Query:
     """What is looked up among the published recipes."""
     how = "lora" if chosen.get("method", "auto") == "auto" else chosen["method"]
     size = chosen.get("effective_batch") or table()["batch"].get(how, 16)
-    return Query(facts.billions, family_of(facts.model_name, facts.model, facts.family), facts.task, how, size,
-                 "sgd" if chosen.get("optim") == "sgd" else "adam")  # fmt: skip
+    return Query(
+        facts.billions,
+        family_of(facts.model_name, facts.model, facts.family),
+        facts.task,
+        how,
+        size,
+        "sgd" if chosen.get("optim") == "sgd" else "adam",
+        model=facts.model_name,
+    )
 
 
 def precedents_of(facts: Facts, chosen: Mapping[str, Any]) -> tuple[Precedent, ...]:

@@ -74,6 +74,11 @@ def sweep(without: Callable[[Curve], bool] = lambda _curve: False) -> list[Curve
     return [c for c in _curves() if not without(c)]
 
 
+def curve_of(model: str | None, curves: Sequence[Curve]) -> Curve | None:
+    """The one that was measured on this very model."""
+    return next((c for c in curves if model and c.model.lower() == model.lower()), None)
+
+
 @cache
 def _on_grid(curve: Curve) -> tuple[float, ...]:
     return tuple(curve.regret(math.exp(x)) for x in _GRID)

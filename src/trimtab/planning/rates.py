@@ -4,14 +4,14 @@ No torch.
 Two sources are joined on the log scale: what people published for the nearest models (the prior) and a rule. For
 LoRA on instruction data the rule is what was measured on 35 models, and counts three times the prior, because copied
 defaults carry no outcome; elsewhere it is a formula, and both count the same. A recipe of the model's own makers
-overrides both.
+overrides both, and what was measured on this very model overrides that.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trimtab.planning import precedents, rate_sweep
@@ -43,12 +43,15 @@ class Rate:
     prior: float | None
     maker: PublishedRecipe | None
     nearest: tuple[Precedent, ...]
+    own: bool = False  # what was measured on this very model
 
     @property
     def disagree(self) -> bool:
-        """Whether prior and rule are more than a factor of three apart, with no makers' recipe to override them."""
+        """Whether prior and rule are more than a factor of three apart, with nothing of the model's own to override
+        them."""
         return bool(
             self.maker is None
+            and not self.own
             and self.prior
             and self.rule
             and max(self.prior / self.rule, self.rule / self.prior) > DISAGREE
@@ -65,8 +68,11 @@ def decide(query: Query, without: Without = _none, without_curve: Without = _non
     near = precedents.nearest(query, without)
     prior = precedents.median(near)
     rule, rule_text, weight = _rule(query, without_curve)
-    maker = _makers(query, rule, without)
-    if maker:
+    own, maker = _own_curve(query, without_curve), _makers(query, rule, without)
+    if own:
+        value, reason, source = own
+        maker = None
+    elif maker:
         value, reason, source = (
             maker[1],
             maker[2],
@@ -78,8 +84,9 @@ def decide(query: Query, without: Without = _none, without_curve: Without = _non
         value = prior ** (1 - weight) * rule**weight
         reason = f"{rule:.1e} from {rule_text}, {prior:.1e} from {len(near)} published recipes, joined on the log scale"
         source = "rules.json and recipes.csv"
+    theirs = maker[0] if maker else None
     return Rate(
-        rounded(value), reason, source, bands(query), rule, rule_text, prior, maker[0] if maker else None, tuple(near)
+        rounded(value), reason, source, bands(query), rule, rule_text, prior, theirs, tuple(near), own is not None
     )
 
 
@@ -106,6 +113,16 @@ def batch_factor(batch: float | None, reference: float, optimizer: str = "adam",
     most = table()["lr_batch_scaling"]["max_factor"]
     k = batch / reference
     return min(most, max(1 / most if floor else 0.0, k if optimizer == "sgd" else math.sqrt(k)))
+
+
+def _own_curve(q: Query, without_curve: Without) -> tuple[float, str, str] | None:
+    """(rate, in words, source) where this very model was measured."""
+    curve = rate_sweep.curve_of(q.model, rate_sweep.sweep(without_curve))
+    if curve is None or q.task not in precedents.INSTRUCTION or q.group == "full":
+        return None
+    best = rate_sweep.best_rate(curve.billions, [curve])
+    text = f"measured best on this very model at batch 128 ({best:.1e}), times √({q.batch or 128:g}/128)"
+    return best * batch_factor(q.batch, rate_sweep.BATCH), text, "sweep.csv"
 
 
 def _rule(q: Query, without_curve: Without) -> tuple[float, str, float]:
@@ -151,7 +168,7 @@ def _makers(q: Query, rule: float, without: Without) -> tuple[PublishedRecipe, f
         far = max(value / rule, rule / value)
         if row.kind in ("published_run", "paper_recalled", "measured") or far <= bands(q)["90"]:
             return row, value, f"the model's makers use {row.learning_rate:g} for this method{_at(q, row)}"
-    full = Query(q.billions, q.family, q.task, "full", q.batch, q.optimizer)
+    full = replace(q, method="full")
     row = precedents.makers_own(full, without) if q.group != "full" else None
     if row and row.learning_rate and row.kind == "published_run":
         expected = compute(_row_of(full)["formula"], N_B=q.billions, B=row.batch or 64)

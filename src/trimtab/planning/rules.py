@@ -96,11 +96,14 @@ def length(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, S
             )
         }
     tail = facts.length_95 is not None and facts.length_99 > APART * facts.length_95
-    nearly = facts.length_95 if tail and facts.length_95 else facts.length_99
+    nearly, longest = (
+        math.ceil(n * facts.length_margin)
+        for n in (facts.length_95 if tail and facts.length_95 else facts.length_99, facts.length_max)
+    )
     grain = 128 if nearly > 4096 else 64
     wanted = max(grain, math.ceil(nearly / grain) * grain)
-    if facts.length_max <= wanted * 1.1:
-        wanted = max(grain, math.ceil(facts.length_max / grain) * grain)
+    if longest <= wanted * 1.1:
+        wanted = max(grain, math.ceil(longest / grain) * grain)
     value = min(wanted, facts.positions or wanted)
     held = f"99 % of examples fit; the longest has {facts.length_max:,} tokens"
     if tail and nearly <= value:
@@ -110,8 +113,10 @@ def length(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, S
         )
     elif facts.length_99 > value:
         held = f"all the positions that the model has; 1 % of examples are longer than {facts.length_99:,} tokens"
-    if facts.length_max <= value:
+    if longest <= value:
         held = "all examples fit"
+    if facts.length_margin > 1:
+        held += f" (by estimated lengths and {facts.length_margin - 1:.0%})"
     near = precedents_of(facts, chosen)
     return {
         "max_length": Setting(

@@ -111,7 +111,7 @@ def watching(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str,
 
 def elsewhere(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
     """12. What other trainers also ask for: packing and layer decay."""
-    filled = min(1.0, facts.mean_length / max(1, chosen["max_length"]))
+    filled = min(1.0, facts.mean_length_at(chosen["max_length"]) / max(1, chosen["max_length"]))
     pays = filled < 0.5 and facts.examples >= 20_000
     packing = f"a mean example fills {filled:.0%} of the cutoff" + (
         f": packing would make {min(1, filled) ** -1:.1f} times fewer rows; count batch and steps in tokens then"

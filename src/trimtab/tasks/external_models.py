@@ -20,6 +20,7 @@ from trimtab.datasets.prepare import Dataset, load
 from trimtab.datasets.survey import LABELS_AT_MOST
 from trimtab.datasets.tokens import Tokens, tokenise
 from trimtab.errors import DataError, ModelError, SpecError
+from trimtab.probes.prompts import CARD_PROMPTS
 from trimtab.run.checkpoint import load_adapter
 from trimtab.run.machine import Machine
 from trimtab.spec.budget import Budget
@@ -68,7 +69,9 @@ def card(
     dataset = load(data, say=say) if data else None
     spoken = language or (language_of(dataset, say) if dataset else "en")
     battery = Battery(level, spoken, tuple(own))
-    ref = reference(one, cache_folder() / KEEP, spoken or "en", prompts_needed(budget) if level != "pulse" else 24)
+    ref = reference(
+        one, cache_folder() / KEEP, spoken or "en", prompts_needed(budget) if level != "pulse" else CARD_PROMPTS
+    )
     learned = _learned(dataset, one) if dataset else None
     measured, samples = cards.measure(
         one, other, ref, battery, learned, cache_folder() / KEEP, lambda m: EvaluatedModel(cache.other(m))

@@ -103,7 +103,7 @@ def data(survey: Mapping[str, Any]) -> None:
     console.print(f"[bold]{survey['name']}[/]: {survey['form']} form, {sizes}")
     for line in _findings(survey):
         console.print(f"  {line}", markup=False)
-    kind = "tokens, estimated from characters" if survey["estimated"] else "tokens"
+    kind = "tokens, estimated" if survey["estimated"] else "tokens"
     table = Table("", *(f"{p} %" for p in survey["quantiles"]["all"]), "mean", title=kind, title_justify="left")
     for name, q in survey["quantiles"].items():
         table.add_row(name, *(f"{v:,}" for v in q.values()), f"{survey['mean'][name]:,.0f}")
@@ -235,7 +235,7 @@ def _recipes(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     for p in rows:
         batch = f", batch {p['effective_batch']:g}" if p["effective_batch"] else ""
         console.print(
-            f"  {p['learning_rate']:g}{batch}: {p['model']} {p['method']} ({p['kind'].replace('_', ' ')},"
+            f"  {p['learning_rate']:g}{batch}: {p['name']} {p['method']} ({p['kind'].replace('_', ' ')},"
             f" {p['licence']})\n    {p['link']}",
             markup=False,
             soft_wrap=True,
