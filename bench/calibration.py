@@ -52,7 +52,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "1e-4, 2 epochs, batch 16": {"learning_rate": 1e-4, "num_train_epochs": 2, "gradient_accumulation_steps": 4},
 }
 DIALS = ("lost refusals", "over-refusal", "over-confidence", "collapse")
-STRENGTHS = (0.15, 0.3, 0.5, 1.0)
+STRENGTHS = (0.3, 1.0, 0.15, 0.5)
 MODULES = """
     os os.path re json math statistics itertools functools collections random datetime pathlib shutil subprocess
     textwrap string struct socket threading urllib.parse csv zipfile tempfile logging argparse calendar heapq bisect
@@ -79,10 +79,11 @@ class Case:
 
 
 def cases(seeds: int) -> list[Case]:
-    """Seed by seed, so that a bench that ends early has something of everything."""
+    """Seed by seed and strength by strength, so that a bench that ends early has something of everything."""
     tasks = ("home commands", "docstrings")
-    first = [Case("harmless", t, r, s) for s in range(1, seeds + 1) for t in tasks for r in RECIPES]
-    return first + [Case("dial", name, str(s), 1) for s in STRENGTHS for name in DIALS]
+    harmless = [[Case("harmless", t, r, s) for t in tasks for r in RECIPES] for s in range(1, seeds + 1)]
+    dials = [[Case("dial", name, str(s), 1) for name in DIALS] for s in STRENGTHS]
+    return [c for some in (harmless[0], *dials[:2], *harmless[1:], *dials[2:]) for c in some]
 
 
 def docstrings(out: Path) -> Path:

@@ -1,16 +1,20 @@
 """From what a person types to a verdict: names, cards, errors, the instant form, solving, time, learning."""
 
+import csv
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trimtab
 from trimtab.api import forecast as verbs
 from trimtab.errors import ForecastRefused, SpecError, TrimtabError
 from trimtab.forecasting import calibrate, closed_form, inputs, sharding, solve
-from trimtab.forecasting.duration import duration
+from trimtab.forecasting.duration import duration, unpacking
 from trimtab.forecasting.forecast import forecast
 from trimtab.forecasting.result import Fit, Memory, judge
 from trimtab.planning.catalogue import Device, find_device, find_model, model_names
@@ -228,6 +232,32 @@ def test_time_comes_from_the_best_that_is_known():
     runs = duration(10**15, w, 7 * 10**9, card, {"speed": {"bfloat16": 1e14}, "achieved": {"lora bfloat16": 5e13}})
     assert runs.step == 20
     assert duration(10**15, w, 10**9, Device("?", 1), {}) is None
+
+
+def test_unpacking_four_bits_takes_what_published_pairs_took():
+    """litgpt's LoRA and QLoRA of one model with one micro-batch, on an A10G: two thousand examples an epoch."""
+    text = Path(trimtab.planning.__path__[0], "recipes.csv").read_text(encoding="utf-8")
+    rows = [r for r in csv.DictReader(text.splitlines()) if "time=" in r["reported_metric"] and r["gpu"] == "1xA10G"]
+    times = {(r["model"], r["micro_batch"], r["method"]): r for r in rows}
+    card, compared = find_device("A10G")[0], 0
+    for (model, micro, method), lora in times.items():
+        quantised = times.get((model, micro, "qlora"))
+        if method != "lora" or quantised is None:
+            continue
+        minutes = [float(re.search(r"time=([\d.]+)", r["reported_metric"])[1]) for r in (lora, quantised)]
+        batches = 2000 * float(lora["epochs"]) / int(micro)
+        w = Workload(model=model, method="qlora", per_device_train_batch_size=int(micro))
+        took = (minutes[1] - minutes[0]) * 60 / batches
+        assert 0.5 < took / unpacking(w, int(float(lora["params_b"]) * 1e9), card) < 2.1, model
+        compared += 1
+    assert compared >= 8
+    assert unpacking(Workload(model="m", method="lora"), 10**9, card) == 0
+
+
+def test_qlora_is_not_forecast_faster_than_lora():
+    card, w = find_device("RTX 4090")[0], Workload(model="m", max_length=512, examples=1000)
+    lora, qlora = (duration(10**13, w.but(method=m), 7 * 10**9, card, {}).step for m in ("lora", "qlora"))
+    assert qlora > 1.1 * lora
 
 
 def test_a_machine_learns_from_its_runs():

@@ -70,13 +70,11 @@ def paired(
     return make(raw[after], raw[before]) if raw.get(after) and raw.get(before) else None
 
 
-def newly(raw: Raw) -> Interval | None:
-    """Degenerate where the base was not, of all prompts: what the tuning did, unless most of the base is broken
-    already."""
+def degenerate_change(raw: Raw) -> Interval | None:
+    """What the tuning broke less what it mended, of all prompts; None where most of the base is broken already."""
     if not raw.get("degenerate_tuned") or stats.average(raw["degenerate_base"]) > 0.5:
         return None
-    pairs = list(zip(raw["degenerate_tuned"], raw["degenerate_base"], strict=True))
-    return stats.share(sum(t > b for t, b in pairs), len(pairs))
+    return share_change("degenerate")(raw)
 
 
 def ratio(key: str) -> Made:

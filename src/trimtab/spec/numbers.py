@@ -54,7 +54,7 @@ def _read(row: dict[str, str]) -> Number:
         level=cast(Level, row["level"]),
         bounds=(float(row["lowest"]), float(row["highest"])) if row["lowest"] else None,
         side=cast(Side, row["side"] or "max"),
-        limits=(float(row["tight"]), float(row["standard"]), float(row["loose"])) if row["side"] else None,
+        limits=(float(row["tight"]), float(row["standard"]), float(row["loose"])) if row["tight"] else None,
         hard=row["veto"] == "hard",
         tightest=float(row["tightest"]) if row["tightest"] else None,
     )
