@@ -200,7 +200,7 @@ class ToyMeter:
             self.store.update_run(r.run_id, result={"task": found[r.run_id]})
         return found
 
-    def card(self, recipe, level="card", language=None):
+    def card(self, recipe, level="card", language=None, prompts=0):
         return {"verdict": "UNDECIDED", "rows": []}
 
     def scales(self, recipe):

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from trimtab.analysis import stats
+from trimtab.analysis.deciding import to_decide
 from trimtab.analysis.intervals import Raw
 from trimtab.analysis.number_intervals import INTERVALS, shown
 from trimtab.analysis.stats import Interval
@@ -77,27 +78,32 @@ def drift_of(pulse: Raw, words: Words = LANGUAGE) -> float | None:
     return stats.average(values) if values else None
 
 
-def prompts_needed(budget: Budget, others: int = OTHERS) -> int:
+def prompts_needed(budget: Budget, others: int = OTHERS, asked: int = 0) -> int:
     """As many generic prompts, besides `others`, that the limit holds when not one answer became degenerate (rule of
-    three)."""
+    three); at least as many as a person `asked` for."""
     limit = budget.limits.get("degeneration")
     if limit is None or limit.max is None:
-        return KL_PROMPTS
+        return max(KL_PROMPTS, asked)
     need = math.ceil(math.log(0.05) / math.log(1 - min(limit.max, 0.99))) - others
-    return min(len(generic_prompts()), max(KL_PROMPTS, need))
+    return min(len(generic_prompts()), max(KL_PROMPTS, asked, need))
 
 
 FEWEST = 5  # items, below which an interval is not worth its name
 
 
-def measured_enough(measured: Measured, budget: Budget, level: Level = "pulse", own: Sequence[str] = ()) -> bool:
-    """Whether a card that was measured for another budget can be judged against this one."""
+def measured_enough(
+    measured: Measured, budget: Budget, level: Level = "pulse", own: Sequence[str] = (), prompts: int = 0
+) -> bool:
+    """Whether a card that was measured for another budget, or with fewer generic prompts, can be judged against this
+    one."""
     if "raw" not in measured or LEVELS.index(measured["level"]) < LEVELS.index(level):
         return False
     probes = {*own, *(k.removeprefix(OWN) for k in budget.limits if k.startswith(OWN))}
     asked = all(f"{OWN}{p}_tuned" in measured["raw"] for p in probes)
     answers = len(measured["raw"].get("degenerate_tuned", ()))
-    return asked and (measured["level"] == "pulse" or answers >= prompts_needed(budget, 0))
+    if measured["level"] == "pulse":
+        return asked
+    return asked and answers >= prompts_needed(budget, 0) and len(measured["raw"].get("cut_tuned", ())) >= prompts
 
 
 def _with_classes(raw: Raw) -> list[str]:
@@ -191,37 +197,6 @@ def _floor(key: str, measured: Measured) -> dict[str, float] | None:
     """What the number is where nothing was changed: the base against itself, and with tiny noise on its weights."""
     found = {name: shown(key).interval(raw) for name, raw in (measured.get("floor") or {}).items()}
     return {name: i.value for name, i in found.items() if i} or None
-
-
-SEEDS = "seeds: this many items would not settle it, the number lies on the limit"
-
-
-def to_decide(n: Number, interval: Interval | None, limit: Limit, why: str | None = None) -> str:
-    """What would turn UNDECIDED into an answer: how many items, or (on the limit itself) more seeds."""
-    if interval is None:
-        return why or "not measured"
-    if n.group in ("style", "format") and n.unit == "share":
-        return _for_a_share(n, interval, limit)
-    edges = [e for e in (limit.max, limit.min) if e is not None]
-    gap = min(abs(interval.value - e) for e in edges)
-    half = max(interval.above - interval.value, interval.value - interval.below)
-    if gap <= 0 or not math.isfinite(half):
-        return f"more {n.items}" if not math.isfinite(half) else SEEDS
-    need = max(interval.n + 1, math.ceil(interval.n * (half / gap) ** 2))
-    return f"about {need:,} {n.items}" if need <= 10_000 else SEEDS
-
-
-def _for_a_share(n: Number, interval: Interval, limit: Limit) -> str:
-    """By exact bounds: a share with no bad item at all needs a number of items by the rule of three."""
-    allowed = limit.max if limit.max is not None else 1 - (limit.min or 0)
-    bad = interval.value if limit.max is not None else 1 - interval.value
-    if bad >= allowed:
-        return f"more {n.items}, or other settings: it lies outside, though not certainly"
-    for count in (50, 100, 200, 300, 500, 1000, 3000):
-        found = stats.share(round(bad * count), count)
-        if found and found.above <= allowed:
-            return f"about {count} {n.items} at this rate"
-    return SEEDS
 
 
 def _finite(value: float) -> float | None:

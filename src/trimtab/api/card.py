@@ -34,13 +34,15 @@ def card(
     data: str | None = None,
     language: str | None = None,
     probes: str | Path | None = None,
+    prompts: int = 0,
     page: str | Path | None = None,
     out: str | Path = DEFAULT_OUT,
     watcher: Progress = SILENT,
 ) -> dict[str, Any]:
     """The behaviour card of a run, or (with `base`) of any adapter or model, against its base model.
 
-    Measured once per level and kept with the run; judged against any budget. `page`: also written as HTML there.
+    Measured once per level and kept with the run; judged against any budget. `prompts`: at least so many generic
+    prompts, for drift, length and tone. `page`: also written as HTML there.
     Raises SpecError with every problem of the options, StoreError where there is no such run.
     """
     from trimtab.spec.probe import load_probes
@@ -48,20 +50,28 @@ def card(
     problems = [f'--level: got "{level}"; allowed are {", ".join(LEVELS)}'] if level not in LEVELS else []
     if language not in (None, *LANGUAGES):
         problems.append(f'--language: got "{language}"; there are probes in {" and ".join(LANGUAGES)}')
+    problems += _too_many(prompts)
     problems += _unwritable(Path(page)) if page else []
     if problems:
         raise SpecError("trimtab card", problems)
     own = load_probes(probes) if probes else []
     given = load_budget(budget) if budget else None
     if base is None:
-        judged = _of_run(target, given, level, language, own, data, out, watcher)
+        judged = _of_run(target, given, level, language, own, prompts, data, out, watcher)
     else:
-        judged = _of_weights(target, base, data, given or load_budget(None), level, language, own, watcher)
+        judged = _of_weights(target, base, data, given or load_budget(None), level, language, own, prompts, watcher)
     if page:
         from trimtab.reporting.card import write_card
 
         judged["page"] = str(write_card(judged, Path(page)))
     return judged
+
+
+def _too_many(prompts: int) -> list[str]:
+    from trimtab.probes.prompts import generic_prompts
+
+    most = len(generic_prompts())
+    return [] if 0 <= prompts <= most else [f"--prompts: got {prompts}; there are {most} generic prompts"]
 
 
 def _unwritable(page: Path) -> list[str]:
@@ -82,6 +92,7 @@ def _of_run(
     level: Level,
     language: str | None,
     own: Sequence[Probe],
+    prompts: int,
     data: str | None,
     out: str | Path,
     watcher: Progress,
@@ -99,10 +110,10 @@ def _of_run(
         row = store.find_run(run)
         limits = given or budget_of(store, row)
         stored = store.card(row.id)
-        if stored and measured_enough(stored["measured"], limits, level, [p.name for p in own]):
+        if stored and measured_enough(stored["measured"], limits, level, [p.name for p in own], prompts):
             judged = judge({**stored["measured"], "labels": store.judgements.labels(row.id)}, limits)
         else:
-            judged = _meter(store, row, limits, own, watcher).card(row.recipe, level, language)
+            judged = _meter(store, row, limits, own, watcher).card(row.recipe, level, language, prompts)
         return {
             "run": row.id, "model": row.recipe.model, "data": row.recipe.data, **judged,
             "samples": store.samples(row.id), "epochs": epochs(store, row),
@@ -117,6 +128,7 @@ def _of_weights(
     level: Level,
     language: str | None,
     own: Sequence[Probe],
+    prompts: int,
     watcher: Progress,
 ) -> dict[str, Any]:
     from trimtab.analysis.card import judge
@@ -128,7 +140,7 @@ def _of_weights(
     here = machine.look()
     cache = ModelCache(find_task("sft"), base, here, watcher.note)
     measured, samples = external_models.card(
-        target, base, data, budget, level, language, own, here, cache, watcher.note
+        target, base, data, budget, level, language, own, here, cache, watcher.note, prompts
     )
     return {"run": target, "model": base, "data": data, **judge(measured, budget), "samples": samples, "epochs": []}
 

@@ -48,14 +48,19 @@ class Reference:
 
 
 def reference(
-    base: EvaluatedModel, cache: Path | None = None, language: str = "en", count: int = CARD_PROMPTS
+    base: EvaluatedModel,
+    cache: Path | None = None,
+    language: str = "en",
+    count: int = CARD_PROMPTS,
+    drift: int = KL_PROMPTS,
 ) -> Reference:
-    """`cache` keeps the base's answers between processes; log-probabilities are recomputed (about a second)."""
+    """`count` prompts are answered, drift is taken on the first `drift` of them. `cache` keeps the base's answers
+    between processes; log-probabilities are recomputed (about a second)."""
     prompts = generic_prompts(language)[:count]
     messages = as_messages(prompts)
     said = _cached_answers(base, messages, cache, prompts)
     asked = [prompt_ids(m, base.base.tokenizer) for m in messages]
-    first = list(zip(asked, said, strict=True))[:KL_PROMPTS]  # the others are only asked for their answers
+    first = list(zip(asked, said, strict=True))[:drift]  # the others are only asked for their answers
     kl_rows = tuple(_row(p, a.tokens) for p, a in first if a.tokens)
     # the shortest prompts: a pulse has to cost next to nothing
     brief = sorted(first[:CARD_PROMPTS], key=lambda pair: len(pair[0]))

@@ -33,6 +33,9 @@ def card(
     data: Annotated[str | None, typer.Option(help="With --base: what it was trained on.")] = None,
     language: Annotated[str | None, typer.Option(help="en or zh; the data's own when left out.")] = None,
     probes: Annotated[Path | None, typer.Option(help="A folder of your own probes (YAML, JSONL).")] = None,
+    prompts: Annotated[
+        int, typer.Option(help="Ask at least so many generic prompts (100 when left out), to decide what is undecided.")
+    ] = 0,
     html: Annotated[Path | None, typer.Option(help="Also write the card as a page to this file.")] = None,
     out: Out = DEFAULT_OUT,
     as_json: Json = False,
@@ -51,6 +54,7 @@ def card(
             data=data,
             language=language,
             probes=probes,
+            prompts=prompts,
             page=html,
             out=out,
             watcher=live,

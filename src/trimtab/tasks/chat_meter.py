@@ -23,7 +23,7 @@ from trimtab.datasets import languages
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.prepare import Dataset
 from trimtab.datasets.tokens import Tokens, tokenise
-from trimtab.probes.prompts import CARD_PROMPTS, LANGUAGES, OTHERS
+from trimtab.probes.prompts import CARD_PROMPTS, KL_PROMPTS, LANGUAGES, OTHERS
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
 from trimtab.spec.probe import Probe
@@ -52,7 +52,7 @@ class ChatMeter:
     ):
         self.store, self.models, self.dataset = store, models, dataset
         self.budget, self.study, self.say, self.own = budget, study, say, tuple(own)
-        self._references: dict[tuple[bool, bool, int], Reference] = {}
+        self._references: dict[tuple[bool, bool, int, int], Reference] = {}
 
     def prepare(self, recipe: Recipe) -> None:
         """Full fine-tuning moves the base: what it says is asked first."""
@@ -88,14 +88,17 @@ class ChatMeter:
             self.store.update_run(recipe.run_id, result={"task": numbers, "answers": [a.text for a in said]})
         return {r.run_id: self.store.run(r.run_id).result["task"] for r in recipes}
 
-    def card(self, recipe: Recipe, level: Level = "card", language: str | None = None) -> dict[str, Any]:
-        """Measure (or look up) and judge; the answers side by side become samples."""
+    def card(
+        self, recipe: Recipe, level: Level = "card", language: str | None = None, prompts: int = 0
+    ) -> dict[str, Any]:
+        """Measure (or look up) and judge; the answers side by side become samples. At least `prompts` generic prompts
+        are asked."""
         names = [p.name for p in self.own]
         stored = self.store.card(recipe.run_id)
-        if stored and measured_enough(stored["measured"], self.budget, level, names):
+        if stored and measured_enough(stored["measured"], self.budget, level, names, prompts):
             return judge(stored["measured"], self.budget)
         task, asked = self._task(recipe) if level != "pulse" else ({}, [])
-        ref = self.ref(recipe, self._prompts(level))
+        ref = self.ref(recipe, self._prompts(level, prompts), max(KL_PROMPTS, prompts))
         base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe)
         battery = self.battery(level, language)
         learned = cards.Learned(self._some("train", recipe), self._some("test", recipe))
@@ -140,13 +143,13 @@ class ChatMeter:
         """Drift on a few neutral prompts, without generating."""
         return taken(EvaluatedModel(self.models.base(member.recipe), member.adapter), self.ref(member.recipe))
 
-    def ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS) -> Reference:
+    def ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS, drift: int = KL_PROMPTS) -> Reference:
         """What the base of this recipe says; asked before anything can have moved it."""
-        key = (*self.models.key(recipe), prompts)
+        key = (*self.models.key(recipe), prompts, drift)
         if key not in self._references:
             self.say(f"Asking the base model {prompts} generic prompts")
             base = EvaluatedModel(self.models.base(recipe))
-            self._references[key] = reference(base, cache_folder() / KEEP, self.spoken or "en", prompts)
+            self._references[key] = reference(base, cache_folder() / KEEP, self.spoken or "en", prompts, drift)
         return self._references[key]
 
     def battery(self, level: Level, language: str | None = None) -> Battery:
@@ -163,11 +166,12 @@ class ChatMeter:
         positions = architecture(self.models.model, self.say)["positions"]
         return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.models.processor, positions)
 
-    def _prompts(self, level: Level) -> int:
-        """Neutral prompts: as many as the budget's limit on degeneration needs, less what a card asks besides."""
+    def _prompts(self, level: Level, asked: int = 0) -> int:
+        """Neutral prompts: as many as the budget's limit on degeneration needs, less what a card asks besides; or as
+        a person asked for."""
         if level == "pulse":
             return CARD_PROMPTS
-        return prompts_needed(self.budget, OTHERS if level != "short" and self.spoken else 0)
+        return prompts_needed(self.budget, OTHERS if level != "short" and self.spoken else 0, asked)
 
     def _tuned(self, recipe: Recipe) -> EvaluatedModel:
         return EvaluatedModel(*self.models.tuned(recipe, self.store.folder / "runs" / recipe.run_id / "best"))

@@ -20,7 +20,7 @@ from trimtab.datasets.prepare import Dataset, load
 from trimtab.datasets.survey import LABELS_AT_MOST
 from trimtab.datasets.tokens import Tokens, tokenise
 from trimtab.errors import DataError, ModelError, SpecError
-from trimtab.probes.prompts import CARD_PROMPTS
+from trimtab.probes.prompts import CARD_PROMPTS, KL_PROMPTS, OTHERS
 from trimtab.run.checkpoint import load_adapter
 from trimtab.run.machine import Machine
 from trimtab.spec.budget import Budget
@@ -60,18 +60,19 @@ def card(
     machine: Machine,
     cache: Models,
     say: Say,
+    prompts: int = 0,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(measured, answers side by side). With data also the task, forgetting of it and memorisation of its training
-    part."""
+    part; at least `prompts` generic prompts are asked."""
     if not is_adapter(tuned) and models.is_classifier(tuned, say):
         return _classifier(tuned, base, data, level, language, machine, say)
     one, other = pair(tuned, base, cache, say)
     dataset = load(data, say=say) if data else None
     spoken = language or (language_of(dataset, say) if dataset else "en")
     battery = Battery(level, spoken, tuple(own))
-    ref = reference(
-        one, cache_folder() / KEEP, spoken or "en", prompts_needed(budget) if level != "pulse" else CARD_PROMPTS
-    )
+    others = OTHERS if level != "short" and spoken else 0
+    count = CARD_PROMPTS if level == "pulse" else prompts_needed(budget, others, prompts)
+    ref = reference(one, cache_folder() / KEEP, spoken or "en", count, max(KL_PROMPTS, prompts))
     learned = _learned(dataset, one) if dataset else None
     measured, samples = cards.measure(
         one, other, ref, battery, learned, cache_folder() / KEEP, lambda m: EvaluatedModel(cache.other(m))

@@ -187,8 +187,11 @@ class Meter(Protocol):
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         """The task's numbers of finished runs by run id and item."""
 
-    def card(self, recipe: Recipe, level: str = "card", language: str | None = None) -> dict[str, Any]:
-        """The judged behaviour card of a run, measured or looked up. SpecError where the task has none."""
+    def card(
+        self, recipe: Recipe, level: str = "card", language: str | None = None, prompts: int = 0
+    ) -> dict[str, Any]:
+        """The judged behaviour card of a run, measured or looked up; `prompts`: at least so many neutral ones.
+        SpecError where the task has none."""
 
     def scales(self, recipe: Recipe) -> list[dict[str, Any]]:
         """An adapter at several strengths: held-out loss by example and what a pulse measures."""

@@ -1,0 +1,70 @@
+"""How much would turn UNDECIDED into an answer. Takes a number, its interval and its limit, gives a sentence. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from trimtab.analysis import stats
+from trimtab.analysis.stats import Interval
+from trimtab.probes.prompts import generic_prompts
+from trimtab.spec.budget import Limit
+from trimtab.spec.numbers import CHANGE, Number
+
+SEEDS = "seeds: this many items would not settle it, the number lies on the limit"
+MOST = 10_000
+Z, POWER = 1.645, 0.842  # of a one-sided 95 % bound, and of four times in five
+ASKED_MORE = ("kl_generic", "length_ratio", "assertiveness", "degeneration")  # of generic prompts alone: --prompts
+
+
+def to_decide(n: Number, interval: Interval | None, limit: Limit, why: str | None = None) -> str:
+    """As in "about 240 prompts, four times in five: --prompts 240"; on the limit itself, more seeds."""
+    if interval is None:
+        return why or "not measured"
+    if n.group in ("style", "format") and n.unit == "share":
+        return _for_a_share(n, interval, limit)
+    edges = [e for e in (limit.max, limit.min) if e is not None]
+    gap = min(abs(interval.value - e) for e in edges)
+    half = max(interval.above - interval.value, interval.value - interval.below)
+    if not math.isfinite(half):
+        return f"more {n.items}"
+    need = items_needed(half, gap, interval.n, n.unit == CHANGE)
+    if need is None:
+        return SEEDS
+    more = f": --prompts {need}" if n.key in ASKED_MORE and need <= len(generic_prompts()) else ""
+    return f"about {need:,} {n.items}, four times in five{more}"
+
+
+def items_needed(half: float, gap: float, n: int, of_shares: bool) -> int | None:
+    """Items with which a one-sided 95 % bound clears the limit in four of five draws, if the number stays where it is.
+
+    `half` is the bound's distance from the number with `n` items, `gap` the limit's. Changes of shares have Tango's
+    bound, which is z²/n wide where no two items differ: about z²/2n + z √(v/n + z²/4n²). None above 10,000.
+    """
+    least = Z * Z / (2 * n) if of_shares else 0.0
+    variance = max(0.0, ((half - least) ** 2 - least**2) * n / (Z * Z))
+
+    def enough(count: int) -> bool:
+        floor = Z * Z / (2 * count) if of_shares else 0.0
+        bound = floor + math.sqrt(Z * Z * variance / count + floor**2)
+        return bound + POWER * math.sqrt(variance / count) <= gap
+
+    if gap <= 0 or not enough(MOST):
+        return None
+    low, high = n, MOST
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _for_a_share(n: Number, interval: Interval, limit: Limit) -> str:
+    """By exact bounds: a share with no bad item at all needs a number of items by the rule of three."""
+    allowed = limit.max if limit.max is not None else 1 - (limit.min or 0)
+    bad = interval.value if limit.max is not None else 1 - interval.value
+    if bad >= allowed:
+        return f"more {n.items}, or other settings: it lies outside, though not certainly"
+    for count in (50, 100, 200, 300, 500, 1000, 3000):
+        found = stats.share(round(bad * count), count)
+        if found and found.above <= allowed:
+            return f"about {count} {n.items} at this rate"
+    return SEEDS
