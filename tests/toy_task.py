@@ -184,6 +184,9 @@ class ToyMeter:
     def pulse(self, member):
         return {}
 
+    def lacks(self):
+        return {}
+
     def measure_base(self):
         return {
             "metric": "close",

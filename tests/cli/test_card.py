@@ -40,6 +40,24 @@ def trimtab(*args, lines=""):
     return result.exit_code, result.output, result.exception
 
 
+def test_a_budget_that_can_never_be_kept_is_refused_before_anything_is_asked(trained, tmp_path):
+    out, run = trained
+    wrong, probes = tmp_path / "b.yaml", tmp_path / "probes"
+    wrong.write_text("limits: {label_f1: {min: -0.1}, own-tone: {max: 0.01}}", encoding="utf-8")
+    probes.mkdir()
+    (probes / "tone.yaml").write_text(
+        "scorer: {type: contains, any: [please]}\nitems: [{prompt: Say it}]", encoding="utf-8"
+    )
+    for asked in (["card", run[:6], "--probes", probes], ["tune", "bundled:tiny", "bundled:home-commands"]):
+        _, _, error = trimtab(*asked, "--budget", wrong, "--out", out)
+        assert "limits.label_f1: cannot be measured here: the answers are no labels" in str(error)
+        assert "limits.own-tone" in str(error)
+    wrong.write_text("limits: {refusal: {min: 0.05}}", encoding="utf-8")
+    code, text, _ = trimtab("budget", "check", wrong)
+    assert code == 0
+    assert "the base model itself is outside limits.refusal" in text
+
+
 def test_the_card_with_its_page(trained, tmp_path):
     out, run = trained
     page = tmp_path / "card.html"
@@ -177,7 +195,7 @@ def test_budgets(tmp_path):
     good = tmp_path / "b.yaml"
     good.write_text("preset: loose\nlimits: {own-mine: {min: -0.1}, brier: {max: 0.5}}", encoding="utf-8")
     code, text, _ = trimtab("budget", "check", good)
-    assert (code, "is a budget with 22 limits" in text) == (0, True)
+    assert (code, "is a budget with 21 limits" in text) == (0, True)
     bad = tmp_path / "bad.yaml"
     bad.write_text("limits: {brierr: {max: 0.5}, refusal: {max: -2}}", encoding="utf-8")
     _, _, error = trimtab("budget", "check", bad)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpecError, StoreError
 from trimtab.spec.budget import Budget
+from trimtab.spec.budget_check import broken_untouched, never_decided
 from trimtab.spec.numbers import number_of
 from trimtab.spec.options import DEFAULT_OUT
 from trimtab.spec.progress import SILENT, Progress, silent
@@ -113,7 +114,9 @@ def _of_run(
         if stored and measured_enough(stored["measured"], limits, level, [p.name for p in own], prompts):
             judged = judge({**stored["measured"], "labels": store.judgements.labels(row.id)}, limits)
         else:
-            judged = _meter(store, row, limits, own, watcher).card(row.recipe, level, language, prompts)
+            meter = _meter(store, row, limits, own, watcher)
+            _can_be_decided(limits, {k: v for k, v in meter.lacks().items() if k != "gradient shares"}, own)
+            judged = meter.card(row.recipe, level, language, prompts)
         return {
             "run": row.id, "model": row.recipe.model, "data": row.recipe.data, **judged,
             "samples": store.samples(row.id), "epochs": epochs(store, row),
@@ -137,12 +140,19 @@ def _of_weights(
     from trimtab.tasks.task import find_task
     from trimtab.workers.model_cache import ModelCache
 
+    _can_be_decided(budget, {}, own)
     here = machine.look()
     cache = ModelCache(find_task("sft"), base, here, watcher.note)
     measured, samples = external_models.card(
         target, base, data, budget, level, language, own, here, cache, watcher.note, prompts
     )
     return {"run": target, "model": base, "data": data, **judge(measured, budget), "samples": samples, "epochs": []}
+
+
+def _can_be_decided(budget: Budget, lacks: Mapping[str, str], own: Sequence[Probe]) -> None:
+    how = "name the folder of your probes with --probes"
+    if problems := never_decided(budget, lacks, {p.name: len(p.items) for p in own}, how):
+        raise SpecError(f"budget {budget.name}", problems)
 
 
 def _meter(store: Store, row: RunRow, budget: Budget, own: Sequence[Probe], watcher: Progress) -> Meter:
@@ -216,4 +226,4 @@ def budget(source: str | Path | None = None) -> dict[str, Any]:
         {"number": k, "limit": v.model_dump(mode="json"), "unit": number_of(k).unit, "title": number_of(k).title}
         for k, v in limits.limits.items()
     ]
-    return {"name": limits.name, "limits": rows}
+    return {"name": limits.name, "limits": rows, "broken untouched": broken_untouched(limits)}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trimtab.errors import SpecError, StoreError, TrimtabError
 from trimtab.spec import durations
 from trimtab.spec.budget import Budget
+from trimtab.spec.budget_check import broken_untouched, never_decided
 from trimtab.spec.files import write_whole
 from trimtab.spec.options import DEFAULT_OUT, Mode, where_problems
 from trimtab.spec.progress import SILENT, Progress, Say
@@ -26,6 +27,7 @@ from trimtab.store.folder import opened
 if TYPE_CHECKING:
     from trimtab.run.material import Material
     from trimtab.store import RunRow, Store
+    from trimtab.tasks.task import Meter
 
 
 def tune(
@@ -73,6 +75,7 @@ def tune(
             task=recipe.task, method=settings.get("method", "lora"), bf16=settings.get("bf16"), mode=mode, budget=limits
         )
         worker = Worker(store, what, here, watcher, spec, study)
+        _can_be_kept(limits, worker.meter, watcher.note)
         _need_space(Path(out), what.task.parameters(model, watcher.note))
         store.open_study(asked.model_copy(update={"machine": here.as_dict()}), study)
         _know_the_data(store, study, model, what, watcher.note)
@@ -128,6 +131,15 @@ def train(
         if outcome.breach and row.status == Status.COMPLETE:  # trained to its end before, without this budget
             watcher.note(f"{row.id} is outside the budget {limits.name if limits else ''}: {outcome.breach}")
         return row
+
+
+def _can_be_kept(budget: Budget, meter: Meter, say: Say) -> None:
+    """SpecError with every limit that stays open whatever is trained; what the base model itself breaks is said."""
+    how = "trimtab tune asks none of your own; take the limit out and judge the run with trimtab card RUN --probes"
+    if problems := never_decided(budget, meter.lacks(), {}, how):
+        raise SpecError(f"budget {budget.name}", problems)
+    for sentence in broken_untouched(budget):
+        say(f"{sentence[0].upper()}{sentence[1:]}")
 
 
 def _check(also: Sequence[str], own: Mapping[str, Any], on: str | None) -> None:

@@ -95,6 +95,8 @@ def check_file(source: Source, as_json: Json = False) -> None:
         f"{source} is a budget with {len(found['limits'])} limits, {sum(r['limit']['hard'] for r in found['limits'])}"
         " of them hard"
     )
+    for sentence in found["broken untouched"]:
+        typer.echo(f"! {sentence}")
 
 
 def gradient_shares(run: Run, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:

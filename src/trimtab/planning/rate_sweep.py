@@ -76,7 +76,8 @@ def sweep(without: Callable[[Curve], bool] = lambda _curve: False) -> list[Curve
 
 def curve_of(model: str | None, curves: Sequence[Curve]) -> Curve | None:
     """The one that was measured on this very model."""
-    return next((c for c in curves if model and c.model.lower() == model.lower()), None)
+    bare = lambda name: name.rsplit("/", 1)[-1].lower()  # noqa: E731
+    return next((c for c in curves if model and bare(c.model) == bare(model)), None)
 
 
 @cache

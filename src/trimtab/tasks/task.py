@@ -180,6 +180,9 @@ class Meter(Protocol):
         """The cheap numbers of an evaluation, by item, next to no time; among them the drift that `Words.drift`
         names, if any."""
 
+    def lacks(self) -> dict[str, str]:
+        """What behaviour numbers need (spec/numbers.csv) and this model or these data do not have -> why."""
+
     def measure_base(self) -> dict[str, Any]:
         """{"metric", "numbers" (by item), "answers", "answer_seconds", "card_seconds" (by level)} of the untouched
         model."""
