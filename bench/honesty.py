@@ -13,14 +13,23 @@ import argparse
 import json
 import platform
 import re
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from datetime import date
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the fake trainer is the tests'
+from tests.tuning.fake_trainer import ITEMS, FakeTrainer, desk_of
+
 from trimtab.analysis import attribution, effects, stats
+from trimtab.spec.recipe import Recipe
+from trimtab.tuning.coach import Coach
 from trimtab.tuning.race import clearly_worse
 
 HERE = Path(__file__).parent / "results"
@@ -61,6 +70,52 @@ def gain_of_nothing(rng: np.random.Generator) -> bool:
     return gain is not None and gain.low > 0
 
 
+class Noisy(FakeTrainer):
+    """No setting matters: a run's loss is its items', its seed's (as on the recorded grid) and its own; its answers
+    are right as often as the base's."""
+
+    rng: np.random.Generator
+
+    def __init__(self, *args: Any, **how: Any):
+        super().__init__(*args, **how)
+        self.drawn = int(self.rng.integers(2**31))
+        self.right = np.clip(0.4 + self.rng.normal(0, 0.15, 60), 0.05, 0.95)
+
+    def luck(self, recipe: Recipe) -> np.random.Generator:
+        """A run's own, the same whenever it is asked for."""
+        return np.random.default_rng([self.drawn, *sha256(recipe.run_id.encode()).digest()])
+
+    def items(self, recipe: Recipe, share: float) -> list[float]:
+        luck = self.luck(recipe)
+        level = (1.0 + luck.normal(0, 0.03)) * (2 - share)
+        return [level + n + float(luck.normal(0, 0.05)) for n in ITEMS]
+
+    def measure_base(self) -> dict[str, Any]:
+        base = {"exact_match": [float(v) for v in self.rng.random(60) < self.right]}
+        return {**super().measure_base(), "numbers": base}
+
+    def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
+        found = {}
+        for r in recipes:
+            luck = self.luck(r)
+            right = np.clip(self.right + luck.normal(0, 0.03), 0, 1)
+            found[r.run_id] = {"exact_match": [float(v) for v in luck.random(60) < right]}
+        return found
+
+
+CLAIM = re.compile(r"\b(?:better|worse|beats|improves)\b")
+
+
+def whole_coach(rng: np.random.Generator) -> bool:
+    """Does any sentence of a whole `tune` say that one setting is better than another, or recommend anything?"""
+    trainer = type("Drawn", (Noisy,), {"rng": rng})
+    with tempfile.TemporaryDirectory() as folder:
+        desk = desk_of(Path(folder), "tune", trainer)
+        result = Coach(desk, None, {}, ("rank",)).run()
+    steps = [s.replace("not shown to be better", "").replace("far behind", "worse") for s in desk.said]
+    return result["standing"] in ("recommended", "caution") or any(CLAIM.search(s) for s in steps[:-1])
+
+
 def named_in_noise(rng: np.random.Generator) -> bool:
     """Forty numbers of one factorial study, none of which any setting moves: is a setting named?"""
     ways = SETTINGS * 3
@@ -97,6 +152,7 @@ CLAIMS: list[tuple[str, str, Callable[[np.random.Generator], bool]]] = [
     ("the same, spreads of .012, .05 and .23", "5 %", lambda r: one_look(r, (0.012, 0.05, 0.23))),
     ("2 equal cells, followed to 8 seeds as advised: a claim at any look", "5 %", to_eight_seeds),
     ("a gain over the base is shown where there is none (2 fresh seeds)", "2.5 %", gain_of_nothing),
+    ("a whole tune where nothing matters: a sentence says that one setting is better", "5 %", whole_coach),
     ("attribution names a setting for any of 40 numbers of pure noise", "5 %", named_in_noise),
 ]
 

@@ -117,6 +117,9 @@ class FakeTrainer:
         off = math.log(recipe.learning_rate / self.best_rate) ** 2 / 4
         return 1.0 + off + 0.3 / recipe.num_train_epochs + 0.01 * recipe.effective_batch + 0.001 * recipe.seed
 
+    def items(self, recipe, share):
+        return [self.loss(recipe) * (2 - share) + n for n in ITEMS]
+
     def train(self, recipes, race=None, reopen=False):
         rows = [self.store.add_run(r, self.study) for r in recipes]
         waiting = [
@@ -124,7 +127,7 @@ class FakeTrainer:
         ]
         alive = {r.run_id: r for r in waiting}
         for share in (0.5, 1.0) if waiting else ():
-            items = {run: [self.loss(r) * (2 - share) + n for n in ITEMS] for run, r in alive.items()}
+            items = {run: self.items(r, share) for run, r in alive.items()}
             for run, values in items.items():
                 self.store.log_evaluation(
                     run=run,
