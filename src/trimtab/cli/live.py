@@ -33,7 +33,8 @@ class LiveRow:
 
 
 class Live:
-    """A watcher. On a terminal: a table that refreshes. Without one (CI, a file): notes and evaluations as lines."""
+    """A watcher. On a terminal: a table of runs that refreshes, or what is being waited for and since when, so that
+    nothing is silent. Without one (CI, a file): notes and evaluations as lines."""
 
     def __init__(self, quiet: bool = False, console: Console | None = None):
         self.quiet = quiet
@@ -41,18 +42,25 @@ class Live:
         self.rows: dict[str, LiveRow] = {}
         self.began = time.monotonic()
         self.cohort_began = self.began
+        self.waiting, self.waiting_since = "Starting", self.began
         self._live: RichLive | None = None
 
     def __enter__(self) -> Live:
+        if self.console.is_terminal and not self.quiet:
+            self._live = RichLive(
+                console=self.console, refresh_per_second=2, transient=True, get_renderable=self.screen
+            )
+            self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._stop()
+        if self._live:
+            self._live.stop()
+            self._live = None
         if kind is KeyboardInterrupt:
             self.note("Stopped by you; the same command continues where it was")
 
     def cohort(self, recipes: Sequence[Recipe], steps: Mapping[str, int]) -> None:
-        self._stop()
         known, moved = self.rows, differing(recipes)
         new = [r for r in recipes if r.run_id not in known]
         made = {
@@ -61,10 +69,7 @@ class Live:
         }
         self.rows = {run: known.get(run, row) for run, row in made.items()}
         self.cohort_began = time.monotonic()
-        if self.console.is_terminal and not self.quiet:
-            self._live = RichLive(self.table(), console=self.console, refresh_per_second=2, transient=True)
-            self._live.start()
-        elif new:
+        if new and not self._live:
             self.note("Training " + "; ".join(f"{r.run_id} ({self.rows[r.run_id].settings})" for r in new))
 
     def step(self, run: str, numbers: Mapping[str, Any]) -> None:
@@ -77,17 +82,23 @@ class Live:
         else:
             row.step = numbers["step"]
             row.losses.append(numbers["loss"])
-        if self._live:
-            self._live.update(self.table())
 
     def note(self, text: str) -> None:
+        self.waiting, self.waiting_since = text, time.monotonic()
         if not self.quiet:
             minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
             self.console.print(Text.assemble((f"{minutes:2d}:{seconds:02d}", "dim"), f"  {text}"), soft_wrap=True)
 
     def done(self) -> None:
-        self._stop()
         self.rows = {}
+
+    def screen(self) -> Table | Text:
+        """The runs that are being trained; else what the last line is about, and for how long already."""
+        if self.rows:
+            return self.table()
+        since = time.monotonic() - self.waiting_since
+        words = self.waiting if len(self.waiting) <= 60 else self.waiting[:59] + "…"
+        return Text(f"       {words} · {since:.0f} s", style="dim")
 
     def table(self) -> Table:
         table = Table(
@@ -112,11 +123,6 @@ class Live:
             return "starting"
         left = (time.monotonic() - self.cohort_began) * (total - done) / done
         return f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"
-
-    def _stop(self) -> None:
-        if self._live:
-            self._live.stop()
-            self._live = None
 
 
 # told of every run

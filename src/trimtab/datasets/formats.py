@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from trimtab.datasets.columns import pair_of
 from trimtab.errors import DataError
 
 Message = dict[str, str]
@@ -37,16 +38,6 @@ class Example:
         return "\n".join(m["content"] for m in self.messages if m["role"] != "system")
 
 
-_PAIRS = (
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("question", "answer"),
-    ("query", "response"),
-    ("input", "output"),
-    ("text", "label"),
-    ("sentence", "label"),
-    ("prompt", "chosen"),
-)
 _ROLES = {
     "human": "user",
     "user": "user",
@@ -74,12 +65,11 @@ def detect(rows: list[dict[str, Any]], name: str) -> str:
         return "alpaca"
     if isinstance(rows[0].get("chosen"), list) and "prompt" not in columns:
         return "chosen"
-    for prompt, answer in _PAIRS:
-        if {prompt, answer} <= columns:
-            return f"{prompt}/{answer}"
+    if pair := pair_of(columns):
+        return "/".join(pair)
     raise DataError(
-        f"{name} has the columns {', '.join(sorted(columns))}, which is none of the known forms: {FORMS}; rename the"
-        " columns"
+        f"{name} has the columns {', '.join(sorted(columns))}, which is none of the known forms: {FORMS}; name the two"
+        f" that count behind it: {name}#ASKED,ANSWERED"
     )
 
 
@@ -115,8 +105,7 @@ def _converter(form: str) -> Callable[[dict[str, Any]], list[Message]]:
     if form == "alpaca":
         return _alpaca
     prompt, answer = form.split("/")
-    said = _label if answer == "label" else lambda value: value
-    return lambda row: _system(row) + _side(row[prompt], "user") + _side(said(row[answer]), "assistant")
+    return lambda row: _system(row) + _side(row[prompt], "user") + _side(_label(row[answer]), "assistant")
 
 
 def _alpaca(row: dict[str, Any]) -> list[Message]:
@@ -137,7 +126,7 @@ def _system(row: dict[str, Any]) -> list[Message]:
 
 
 def _label(value: Any) -> Any:
-    """Labels are often numbers; here they are what is answered."""
+    """Answers are often numbers; what is learned is their text."""
     return str(value) if isinstance(value, bool | int | float) else value
 
 

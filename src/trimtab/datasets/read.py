@@ -17,12 +17,13 @@ from typing import Any
 
 from trimtab.datasets import home_commands, hub
 from trimtab.datasets.assets import fetch
+from trimtab.datasets.columns import renamed, split_name
 from trimtab.errors import DataError, did_you_mean
 
 _HALF = re.compile("[\\ud800-\\udfff]")
 Rows = list[dict[str, Any]]
 BUNDLED = {"home-commands": "en", "home-commands-zh": "zh-CN"}
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 # File names in a folder that say which split they are.
 _SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation",
                 "dev": "validation", "eval": "validation", "test": "test"}  # fmt: skip
@@ -37,7 +38,16 @@ class RawData:
 
 
 def read(data: str, say: Callable[[str], None] = print) -> RawData:
-    """Rows by split. DataError where they cannot be read."""
+    """Rows by split; columns that are named behind the file become prompt and completion. DataError where they
+    cannot be read."""
+    source, columns = split_name(data)
+    found = _read(source, say)
+    if columns:
+        found = RawData(data, {split: renamed(rows, columns, source) for split, rows in found.rows.items() if rows})
+    return found
+
+
+def _read(data: str, say: Callable[[str], None]) -> RawData:
     if data.startswith("bundled:"):
         return _bundled(data, say)
     if data.startswith("sketch:"):
@@ -103,7 +113,9 @@ def _file(path: Path) -> dict[str, Rows]:
         raise DataError(f"{path} is empty; it needs at least one example")
     try:
         rows = (
-            _json(text, path) if suffix == ".json" else {"train": {".jsonl": _jsonl, ".csv": _csv}[suffix](text, path)}
+            _json(text, path)
+            if suffix == ".json"
+            else {"train": {".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv}[suffix](text, path)}
         )
     except RecursionError:
         raise DataError(f"{path} is nested too deeply to be a list of examples") from None
@@ -144,10 +156,11 @@ def _json(text: str, path: Path) -> dict[str, Rows]:
 
 
 def _csv(text: str, path: Path) -> Rows:
-    """Comma, semicolon or tab: whichever the header has most of."""
+    """Comma, semicolon or tab: whichever the header has most of; in a .tsv tabs."""
     header = text.split("\n", 1)[0]
+    marks = "\t" if path.suffix.lower() == ".tsv" else ",;\t"
     csv.field_size_limit(10**9)  # one long answer is no error
-    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=header.count))
+    reader = csv.DictReader(io.StringIO(text), delimiter=max(marks, key=header.count))
     rows = []
     for row in reader:
         if None in row:

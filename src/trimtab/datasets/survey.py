@@ -154,8 +154,16 @@ def answers_of(train: Sequence[Example]) -> dict[str, Any]:
     """Few different answers are labels: their balance."""
     counts = Counter(e.answer.strip() for e in train)
     labels = labels_of(train) is not None
-    top = [[text[:60], n / len(train)] for text, n in counts.most_common(8)]
-    return {"distinct": len(counts), "labels": labels, "top": top if labels or len(counts) == 1 else []}
+    commonest = counts.most_common(8)
+    top = [[text[:60], n / len(train)] for text, n in commonest]
+    asked = [e.prompt[-1]["content"].lower() for e in train]
+    named = sum(all(text.lower() in prompt for text, _ in commonest) for prompt in asked) / len(train)
+    return {
+        "distinct": len(counts),
+        "labels": labels,
+        "top": top if labels or len(counts) == 1 else [],
+        "named": named,  # share of the prompts in which the commonest stand
+    }
 
 
 def _cut_answers(train: Sequence[Example], counted: Sequence[tuple[int, int]]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ Advance = Callable[[str, int, int], None]  # stage, done, of so many
 INSTRUCT = re.compile(r"instruct|chat|[-_]it\b|[-_]sft|[-_]dpo|zephyr|vicuna|alpaca|assistant", re.IGNORECASE)
 SKETCH = re.compile(r"sketch:(\d+)(?:x(\d+))?")
 SKETCHED_LENGTH = 1024
-FORMAT = 6  # of the cached survey
+FORMAT = 7  # of the cached survey
 GIB = 2**30
 
 
@@ -219,6 +219,7 @@ def _about_data(
                 f"{leaked:.0%} of {split} are near copies of training examples: what is measured there is memory; take"
                 " them out of one of the two"
             )
+    assumed += _labels_noticed(survey)
     if survey["estimated"]:
         assumed.append(
             f"lengths are estimated ({survey['why_estimated'] or 'no tokenizer'}), so the cutoff lies"
@@ -241,6 +242,30 @@ def _about_data(
         "length_margin": MARGIN if survey["estimated"] else 1.0,
         "assumed": assumed,
     }, survey
+
+
+FEW_OF_A_LABEL = 30  # examples; a tenth of them validates
+
+
+def _labels_noticed(survey: Mapping[str, Any]) -> list[str]:
+    """Answers that are labels, said before anything is planned for them."""
+    answers, every = survey["answers"], survey["examples"]["train"]
+    if not answers["labels"]:
+        return []
+    shares = ", ".join(f"{text or '(empty)'} {share:.0%}" for text, share in answers["top"][:5])
+    said = [
+        f"the answers are {answers['distinct']} labels ({shares}{' …' if answers['distinct'] > 5 else ''}): they are"
+        " learned as text; --task text-classification plans a classifier instead"
+    ]
+    if answers["named"] < 0.5:
+        said.append("the prompts do not name the labels: a sentence that lists them tells the model what is asked")
+    text, share = answers["top"][-1]
+    if answers["distinct"] <= len(answers["top"]) and share * every < FEW_OF_A_LABEL:
+        said.append(
+            f"the label {text} has {share * every:.0f} examples, about {max(1, round(share * every / 10))} of them to"
+            " validate with: what is measured of it is mostly chance"
+        )
+    return said
 
 
 def _sketch(data: str, pixels: int | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.datasets.assets import cache_folder
+from trimtab.datasets.columns import split_name
 from trimtab.spec.files import write_whole
 from trimtab.spec.workload import Workload
 
@@ -51,7 +52,7 @@ def of_files(*names: str) -> str:
     """A key that changes with the files behind these names (files, folders, or anything else by its name) and with
     versions."""
     marks: list[Any] = [names, versions()]
-    for place in (Path(name).expanduser() for name in names if name):
+    for place in (Path(split_name(name)[0]).expanduser() for name in names if name):
         files = sorted(place.rglob("*")) if place.is_dir() else [place] if place.is_file() else []
         marks += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     return hashlib.sha256(repr(marks).encode()).hexdigest()[:20]

@@ -139,6 +139,8 @@ def _rule(q: Query, without_curve: Without) -> tuple[float, str, float]:
     names = {"N_B": q.billions, "B": q.batch or rule.get("ref_batch", 32)}
     value = compute(rule["formula"], **names)
     text = f"the rule for {rule['when']}"
+    if q.task == "text-classification" and q.billions >= 1:
+        text += " (from encoders: nothing of this size is published)"
     if rule.get("ref_batch") and "B" not in rule["formula"].replace("N_B", ""):
         value *= batch_factor(q.batch, rule["ref_batch"], q.optimizer)
         text += f", times √({q.batch or rule['ref_batch']:g}/{rule['ref_batch']})"

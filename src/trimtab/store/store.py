@@ -59,7 +59,9 @@ class Store:
             if not today:
                 self._bring_up()
         except OperationalError as error:
-            hint = "is the disk full or the file locked?" if url.startswith("sqlite") else "is the server there?"
+            hint = "is the disk full or the file locked?"
+            if not url.startswith("sqlite"):
+                hint = "see that its server is there, then start again: nothing is lost"
             raise StoreError(f"the store {shown(url)} cannot be opened: {said(error)}; {hint}") from None
         except DatabaseError as error:
             raise StoreError(

@@ -34,10 +34,12 @@ class Expectation:
 
     def __init__(self, store: Store, machine: Machine, note: Say):
         self.store, self.machine, self.note = store, machine, note
+        self.members: list[Member] = []  # of the cohort that trains now
 
     def rehearse(self, cohort: Cohort, model: str, predict: bool) -> None:
         """Forecast, where the task can be, then the longest batch, both into the store. A cohort that goes on keeps
         what it had, gradients too."""
+        self.members = list(cohort.members)
         if any(m.state.step or m.state.micro for m in cohort.members):
             return
         card = Device(self.machine.name, self.machine.memory)
@@ -77,11 +79,18 @@ class Expectation:
         ]  # fmt: skip
 
     def stepped(self, member: Member) -> None:
-        """After the first steps: how long the rest will take, from the run itself."""
-        p = member.state
-        if p.step == FIRST_STEPS and member.total_steps >= 4 * FIRST_STEPS:
-            left = p.seconds / p.step * (member.total_steps - p.step)
-            self.note(f"{member.id}: {p.seconds / p.step:.2g} s a step, about {in_words(left)} of training left")
+        """After everybody's first steps: how long the rest of the cohort will take, from the runs themselves. Each
+        run's seconds are its share of what all of them took."""
+        states = [m.state for m in self.members]
+        last = member.state.step == FIRST_STEPS and min((s.step for s in states), default=0) >= FIRST_STEPS
+        if last and max(m.total_steps for m in self.members) >= 4 * FIRST_STEPS:
+            left = sum(m.state.seconds / m.state.step * (m.total_steps - m.state.step) for m in self.members)
+            each = sum(s.seconds / s.step for s in states)
+            runs = f"{len(states)} runs" if len(states) > 1 else member.id
+            self.note(
+                f"{runs}: {each:.2g} s a step{' of all' if len(states) > 1 else ''}, about {in_words(left)} of training"
+                " left, evaluations apart"
+            )
 
     def ended(self, member: Member) -> None:
         """The speed of the whole run, and on a card its highest memory."""
