@@ -86,7 +86,7 @@ def main() -> None:
                         "share": e["share"],
                         "loss": e["loss"],
                         "items": [round(v, 5) for v in e["items"]],
-                        "kl": sum(e["pulse"]["kl_generic"]) / len(e["pulse"]["kl_generic"]),
+                        "kl": sum(e["pulse"]["kl_pulse"]) / len(e["pulse"]["kl_pulse"]),
                     }
                     for e in store.evaluations(made.run_id)
                 ]

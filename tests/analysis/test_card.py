@@ -142,15 +142,19 @@ def test_the_floor_stands_beside_the_number():
 
 
 def test_two_breaches_in_a_row_leave_the_budget_and_two_apart_do_not():
-    wild, calm = {"kl_generic": [0.9] * 5}, {"kl_generic": [0.01] * 5}
+    wild, calm = {"kl_pulse": [0.9] * 5}, {"kl_pulse": [0.01] * 5}
     assert left_budget([calm, wild, wild, calm], preset()).startswith("budget breached")
     assert left_budget([wild, calm, wild], preset()) is None
 
 
 def test_a_pulse_breaches_only_hard_limits_that_it_measures():
-    assert "outside the budget" in breach({"kl_generic": [0.8, 0.9, 1.0, 0.9]}, preset())
-    assert breach({"kl_generic": [0.01, 0.02, 0.01]}, preset()) is None
-    assert breach({"kl_generic": [0.9] * 5}, Budget(limits={"kl_generic": Limit(max=0.1, hard=False)})) is None
+    why = breach({"kl_pulse": [0.8, 0.9, 1.0, 0.9]}, preset())
+    assert "outside the budget's max 0.15 (1.5 times that of kl_generic: pulses read higher)" in why
+    assert breach({"kl_pulse": [0.01, 0.02, 0.01]}, preset()) is None
+    assert breach({"kl_pulse": [0.9] * 5}, Budget(limits={"kl_generic": Limit(max=0.1, hard=False)})) is None
+    own = Budget(limits={"kl_generic": Limit(max=0.1), "kl_pulse": Limit(max=2)})
+    assert breach({"kl_pulse": [0.9, 0.95] * 3}, own) is None  # a limit of its own comes before
+    assert "kl_pulse" not in verdicts(CALM, own)[1]  # and no card waits for it
 
 
 def run(name, **changes):

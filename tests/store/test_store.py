@@ -140,8 +140,7 @@ def test_a_connection_that_is_cut_is_made_again(server, server_url):
 
 def test_a_server_that_is_not_there_and_an_address_that_is_none():
     with pytest.raises(
-        StoreError,
-.*its server is there",
+        StoreError, match=r"postgresql\+psycopg://me:\*\*\*@localhost:1/x cannot be opened: .*its server is there"
     ):
         Store(url="postgresql+psycopg://me:secret@localhost:1/x")
     with pytest.raises(StoreError, match="is no address of a database"):

@@ -101,6 +101,9 @@ def test_it_opens_with_the_same_runs_and_studies(opened):
     assert tune.facts.data_profile
     assert tune.asked.machine["memory_gib"] > 0
     assert opened.study("scan-145d74a9").facts.result["words"]["unit"] == "nats/token"
+    pulses = [e["pulse"] for r in RUNS for e in opened.evaluations(r)]
+    assert any("kl_pulse" in p for p in pulses)
+    assert not any({"kl_generic", "kl_first_token"} & p.keys() for p in pulses)
     with opened._engine.connect() as c:
         assert c.execute(text("SELECT version_num FROM alembic_version")).scalar() == TODAY
         assert c.execute(text("SELECT count(*) FROM jobs WHERE status IN ('WAITING', 'RUNNING')")).scalar() == 0

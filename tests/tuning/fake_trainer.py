@@ -135,7 +135,7 @@ class FakeTrainer:
                     share=share,
                     loss=sum(values) / 30,
                     items=values,
-                    pulse={"kl_generic": [alive[run].learning_rate * 10] * 8},
+                    pulse={"kl_pulse": [alive[run].learning_rate * 10] * 8},
                 )
             for run, why in (race.losers(self.store, share, items) if race else {}).items():
                 self.finish(alive.pop(run), Status.STOPPED, why, Cause.RACE)

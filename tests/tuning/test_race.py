@@ -48,7 +48,7 @@ def test_with_two_aims_only_a_rival_that_drifted_no_further_may_stop_a_run(tmp_p
     running = {}
     for seed, level, drift in ((1, 1.0, 0.5), (2, 2.0, 0.01), (3, 2.0, 0.9)):
         run = store.add_run(BASE.but(seed=seed)).id
-        store.log_evaluation(run=run, step=1, share=0.5, loss=level, items=items(level), pulse={"kl_generic": [drift]})
+        store.log_evaluation(run=run, step=1, share=0.5, loss=level, items=items(level), pulse={"kl_pulse": [drift]})
         running[run] = items(level)
     _good_but_far, worse_but_near, worse_in_both = running
     assert set(Race(both=True).losers(store, 0.5, running)) == {worse_in_both}

@@ -53,7 +53,7 @@ def test_a_cohort_is_written_down(worker, recipe):
         assert len(w.store.steps(row.id)) == row.total_steps
         evaluations = w.store.evaluations(row.id)
         assert [e["share"] for e in evaluations] == [0.5, 1.0]
-        assert len(evaluations[0]["pulse"]["kl_generic"]) == 8
+        assert len(evaluations[0]["pulse"]["kl_pulse"]) == 8
         assert found.loss == min(e["loss"] for e in evaluations)
         assert row.result["size"] > 0
 
@@ -72,7 +72,7 @@ def test_two_breaches_in_a_row_stop_a_run_and_it_keeps_its_weights(worker, recip
     (found,) = w.train([wild])
     row = w.store.run(wild.run_id)
     assert row.status == Status.STOPPED
-    assert "budget breached at two evaluations in a row: kl_generic" in row.reason
+    assert "budget breached at two evaluations in a row: kl_pulse" in row.reason
     assert [e["share"] for e in w.store.evaluations(row.id)] == [0.25, 0.5]
     assert not found.eligible
     assert w.store.events(run=row.id)[0]["kind"] == "stopped"

@@ -52,14 +52,31 @@ def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
     return Verdict.PASS if limited and all(r["verdict"] == Verdict.PASS for r in limited) else Verdict.UNDECIDED
 
 
+# A pulse's number -> the card's whose limit it is held to, times so much: its prompts are the shortest and its tokens
+# the first, so it reads higher (docs/budget.md). A limit on the pulse's own number comes before.
+PULSE_OF = {"kl_pulse": ("kl_generic", 1.5)}
+
+
+def pulse_limit(key: str, budget: Budget) -> Limit | None:
+    """What a number of a pulse is held to."""
+    card, times = PULSE_OF.get(key, ("", 1.0))
+    if key in budget.limits or card not in budget.limits:
+        return budget.limits.get(key)
+    theirs = budget.limits[card]
+    return theirs.model_copy(update={"max": theirs.max and theirs.max * times, "min": None})
+
+
 def breach(pulse: Raw, budget: Budget) -> str | None:
     """Why this pulse FAILs a hard limit, as a sentence; None while it does not."""
-    for key, limit in budget.limits.items():
-        interval = INTERVALS[key].interval(pulse) if limit.hard and key in INTERVALS else None
-        if interval and limit.judge(interval.below, interval.above) == Verdict.FAIL:
+    for key in dict.fromkeys([*PULSE_OF, *budget.limits]):
+        limit = pulse_limit(key, budget)
+        interval = INTERVALS[key].interval(pulse) if limit and limit.hard and key in INTERVALS else None
+        if limit and interval and limit.judge(interval.below, interval.above) == Verdict.FAIL:
+            card, times = PULSE_OF.get(key, ("", 1.0))
+            derived = "" if key in budget.limits else f" ({times:g} times that of {card}: pulses read higher)"
             return (
                 f"{key} is {interval.value:.3g} {number_of(key).unit} (at least {interval.below:.3g} with 95 %"
-                f" confidence), outside the budget's {limit.text()}"
+                f" confidence), outside the budget's {limit.text()}{derived}"
             )
     return None
 
@@ -118,6 +135,8 @@ def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
     without JSON answers, one on labels nothing without labels, and to a classifier nothing but those applies. A limit
     that a person wrote never vanishes: what is not there stays UNDECIDED."""
     raw, group = measured["raw"], number_of(key).group
+    if number_of(key).needs == "a pulse":  # taken while training, never with a card
+        return False
     if key in budget.limits and not budget.limits[key].optional and not measured.get("classifier"):
         return True
     if key == "format_validity":

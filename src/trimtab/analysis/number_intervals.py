@@ -55,6 +55,7 @@ def _pair(interval: Made, name: str) -> Shown:
 
 INTERVALS: dict[str, Shown] = {
     "kl_generic": Shown(items("kl_generic")),
+    "kl_pulse": Shown(items("kl_pulse")),
     "kl_first_token": Shown(items("kl_first_token")),
     "kl_opening": Shown(items("kl_opening")),
     "kl_rest": Shown(items("kl_rest")),

@@ -82,7 +82,7 @@ def reference(
 def pulse(evaluated: EvaluatedModel, ref: Reference) -> dict[str, list[float]]:
     """The cheap part, no generation: KL of each pulse prompt, first token apart."""
     per_token = [kl(b, t) for b, t in zip(ref.pulse_base, log_probabilities(evaluated, ref.pulse_rows), strict=True)]
-    return {"kl_generic": [float(k.mean()) for k in per_token], "kl_first_token": [float(k[0]) for k in per_token]}
+    return {"kl_pulse": [float(k.mean()) for k in per_token], "kl_pulse_first": [float(k[0]) for k in per_token]}
 
 
 def full_drift(

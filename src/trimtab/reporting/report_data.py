@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trimtab.analysis.card import drift_of, judge
+from trimtab.analysis.card import drift_of, judge, pulse_limit
 from trimtab.analysis.interaction_check import states
 from trimtab.forecasting.result import shown_parts
 from trimtab.spec.budget import Budget
@@ -36,13 +36,16 @@ def study_report(store: Store, study: str) -> dict[str, Any]:
     assert isinstance(facts, TuneFacts)
     recommended, decisions = facts.recommendation, store.decisions(study)
     run = recommended and recommended["run"]
-    card = _judged(store, run, asked.budget or Budget()) if run else None
+    budget = asked.budget or Budget()
+    card = _judged(store, run, budget) if run else None
+    edge = pulse_limit(words_of(asked.task).shown()["drift_key"], budget)
     return {
         "study": study,
         "status": row.status,
         "seconds": row.seconds,
         "asked": asked.model_dump(mode="json"),
         "words": words_of(asked.task).shown(),
+        "drift_limit": edge and edge.max,
         "data": facts.data,
         "plan": facts.plan,
         "warnings": facts.warnings or [],

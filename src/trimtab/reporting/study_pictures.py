@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from trimtab.analysis.card import pulse_limit
 from trimtab.reporting import plots
 from trimtab.reporting.draw import _svg
+from trimtab.spec.budget import Budget
 
 STATE = {"better": "PASS", "worse": "FAIL", "cannot tell yet": "UNDECIDED"}
 
@@ -23,9 +25,10 @@ def pictures(result: Mapping[str, Any], evidence: Mapping[str, Any]) -> dict[str
     if result["kind"] == "search":
         best, front = result["best"] and result["best"]["run"], result["front"]
         rows = [{**t, "kept": t["run"] == best, "front": t["run"] in front} for t in result["trials"]]
-        drift = (result["asked"]["budget"] or {"limits": {}})["limits"].get(words["drift_key"]) or {}
+        budget = result["asked"]["budget"]
+        drift = pulse_limit(words["drift_key"], Budget.model_validate(budget)) if budget else None
         made = {
-            "front": plots.front(rows, words, drift.get("max")),
+            "front": plots.front(rows, words, drift.max if drift else None),
             "parallel-coordinates": plots.parallel(rows),
             **made,
         }

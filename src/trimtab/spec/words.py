@@ -81,7 +81,7 @@ class Kind:
 LANGUAGE = Words(
     unit="nats/token",
     size="tokens",
-    drift=Drift("kl_generic", "drift", "nats/token", "drift on generic prompts, nats/token"),
+    drift=Drift("kl_pulse", "drift", "nats/token", "drift on eight short prompts, nats/token"),
     metrics={
         "exact_match": "Exact match",
         "overlap": "Overlap with the reference (F1)",

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 from trimtab.errors import StoreError
 from trimtab.store.schema import metadata
 
-FIRST, TODAY = "0001", "0002"
+FIRST, TODAY = "0001", "0003"
 
 
 def is_today(connection: Connection) -> bool:
@@ -27,7 +27,7 @@ def bring_up(connection: Connection) -> None:
     if version is None and not inspect(connection).has_table("runs"):
         metadata.create_all(connection)
         _alembic(connection, "stamp", TODAY)
-    elif version in (None, FIRST):
+    elif version is None or version < TODAY:
         if version is None:
             _alembic(connection, "stamp", FIRST)
         _alembic(connection, "upgrade", TODAY)
