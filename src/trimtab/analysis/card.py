@@ -168,6 +168,8 @@ def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
         **known,
         "n": interval.n if interval else 0,
         "floor": _floor(key, measured),
+        "seed_sd": n.seed_sd,
+        "no_interval": NO_INTERVAL if interval and key.endswith("ece") else None,
         "missing": why,
         "by_people": interval is not None and by_people(key, measured) is not None,
         "limit": limit and limit.model_dump(mode="json"),
@@ -176,6 +178,9 @@ def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
         "judged_by": judged_by(interval, limit, verdict) if interval and limit and verdict else None,
         "to_decide": to_decide(n, interval, limit, why) if limit and verdict == Verdict.UNDECIDED else None,
     }
+
+
+NO_INTERVAL = "no interval is honest: in bins of a few dozen items a calibrated model has an error of a few points too"
 
 
 def judged_by(interval: Interval, limit: Limit, verdict: Verdict) -> str:

@@ -47,11 +47,6 @@ def items_of_one(key: str) -> Made:
     return made
 
 
-def one(key: str) -> Made:
-    """A single number without an interval of its own."""
-    return lambda raw: stats.mean(raw[key][:1]) if raw.get(key) else None
-
-
 def change(key: str) -> Made:
     """tuned − base of the same items."""
     return lambda raw: paired(raw, f"{key}_tuned", f"{key}_base", stats.paired)

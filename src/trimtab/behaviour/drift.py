@@ -88,7 +88,7 @@ def pulse(evaluated: EvaluatedModel, ref: Reference) -> dict[str, list[float]]:
 def full_drift(
     base: EvaluatedModel, tuned: EvaluatedModel, ref: Reference, batch_size: int = 8, most: int | None = None
 ) -> dict[str, list[float]]:
-    """KL by prompt (mean, first token, tokens 1-5, the rest), its p99 over all tokens, equal first choices, and
+    """KL by prompt (mean, first token, tokens 1-5, the rest), its p99 within each answer, equal first choices, and
     forgetting.
 
     `batch_size` of the tuned side: another one shows what batching alone does to the numbers; `most` prompts, all
@@ -100,7 +100,7 @@ def full_drift(
         "kl_first_token": [float(k[0]) for k in per_token],
         "kl_opening": [float(k[:OPENING].mean()) for k in per_token],
         "kl_rest": [float(k[OPENING:].mean()) for k in per_token if len(k) > OPENING],
-        "kl_p99": [float(torch.quantile(torch.cat(per_token), 0.99))],
+        "kl_p99": [float(torch.quantile(k, 0.99)) for k in per_token],
         "same_choice": same,
         "nll_base": list(ref.text_nll[:most]),
         "nll_tuned": nll(tuned, ref.text_rows[:most], batch_size),

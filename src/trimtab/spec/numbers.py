@@ -30,7 +30,8 @@ class Number:
 
     `bounds`: values it cannot leave, None where it cannot be limited. `side` and `limits` (by preset; reasons:
     docs/budget.md): what the presets hold it to; `hard` limits veto. `tightest`: the limit beyond which none can be
-    shown to hold, and `shown_by` what.
+    shown to hold, and `shown_by` what. `seed_sd`: how far seeds alone moved it (SmolLM2-135M, five seeds of one
+    recipe, bench/card_noise.py): changes below twice that are a seed's as likely as a setting's.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Number:
     hard: bool = False
     tightest: float | None = None
     shown_by: str = ""
+    seed_sd: float | None = None
 
 
 def _read(row: dict[str, str]) -> Number:
@@ -57,6 +59,7 @@ def _read(row: dict[str, str]) -> Number:
         limits=(float(row["tight"]), float(row["standard"]), float(row["loose"])) if row["tight"] else None,
         hard=row["veto"] == "hard",
         tightest=float(row["tightest"]) if row["tightest"] else None,
+        seed_sd=float(row["seed_sd"]) if row["seed_sd"] else None,
     )
 
 

@@ -16,7 +16,7 @@ from trimtab.spec.numbers import GROUPS
 # By the terminal's width: what is read second is left out of a narrow one.
 _ALWAYS = ("value", "95 % interval", "limit", "state")
 COLUMNS = (
-    (150, ("number", "base", "tuned", *_ALWAYS[:2], "n", "floor", *_ALWAYS[2:], "to decide")),
+    (150, ("number", "base", "tuned", *_ALWAYS[:2], "n", "floor", "seeds ±", *_ALWAYS[2:], "to decide")),
     (105, ("number", "base", "tuned", *_ALWAYS)),
     (0, ("number", *_ALWAYS)),
 )
@@ -48,7 +48,12 @@ def card(judged: Mapping[str, Any]) -> None:
         f"\n{judged['run']} against budget “{judged['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]"
     )
     console.print("Behind a state: the one-sided 95 % bound that decides it.", style="dim")
-    floor = " Floor: the same number where only tiny noise changed the weights." if "floor" in shown else ""
+    floor = (
+        " Floor: the same number where only tiny noise changed the weights, taken of what needs no generation and of"
+        " refusals. Seeds ±: how far seeds alone moved it, one recipe on one small model."
+        if "floor" in shown
+        else ""
+    )
     if took := judged.get("seconds"):
         console.print(
             f"Level {judged['level']}; measuring took {in_words(sum(took.values()), 1)}, loading not counted.{floor}"
@@ -67,11 +72,12 @@ def _cells(r: Mapping[str, Any]) -> dict[str, str]:
         "95 % interval": f"\\[{_short(r['low'])}, {_short(r['high'])}]" if r["low"] is not None else "",
         "n": str(r["n"] or ""),
         "floor": _short(r["floor"]["noise"]) if r["floor"] else "",
+        "seeds ±": _short(r.get("seed_sd")),
         "limit": limit_text(r["limit"]),
         "state": state
         + ("" if r["hard"] or not state else " soft")
         + (f", {r['judged_by']}" if r.get("judged_by") else ""),
-        "to decide": r["to_decide"] or r["missing"] or "",
+        "to decide": r["to_decide"] or r["missing"] or r.get("no_interval") or "",
     }
 
 
