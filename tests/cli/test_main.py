@@ -8,8 +8,11 @@ import sys
 import pytest
 import yaml
 
+from tests.sentences import unexplained
 from tests.tuning.fake_trainer import nothing_trained  # noqa: F401
 from trimtab.cli.main import run
+from trimtab.store.folder import opened
+from trimtab.tuning.choice import MARGIN
 
 
 @pytest.fixture
@@ -72,6 +75,7 @@ def test_tune_ends_with_a_report_and_is_looked_up_the_second_time(trimtab, small
     code, again, _ = trimtab(*args, "--json")
     assert code == 0
     assert json.loads(again)["report"] == page
+    every_sentence_is_true(tmp_path / "o", study.name)
     code, text, _ = trimtab("report", study.name[:8], "--out", tmp_path / "o")
     assert text.strip() == page
     code, text, _ = trimtab(*args[:3], "--explain", "--out", tmp_path / "o")
@@ -84,6 +88,24 @@ def test_tune_ends_with_a_report_and_is_looked_up_the_second_time(trimtab, small
     assert f"{study.name} has" in str(error)  # found, though three runs are too few
     *_, error = trimtab("study", "extend", study.name, "--seeds", "9", "--out", tmp_path / "o")
     assert "tune extends its scan itself" in str(error)
+
+
+def every_sentence_is_true(out, study):
+    """Each number of each decision stands in what was stored with it, or in the facts that it was decided from."""
+    with opened(out, create=False) as store:
+        facts = store.study(study).facts.model_dump(mode="json")
+        decisions = store.decisions(study)
+        card = store.card(facts["recommendation"]["run"])
+    assert {"plan", "seeds", "recommendation"} <= {d["place"] for d in decisions}
+    for d in decisions:
+        assert unexplained(d["sentence"], d["evidence"], constants=[MARGIN, *tally(card, d)]) == [], d["sentence"]
+
+
+def tally(card, decision):
+    """What the recommendation counts: the seeds that chose nothing, and what the card could not say."""
+    rows = card["judged"]["rows"]
+    missing = sum(bool(r["verdict"]) and r["value"] is None for r in rows)
+    return [missing, len(decision["evidence"].get("runs", [0])) - 1] if decision["place"] == "recommendation" else []
 
 
 BAD = {

@@ -8,6 +8,7 @@ import pandas
 import pytest
 from typer.testing import CliRunner
 
+from tests.sentences import unexplained
 from tests.tuning.fake_trainer import nothing_trained  # noqa: F401
 from trimtab.api import results, study
 from trimtab.cli.main import app
@@ -43,6 +44,8 @@ def test_a_scan_is_carried_out_looked_up_and_attributed(base):
     assert [c["against"] is None for c in found["cells"]] == [True, False, False]
     asis, low, high = found["cells"]
     assert high["mean"] < asis["mean"] < low["mean"]
+    for told in (found["sentence"], *(c["against"]["need"] or "" for c in (low, high))):
+        assert unexplained(told, found, constants=[95]) == [], told
     # How sure two seeds are of it is the processor's affair; that the sentence says what the interval says is ours.
     for cell in (low, high):
         sure = {"better": cell["against"]["high"] < 0, "worse": cell["against"]["low"] > 0}

@@ -2,10 +2,12 @@ import math
 
 import pytest
 
+from tests.sentences import unexplained
 from tests.tuning.fake_trainer import ASKED, FakeTrainer, desk_of
 from trimtab.errors import SpecError
 from trimtab.spec.status import Status
-from trimtab.tuning.coach import Coach
+from trimtab.tuning.choice import MARGIN
+from trimtab.tuning.coach import SEEDS, Coach
 from trimtab.tuning.desk import Desk
 
 
@@ -32,6 +34,33 @@ def test_it_walks_rate_batch_epochs_seeds_and_recommends(tmp_path):
         for sentence in said
         if sentence.startswith(("Start", "learning_rate", "Confirm", "Recommended", "Nothing"))
     )
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"best_rate": 1e-3},
+        {"best_rate": 0.02},
+        {"best_rate": 1e-2, "breach_above": 7e-4},
+        {"seconds": 400},
+        {"also": ("rank", "decay")},
+    ],
+)
+def test_every_number_of_every_sentence_is_what_was_stored(tmp_path, how):
+    coach, store, _, said = study(tmp_path, **how)
+    coach.run()
+    facts = store.study("s").facts.model_dump(mode="json")
+    decided = store.decisions("s")
+    for d in decided:
+        seeds = len(d["evidence"].get("runs", [0])) - 1
+        confirming = d["evidence"]["seeds"] if d["place"] == "seeds" else 0
+        known = [MARGIN, seeds, SEEDS - confirming, how.get("seconds", 0) / 60]
+        plan, sizes = facts["plan"], [r.recipe.effective_batch for r in store.runs()]
+        assert unexplained(d["sentence"], d["evidence"], plan, sizes, constants=known) == [], d["sentence"]
+    others = [s for s in said if s not in {d["sentence"] for d in decided}]
+    runs = [r.recipe.model_dump(mode="json") for r in store.runs()]
+    for sentence in others:
+        assert unexplained(sentence, facts, runs, constants=[5]) == [], sentence
 
 
 def test_the_scan_is_extended_while_the_best_is_at_its_edge(tmp_path):

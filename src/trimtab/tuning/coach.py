@@ -132,7 +132,9 @@ class Coach:
         rates = scan(start.learning_rate, self.plan.disagreeing())
         # the race stops losers from half of the steps on: three rates cost about two and a half runs
         if not self._once("scan_fits", lambda: self._fits([start], self._pace().seconds([start]) * 1.5)):
-            return self._skip_to("learning_rate", f"{', '.join(f'{r:g}' for r in rates)} were not compared", start)
+            return self._skip_to(
+                "learning_rate", f"{', '.join(f'{r:g}' for r in rates)} were not compared", start, rates
+            )
         outcomes = self._reopened(self._race([start.but(learning_rate=r) for r in rates]))
         for _ in range(EXTENSIONS):
             choice = choose(outcomes, "learning_rate")
@@ -145,6 +147,7 @@ class Coach:
                 self._skip(
                     "learning_rate, one step further",
                     f"{why_further(choice.winner, inside)}, and {further:g} was not tried",
+                    [choice.winner.recipe.learning_rate, further],
                 )
                 break
             self.desk.say(f"{why_further(choice.winner, inside)}: trying {further:g}")
@@ -177,7 +180,7 @@ class Coach:
         if done := self._decided(place):
             return done
         if not self._fits(candidates, self._confirm_cost(best)):
-            return self._skip_to(place, f"{what} were not tried", best)
+            return self._skip_to(place, f"{what} were not tried", best, [r.model_dump(mode="json") for r in candidates])
         reference = self.desk.trainer.train([best], reopen=True)  # another study may have stopped it
         choice = choose(reference + self._race(candidates, reference), setting)
         return self._decide(place, choice.sentence, choice.winner.recipe, choice.evidence)
@@ -197,7 +200,8 @@ class Coach:
                 if factor > 1 and still_falling([e["items"] for e in evaluations])
                 else ""
             )
-            return self._skip_to("epochs", f"{other.num_train_epochs:g} epochs were not tried{hint}", best)
+            length = other.num_train_epochs
+            return self._skip_to("epochs", f"{length:g} epochs were not tried{hint}", best, [length])
         choice = choose(
             self.desk.trainer.train([best], reopen=True) + self.desk.trainer.train([other], reopen=True),
             "num_train_epochs",
@@ -276,11 +280,13 @@ class Coach:
         found = self._stored(place)
         return found is None or found["evidence"].get("inside", True)
 
-    def _skip_to(self, place: str, what: str, recipe: Recipe) -> Recipe:
-        return self._decide(place, f"Skipped for lack of time: {what}.", recipe, [])
+    def _skip_to(self, place: str, what: str, recipe: Recipe, untried: Sequence[Any]) -> Recipe:
+        evidence = {"recipe": recipe.model_dump(mode="json"), "table": [], "inside": True, "untried": list(untried)}
+        self._write(place, f"Skipped for lack of time: {what}.", evidence)
+        return recipe
 
-    def _skip(self, place: str, what: str) -> None:
-        self._write(place, f"Skipped for lack of time: {what}.", {})
+    def _skip(self, place: str, what: str, untried: Sequence[float]) -> None:
+        self._write(place, f"Skipped for lack of time: {what}.", {"untried": list(untried)})
 
     def _write(self, place: str, sentence: str, evidence: dict[str, Any]) -> None:
         if self._stored(place) is None:
