@@ -23,6 +23,7 @@ from trimtab.forecasting.duration import _steps
 from trimtab.planning import design, fitting, interactions
 from trimtab.planning.catalogue import find_device
 from trimtab.planning.facts import Facts
+from trimtab.planning.plan import make_plan
 from trimtab.planning.precision import computes_bf16, cpu_has_bf16
 from trimtab.planning.rates import batch_factor
 from trimtab.planning.setting import Setting
@@ -32,6 +33,7 @@ from trimtab.spec.recipe import Recipe, optimizer_steps
 from trimtab.spec.status import LEVELS
 from trimtab.spec.workload import Workload, loop_precision
 from trimtab.tasks.chat import Chat
+from trimtab.tasks.task import find_task
 from trimtab.tuning.neighbours import with_batch
 
 BASE = Recipe(model="m", data="d", learning_rate=3e-4, per_device_train_batch_size=4, gradient_accumulation_steps=2)
@@ -152,3 +154,41 @@ def test_the_levels_of_a_card():
         assert Battery(level, "en").facts
     with pytest.raises(SpecError, match=f"allowed are {', '.join(LEVELS)}"):
         StudyOptions(card="deep")
+
+
+@given(st.integers(20, 5000), st.floats(0.3, 9), st.sampled_from([4, 16, 64]), st.sampled_from([None, 7, 40]))
+def test_a_plan_counts_the_steps_that_a_run_takes(examples, epochs, batch, most):
+    facts = Facts(**{**vars(FACTS), "examples": examples})
+    own = {"num_train_epochs": epochs, "per_device_train_batch_size": 4, "gradient_accumulation_steps": batch // 4}
+    plan = make_plan(facts, own | ({"max_steps": most} if most else {}))
+    steps = plan.recipe.steps(examples)
+    assert f"of {steps:,}" in plan.settings["eval_steps"].reason
+    assert [e.steps for e in plan.experiments if "seed" in e.changes] == [steps]
+    few = [w for w in plan.warnings if "optimizer steps are few" in w]
+    assert bool(few) == (steps < 100 and not most)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 16, 128, 5000])
+def test_the_next_rate_lies_a_step_of_three_from_the_start(batch):
+    """Whatever the batch: the way to the measurements' batch and back has the same cap as the start's."""
+    own = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": 1}
+    plan = make_plan(Facts(**{**vars(FACTS), "parameters": 7 * 10**9, "examples": 20_000}), own)
+    start = plan.settings["learning_rate"].value
+    assert "disagree" not in dict(plan.settings["learning_rate"].inputs)
+    (other,) = [e.changes["learning_rate"] for e in plan.experiments if "learning_rate" in e.changes]
+    assert max(other / start, start / other) == pytest.approx(3, rel=0.1)
+
+
+def test_emulated_bfloat16_is_not_counted(monkeypatch):
+    """A T4 multiplies in bfloat16 by emulation; the loop and the forecast say alike that it does not."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: type("P", (), {"total_memory": 16 * 2**30})())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert machine.look(1).bf16 == computes_bf16(find_device("T4")[0], False) == False  # noqa: E712
+
+
+@pytest.mark.parametrize("task", ["json:loads", "tests.toy_task:Item", "no.such:Thing"])
+def test_what_is_no_task_is_said_in_a_sentence(task):
+    with pytest.raises(SpecError, match=r"is no task|cannot be found|lacks"):
+        find_task(task)

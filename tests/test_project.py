@@ -56,7 +56,10 @@ def test_files_stay_small_and_say_what_they_are(path):
 
 
 NEUTRAL = ("run", "tuning", "workers", "store", "reporting", "api", "cli")  # rooms that every task goes through
-LANGUAGE = re.compile(r"token|nats|\bkl_|chat_?template|logits|lm_head|exact_match|perplexity|vocab", re.IGNORECASE)
+LANGUAGE = re.compile(
+    r"token|nats|\bkl_|chat_?template|logits|lm_head|exact_match|perplexity|vocab|\bchat\b|\bkl\b|divergence|instruct",
+    re.IGNORECASE,
+)
 # What is about language models on purpose: the card and its pages, the data report and the forecast as they are shown,
 # an option's name.
 SPEAKS = {

@@ -16,12 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from trimtab.analysis.card import judge
 from trimtab.analysis.stats import average
 from trimtab.datasets.encoded import Encoded
 from trimtab.errors import DataError, ModelError, SpecError
 from trimtab.planning.facts import Facts
 from trimtab.run.base import Base
 from trimtab.run.machine import accelerator
+from trimtab.spec.budget import Budget
 from trimtab.spec.words import Words
 from trimtab.tasks.task import Group
 
@@ -204,7 +206,7 @@ class ToyMeter:
         return found
 
     def card(self, recipe, level="card", language=None, prompts=0):
-        return {"verdict": "UNDECIDED", "rows": []}
+        return judge({"raw": {}, "level": level}, Budget(name="none"))
 
     def scales(self, recipe):
         raise SpecError("trimtab adapter-scale", ["a toy has no scales"])

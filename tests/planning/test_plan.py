@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.sentences import unexplained
+from trimtab.planning import rate_sweep
 from trimtab.planning.facts import Facts
 from trimtab.planning.plan import make_plan
 from trimtab.planning.rule_table import compute, table
@@ -126,3 +128,15 @@ def test_near_copies_warn_and_only_exact_ones_refuse():
 def test_a_rate_far_outside_the_band_is_said():
     assert any("your learning_rate 0.9 lies outside" in w for w in make_plan(FACTS, {"learning_rate": 0.9}).warnings)
     assert not any("lies outside" in w for w in make_plan(FACTS, {"learning_rate": 2e-4}).warnings)
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"risk": "tight", "difficulty": "complex"}, {"examples": 90, "tokens": 40_000}, {"task": "dpo"}]
+)
+def test_every_number_of_a_reason_is_an_input_or_a_rules(change):
+    facts = dataclasses.replace(FACTS, **change)
+    plan = make_plan(facts)
+    for row in plan.as_rows():
+        known = (row, dataclasses.asdict(facts), table(), {k: s.value for k, s in plan.settings.items()})
+        left = unexplained(row["reason"], *known, constants=[len(rate_sweep.sweep())])
+        assert left == [], (row["setting"], row["reason"], left)

@@ -15,7 +15,7 @@ from trimtab.spec import durations
 from trimtab.spec.budget import Budget
 from trimtab.spec.budget_check import broken_untouched, never_decided
 from trimtab.spec.files import write_whole
-from trimtab.spec.options import DEFAULT_OUT, Mode, where_problems
+from trimtab.spec.options import DEFAULT_OUT, Mode, mode_problems, where_problems
 from trimtab.spec.progress import SILENT, Progress, Say
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.results import Recommendation
@@ -52,7 +52,7 @@ def tune(
     StudyOptions. Raises SpecError with all that is wrong with what was asked, before anything is loaded.
     """
     settings = own_settings(model, data, own)
-    _check(also, settings, on)
+    _check(also, settings, on, workers, mode)
     limits = budget if isinstance(budget, Budget) else load_budget(budget)
     with opened(out) as store:
         from trimtab.run import machine, material
@@ -102,6 +102,8 @@ def train(
     else had stopped (a limit, a race, another budget) goes on; broken numbers do not. Raises SpecError for a recipe
     that cannot be, RunError for a run that cannot go on.
     """
+    if problems := mode_problems(mode):
+        raise SpecError("trimtab train", problems)
     spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     written = spec if isinstance(recipe, Recipe) else load_recipe(recipe)
     moved = (written.model, written.data) != (spec.model, spec.data)
@@ -142,7 +144,7 @@ def _can_be_kept(budget: Budget, meter: Meter, say: Say) -> None:
         say(f"{sentence[0].upper()}{sentence[1:]}")
 
 
-def _check(also: Sequence[str], own: Mapping[str, Any], on: str | None) -> None:
+def _check(also: Sequence[str], own: Mapping[str, Any], on: str | None, workers: int | None, mode: str) -> None:
     from trimtab.tuning.neighbours import ALSO
 
     problems = [f'got "{a}"; allowed are {", ".join(ALSO)}' for a in also if a not in ALSO]
@@ -151,7 +153,7 @@ def _check(also: Sequence[str], own: Mapping[str, Any], on: str | None) -> None:
     problems += ["rank: full fine-tuning has none"] if "rank" in known and own.get("method") == "full" else []
     if problems:
         raise SpecError("--also", problems)
-    if problems := where_problems(on):
+    if problems := where_problems(on, workers) + mode_problems(mode):
         raise SpecError("trimtab tune", problems)
 
 

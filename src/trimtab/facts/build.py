@@ -54,6 +54,9 @@ def build_facts(
 ) -> Situation:  # fmt: skip
     """What is known of MODEL, DATA and a device. Raises ModelError, DataError, PlanError or SpecError."""
     kind, difficulty = task_of(task)
+    for old in (task or "").replace(" ", "").split(","):
+        if old in OLD_NAMES:
+            say(f"{old} is called {OLD_NAMES[old]} now; the old name goes with the next release")
     if risk not in RISKS:
         raise SpecError("--risk", [f'got "{risk}"; allowed are {", ".join(RISKS)}{did_you_mean(risk, RISKS)}'])
     card, devices = inputs.device_named(gpu)

@@ -112,7 +112,7 @@ def batch(base: Recipe, sizes: Sequence[int], scale: Scale, seeds: int) -> Desig
     """Effective batches; the rate follows by √k, k (both capped, see rates.batch_factor), or not at all."""
     cells = []
     for size in sizes:
-        factor = batch_factor(size, base.effective_batch, "sgd" if scale == "linear" else "adam")
+        factor = batch_factor(size, base.effective_batch, "sgd" if scale == "linear" or base.optim == "sgd" else "adam")
         moved = {} if scale == "none" else {"learning_rate": rounded(base.learning_rate * factor)}
         changes = {EFFECTIVE: size, **moved}
         cells.append(Cell({EFFECTIVE: size}, with_settings(base, changes)))

@@ -41,6 +41,13 @@ class _View:
         return found.value if found is not None else None
 
     @property
+    def num_train_epochs(self) -> float:
+        """Passes that are really made: `max_steps` may end them earlier."""
+        epochs: float = self._settings["num_train_epochs"].value
+        most = self.max_steps or -1
+        return min(epochs, most * self.effective_batch / self.facts.examples) if most > 0 else epochs
+
+    @property
     def high_rate(self) -> bool:
         rate = self._settings["learning_rate"]
         return rate.range is not None and rate.value > (rate.range[0] * rate.range[1]) ** 0.5 * 1.5
@@ -161,7 +168,7 @@ TABLE: tuple[tuple[Coupling, Condition], ...] = (
         lambda v: (
             v.facts.label_tokens / max(1, v.facts.examples) < 20
             and v.num_train_epochs >= 3
-            and v.facts.instruct is not False
+            and v.facts.instruct is True
         ),
     ),
     (

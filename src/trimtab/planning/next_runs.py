@@ -8,7 +8,6 @@ by is noise.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from trimtab.planning import rate_sweep
 from trimtab.planning.facts import Facts
 from trimtab.planning.fitting import FitAnswer
-from trimtab.planning.rates import rounded
+from trimtab.planning.rates import batch_factor, rounded
 from trimtab.spec.recipe import optimizer_steps
 
 
@@ -52,7 +51,7 @@ def _rates(facts: Facts, settings: Mapping[str, Any]) -> list[tuple[float, str]]
         ]
     if settings["method"].value != "full" and facts.task == "sft":
         batch = settings["effective_batch"].value
-        scale = math.sqrt(rate_sweep.BATCH / batch)  # to the batch of the measurements, and back
+        scale = 1 / batch_factor(batch, rate_sweep.BATCH)  # to the batch of the measurements, and back
         curves = rate_sweep.sweep()
         other = rate_sweep.second_rate(start * scale, facts.billions, curves) / scale
         left = sum(rate_sweep.expected(r * scale, facts.billions, curves) for r in (start,))

@@ -124,7 +124,7 @@ def _own_curve(q: Query, without_curve: Without) -> tuple[float, str, str] | Non
     if curve is None or q.task not in precedents.INSTRUCTION or q.group == "full":
         return None
     best = rate_sweep.best_rate(curve.billions, [curve])
-    text = f"measured best on this very model at batch 128 ({best:.1e}), times √({q.batch or 128:g}/128)"
+    text = f"measured best on this very model at batch 128 ({best:.1e}){_scaled(q, rate_sweep.BATCH)}"
     return best * batch_factor(q.batch, rate_sweep.BATCH), text, "sweep.csv"
 
 
@@ -133,7 +133,7 @@ def _rule(q: Query, without_curve: Without) -> tuple[float, str, float]:
     if q.task in precedents.INSTRUCTION and q.group != "full":
         best = rate_sweep.best_rate(q.billions, rate_sweep.sweep(without_curve))
         value = best * batch_factor(q.batch, rate_sweep.BATCH)
-        text = f"models of like size measured at batch 128 ({best:.1e}), times √({q.batch or 128:g}/128)"
+        text = f"models of like size measured at batch 128 ({best:.1e}){_scaled(q, rate_sweep.BATCH)}"
         return value, text, MEASURED_COUNTS
     rule = _row_of(q)
     names = {"N_B": q.billions, "B": q.batch or rule.get("ref_batch", 32)}
@@ -143,8 +143,23 @@ def _rule(q: Query, without_curve: Without) -> tuple[float, str, float]:
         text += " (from encoders: nothing of this size is published)"
     if rule.get("ref_batch") and "B" not in rule["formula"].replace("N_B", ""):
         value *= batch_factor(q.batch, rule["ref_batch"], q.optimizer)
-        text += f", times √({q.batch or rule['ref_batch']:g}/{rule['ref_batch']})"
+        text += _scaled(q, rule["ref_batch"])
     return value, text, 0.5
+
+
+def _scaled(q: Query, reference: float) -> str:
+    """How the batch moves a rate, in words; the cap where it holds."""
+    if not q.batch or q.batch == reference:
+        return ""
+    ratio = f"{q.batch:g}/{reference:g}"
+    free = q.batch / reference if q.optimizer == "sgd" else math.sqrt(q.batch / reference)
+    factor = batch_factor(q.batch, reference, q.optimizer)
+    root = ratio if q.optimizer == "sgd" else f"√({ratio})"
+    return (
+        f", times {root}"
+        if math.isclose(free, factor)
+        else f", times {factor:.2g} for batch {ratio} (the most trusted)"
+    )
 
 
 def _row_of(q: Query) -> dict[str, Any]:

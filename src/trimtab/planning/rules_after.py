@@ -90,8 +90,9 @@ def precision(facts: Facts, _chosen: Chosen, _ask: Forecaster | None) -> dict[st
 
 def watching(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
     """11. How often to look, and when to stop."""
-    many = chosen["num_train_epochs"] >= 3 or facts.risk == "tight"
-    steps = optimizer_steps(facts.examples, chosen["num_train_epochs"], chosen["effective_batch"])
+    length = (chosen["num_train_epochs"], chosen["effective_batch"], chosen.get("max_steps", -1))
+    steps = optimizer_steps(facts.examples, *length)
+    many = steps * chosen["effective_batch"] >= 3 * facts.examples or facts.risk == "tight"
     share = 0.1 if steps >= 1000 else 0.25
     return {
         "eval_steps": Setting(

@@ -59,7 +59,7 @@ def look(threads: int | None = None) -> Machine:
         cores=cores,
         threads=threads or free_cores(cores),
         memory=torch.cuda.get_device_properties(0).total_memory if cuda else psutil.virtual_memory().total,
-        bf16=torch.cuda.is_bf16_supported() if cuda else cpu_has_bf16(),
+        bf16=torch.cuda.is_bf16_supported(including_emulation=False) if cuda else cpu_has_bf16(),
     )
 
 

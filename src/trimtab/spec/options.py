@@ -11,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from trimtab.errors import SpecError
 from trimtab.spec.budget import Budget
@@ -58,10 +58,9 @@ class StudyOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
-        problems = [] if self.workers is None or self.workers >= 1 else [f"--workers: got {self.workers}; at least 1"]
+        problems = where_problems(self.on, self.workers)
         if self.cohort is not None and self.cohort < 1:
             problems.append(f"--cohort: got {self.cohort}; at least 1, which trains runs one after another")
-        problems += where_problems(self.on)
         if self.card not in (None, *LEVELS):
             problems.append(f'--card: got "{self.card}"; allowed are {", ".join(LEVELS)}')
         if problems:
@@ -78,8 +77,19 @@ class StudyOptions:
         return words + (["--yes"] if self.yes else []) + (["--out", str(self.out)] if self.out != DEFAULT_OUT else [])
 
 
-def where_problems(on: str | None) -> list[str]:
-    """What is wrong with --on, in sentences: a word that is no place, or Ray that is not installed."""
+def where_problems(on: str | None, workers: int | None = None) -> list[str]:
+    """What is wrong with --on and --workers, in sentences: fewer than one, a word that is no place, Ray that is not
+    installed."""
+    problems = [] if workers is None or workers >= 1 else [f"--workers: got {workers}; at least 1"]
+    return problems + _place_problems(on)
+
+
+def mode_problems(mode: str) -> list[str]:
+    """What is wrong with --mode, in a sentence."""
+    return [] if mode in get_args(Mode) else [f'--mode: got "{mode}"; allowed are {", ".join(get_args(Mode))}']
+
+
+def _place_problems(on: str | None) -> list[str]:
     if on in (None, "here", "local"):
         return []
     if on not in ("ray", "auto") and ":" not in str(on):

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trimtab.errors import SpecError
 from trimtab.spec.words import Words, task_class
 
 if TYPE_CHECKING:  # types alone: this file is below the rooms that train
@@ -193,8 +194,8 @@ class Meter(Protocol):
     def card(
         self, recipe: Recipe, level: str = "card", language: str | None = None, prompts: int = 0
     ) -> dict[str, Any]:
-        """The judged behaviour card of a run, measured or looked up; `prompts`: at least so many neutral ones.
-        SpecError where the task has none."""
+        """The judged behaviour card of a run, measured or looked up; `prompts`: at least so many neutral ones. A task
+        without behaviour numbers judges nothing: analysis.card.judge({"raw": {}, "level": level}, budget)."""
 
     def scales(self, recipe: Recipe) -> list[dict[str, Any]]:
         """An adapter at several strengths: held-out loss by example and what a pulse measures."""
@@ -204,4 +205,6 @@ class Meter(Protocol):
 def find_task(name: str) -> Task:
     """By a name of spec/words.py, or module:Class; SpecError where it cannot be found."""
     made: Task = task_class(name)()
+    if lacking := [f for f in vars(Task) if not f.startswith("_") and not hasattr(made, f)]:
+        raise SpecError("task", [f'"{name}" lacks {", ".join(lacking)}; tasks/task.py says what each of them gives'])
     return made

@@ -6,7 +6,6 @@ from __future__ import annotations
 import psutil
 import torch
 
-from trimtab.errors import SpecError
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import Workload
 from trimtab.tuning.trainer import Trainer
@@ -24,8 +23,6 @@ def trainer(worker: Worker, on: str | None, workers: int | None, largest: Recipe
     worker."""
     devices = torch.cuda.device_count()
     on = on or ("local" if workers or devices > 1 else HERE)
-    if workers is not None and workers < 1:
-        raise SpecError("--workers", [f"got {workers}; at least 1"])
     if on == HERE:
         return worker
     need, count = _bytes(worker, largest), workers or max(1, devices)

@@ -96,9 +96,12 @@ class Following:
 
     def _tell(self, row: RunRow) -> None:
         run = row.id
-        for step in self.store.steps(run, after=self.steps.get(run, 0)):
-            self.steps[run] = step["step"]
-            self.watcher.step(run, step)
-        for e in self.store.evaluations(run, after=self.evaluations.get(run, 0)):
-            self.evaluations[run] = e["step"]
-            self.watcher.step(run, {"evaluation": e["loss"], "drift": drift_of(e["pulse"], words_of(row.recipe.task))})
+        steps = [(s["step"], 0, s) for s in self.store.steps(run, after=self.steps.get(run, 0))]
+        looks = [
+            (e["step"], 1, {"evaluation": e["loss"], "drift": drift_of(e["pulse"], words_of(row.recipe.task))})
+            for e in self.store.evaluations(run, after=self.evaluations.get(run, 0))
+        ]
+        self.steps[run] = max((s for s, *_ in steps), default=self.steps.get(run, 0))
+        self.evaluations[run] = max((s for s, *_ in looks), default=self.evaluations.get(run, 0))
+        for _, _, told in sorted([*steps, *looks], key=lambda t: t[:2]):  # each evaluation after the step it belongs to
+            self.watcher.step(run, told)
