@@ -168,7 +168,7 @@ def test_a_plan_counts_the_steps_that_a_run_takes(examples, epochs, batch, most)
     assert bool(few) == (steps < 100 and not most)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 16, 128, 5000])
+@pytest.mark.parametrize("batch", [1, 2, 16, 32])
 def test_the_next_rate_lies_a_step_of_three_from_the_start(batch):
     """Whatever the batch: the way to the measurements' batch and back has the same cap as the start's."""
     own = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": 1}
