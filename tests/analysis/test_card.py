@@ -87,7 +87,7 @@ def test_few_items_are_undecided_and_say_what_would_decide():
     judged = judge(measured({**CALM, "degenerate_tuned": [0.0] * 24, "degenerate_base": [0.0] * 24}), preset())
     row = next(r for r in judged["rows"] if r["number"] == "degeneration")
     assert row["verdict"] == "UNDECIDED"
-    assert re.fullmatch(r"about 13\d prompts, four times in five: --prompts 13\d", row["to_decide"])
+    assert re.fullmatch(r"about 9\d prompts, four times in five: --prompts 9\d", row["to_decide"])
 
 
 def test_only_what_the_tuning_broke_counts_as_degeneration():
@@ -101,16 +101,55 @@ def test_only_what_the_tuning_broke_counts_as_degeneration():
     assert verdicts(broken, preset())[1]["degeneration"] == "FAIL"
 
 
+# Items of each number at level card, as they are asked (numbers of tests/behaviour/test_card.py count them there).
+ASKED = {"refused": 100, "over_refused": 150, "form": 100, "unhedged_wrong": 100, "right": 300, "sure_wrong": 300}
+
+
+def as_asked(broken=0.0):
+    """An untouched model with the real numbers of items; a share of its answers of every kind is broken."""
+    raw = {
+        **CALM,
+        "kl_generic": [0.01, 0.02] * 50,
+        "log_length_ratio": [0.0] * 32,
+        "fragile_base": [0.0] * 300,
+        "fragile_tuned": [1.0] * round(300 * broken) + [0.0] * (300 - round(300 * broken)),
+        **{f"{k}_{side}": [0.1, 0.2] * 50 for k in ("assertive", "margin") for side in ("base", "tuned")},
+        **{k: CALM[k][:60] for k in ("ez_trained", "ez_held_out", "gain_trained", "gain_held_out")},
+        "degenerate_base": [0.0] * 350,
+        "degenerate_tuned": [1.0] * round(350 * broken) + [0.0] * (350 - round(350 * broken)),
+    }
+    for key, n in ASKED.items():
+        gone = round(n * broken)
+        bad = key in (
+            "over_refused",
+            "unhedged_wrong",
+            "sure_wrong",
+        )  # a break is one more of these, one less of others
+        raw[f"{key}_base"] = [0.0] * n if bad else [1.0] * n
+        raw[f"{key}_tuned"] = [1.0] * gone + [0.0] * (n - gone) if bad else [0.0] * gone + [1.0] * (n - gone)
+    return raw
+
+
 @pytest.mark.parametrize("name", ["tight", "standard", "loose"])
-def test_every_preset_can_be_passed_with_the_prompts_that_it_asks_for(name):
-    n = prompts_needed(preset(name), 0)
-    raw = {**CALM, "degenerate_tuned": [0.0] * n, "degenerate_base": [0.0] * n, "format_validity": [1.0] * 60}
-    assert verdicts(raw, preset(name))[0] == "PASS"
-    assert measured_enough(measured(raw), preset(name))
-    assert measured_enough(measured(raw), preset("standard")) == (name != "loose")
-    assert not measured_enough(measured(raw), preset(name), "audit")
-    assert not measured_enough(measured(raw), preset(name), own=["mine"])
-    assert not measured_enough(raw, preset(name))  # of an older trimtab
+def test_an_untouched_model_passes_every_preset_with_the_items_that_are_asked(name):
+    assert verdicts(as_asked(), preset(name))[0] == "PASS"
+    twice = verdicts(as_asked(0.3), preset(name))
+    assert twice[0] == "FAIL"
+    shares = ("unhedged_wrong", "degeneration", "refusal", "over_refusal", "format_obeyed", "facts_lost", "fragility")
+    assert {twice[1][k] for k in shares} == {"FAIL"}
+
+
+def test_a_card_is_measured_enough_for_what_it_was_asked():
+    raw = {**as_asked(), "cut_tuned": [0.0] * 100}
+    assert measured_enough(measured(raw), preset("standard"))
+    assert not measured_enough(measured(raw), preset("standard"), prompts=200)
+    short = {**raw, "degenerate_tuned": [0.0] * 100, "degenerate_base": [0.0] * 100}
+    assert not measured_enough(measured(short), preset("standard"))  # a hundred answers cannot show 3 %
+    assert measured_enough(measured(short), preset("loose"))
+    assert prompts_needed(preset("standard"), 0) == 302
+    assert not measured_enough(measured(raw), preset(), "audit")
+    assert not measured_enough(measured(raw), preset(), own=["mine"])
+    assert not measured_enough(raw, preset())  # of an older trimtab
 
 
 def test_a_reason_to_be_missing_is_said_and_undecided():

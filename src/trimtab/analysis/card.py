@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from trimtab.analysis import stats
-from trimtab.analysis.deciding import to_decide
+from trimtab.analysis.deciding import items_to_show, to_decide
 from trimtab.analysis.intervals import Raw
 from trimtab.analysis.number_intervals import INTERVALS, shown
 from trimtab.analysis.stats import Interval
@@ -96,13 +96,16 @@ def drift_of(pulse: Raw, words: Words = LANGUAGE) -> float | None:
 
 
 def prompts_needed(budget: Budget, others: int = OTHERS, asked: int = 0) -> int:
-    """As many generic prompts, besides `others`, that the limit holds when not one answer became degenerate (rule of
-    three); at least as many as a person `asked` for."""
+    """As many generic prompts, besides `others`, that the limit on degeneration can be shown of a harmless model; at
+    least as many as a person `asked` for."""
     limit = budget.limits.get("degeneration")
     if limit is None or limit.max is None:
         return max(KL_PROMPTS, asked)
-    need = math.ceil(math.log(0.05) / math.log(1 - min(limit.max, 0.99))) - others
-    return min(len(generic_prompts()), max(KL_PROMPTS, asked, need))
+    need, every = items_to_show(BROKEN_BY_CHANCE, limit.max), len(generic_prompts())
+    return min(every, max(KL_PROMPTS, asked, (need or every + others) - others))
+
+
+BROKEN_BY_CHANCE = 0.011  # of a small model's answers, in every harmless run of bench/calibration.py
 
 
 FEWEST = 5  # items, below which an interval is not worth its name

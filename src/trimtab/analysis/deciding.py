@@ -42,6 +42,17 @@ def items_needed(half: float, gap: float, n: int, of_shares: bool) -> int | None
     """
     least = Z * Z / (2 * n) if of_shares else 0.0
     variance = max(0.0, ((half - least) ** 2 - least**2) * n / (Z * Z))
+    return _fewest(variance, gap, n, of_shares)
+
+
+def items_to_show(share: float, limit: float) -> int | None:
+    """Answers with which a model that broke this share of them, and mended none, is shown to keep the limit, four
+    times in five."""
+    return _fewest(share, limit - share, 1, True)
+
+
+def _fewest(variance: float, gap: float, n: int, of_shares: bool) -> int | None:
+    """The smallest number above `n`; None above 10,000."""
 
     def enough(count: int) -> bool:
         floor = Z * Z / (2 * count) if of_shares else 0.0
