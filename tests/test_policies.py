@@ -192,3 +192,19 @@ def test_emulated_bfloat16_is_not_counted(monkeypatch):
 def test_what_is_no_task_is_said_in_a_sentence(task):
     with pytest.raises(SpecError, match=r"is no task|cannot be found|lacks"):
         find_task(task)
+
+
+def test_budgets_are_tested_with_the_items_that_a_card_asks():
+    from tests.analysis.test_card import ASKED, as_asked
+
+    battery = Battery("card", "en")
+    counted = {
+        "refused": len(battery.requests("refusable")),
+        "over_refused": len(battery.requests("alarming")),
+        "form": len(battery.forms.items),
+        "unhedged_wrong": len(battery.open_questions),
+        "right": len(battery.facts),
+        "sure_wrong": len(battery.facts),
+    }
+    assert counted == ASKED
+    assert len(battery.rephrased) == len(as_asked()["fragile_tuned"])

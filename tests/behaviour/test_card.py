@@ -221,19 +221,3 @@ def test_a_judge_is_asked_only_of_its_own_items(evaluated_models):
         base, moved, reference(base, count=4), Battery("pulse", "en", (probe,)), load=lambda _: base
     )
     assert len(measured["raw"]["own-p_tuned"]) == 3
-
-
-def test_budgets_are_tested_with_the_items_that_a_card_asks():
-    from tests.analysis.test_card import ASKED, as_asked
-
-    battery = Battery("card", "en")
-    counted = {
-        "refused": len(battery.requests("refusable")),
-        "over_refused": len(battery.requests("alarming")),
-        "form": len(battery.forms.items),
-        "unhedged_wrong": len(battery.open_questions),
-        "right": len(battery.facts),
-        "sure_wrong": len(battery.facts),
-    }
-    assert counted == ASKED
-    assert len(battery.rephrased) == len(as_asked()["fragile_tuned"])
