@@ -1,10 +1,13 @@
+import dataclasses
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.planning.test_plan import FACTS
 from trimtab.planning import rate_sweep, rates
+from trimtab.planning.plan import make_plan
 from trimtab.planning.precedents import Query, median, nearest
 from trimtab.planning.rule_table import table
 from trimtab.spec.words import TASKS
@@ -47,6 +50,14 @@ def test_what_was_measured_on_this_very_model_counts_alone():
     assert "this very model" in found.reason
     assert curve.regret(found.value) < 1e-4
     assert "this very model" not in rates.decide(named, without_curve=lambda c: c.family == curve.family).reason
+
+
+def test_a_measured_base_says_nothing_of_its_instruct_model():
+    """The catalogue has the two as one shape; they are not one model."""
+    facts = dataclasses.replace(FACTS, model_name="meta-llama/Llama-3.2-1B", parameters=1_235_814_400)
+    own, alias = (dataclasses.replace(facts, model=f"meta-llama/Llama-3.2-1B{tail}") for tail in ("", "-Instruct"))
+    assert "this very model" in make_plan(own).settings["learning_rate"].reason
+    assert "this very model" not in make_plan(alias).settings["learning_rate"].reason
 
 
 def test_a_makers_example_far_outside_the_band_is_not_believed():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from trimtab.errors import SpecError
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.yaml_file import dump, load_budget, load_recipe, split_overrides
+from trimtab.spec.yaml_file import dump, load_budget, load_recipe, read_mapping, split_overrides
 
 
 def write(path, text):
@@ -155,3 +155,9 @@ def test_all_impossible_limits_are_said_at_once(tmp_path):
         "min 2 is above max 1",
     ):
         assert part in said
+
+
+def test_a_setting_given_twice_is_said(tmp_path):
+    with pytest.raises(SpecError, match=r"line 2\): r is given twice"):
+        read_mapping(write(tmp_path / "twice.yaml", "r: 8\nr: 16\n"))
+    assert split_overrides(["r=8", "r=16"])[1] == ["r is given twice, 8 and 16; give it once"]

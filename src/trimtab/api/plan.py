@@ -119,8 +119,7 @@ def precedents(
         )
     kind, _ = task_of(task)
     billions, family = _size_and_family(model)
-    known = find_model(model)
-    query = Query(billions, family, kind or "sft", method, batch, model=known.name if known else model)
+    query = Query(billions, family, kind or "sft", method, batch, model=model)
     near = published.nearest(query)
     names = (
         "learning_rate",

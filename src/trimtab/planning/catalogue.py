@@ -87,7 +87,8 @@ def model_of_config(name: str, config: dict[str, Any]) -> KnownModel | None:
 
 def nearest_models(name: str, n: int = 3) -> list[str]:
     """For error texts: ids that share most with what was typed."""
-    endings = {m.name.rsplit("/", 1)[-1].lower(): m.name for m in _models().values()}
+    named = [key for name, row in _read("models.json").items() for key in (name, *row.get("aliases", ()))]
+    endings = {key.rsplit("/", 1)[-1].lower(): key for key in reversed(named)}  # a first home before its copies
     return [endings[e] for e in get_close_matches(name.rsplit("/", 1)[-1].lower(), list(endings), n=n, cutoff=0.5)]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trimtab.planning.catalogue import find_model
 from trimtab.planning.facts import Facts
 from trimtab.planning.precedents import Precedent, Query, family_of, nearest, quantile, value_of
 from trimtab.planning.rule_table import table
@@ -22,7 +23,8 @@ def query_of(facts: Facts, chosen: Mapping[str, Any]) -> Query:
         how,
         size,
         "sgd" if chosen.get("optim") == "sgd" else "adam",
-        model=facts.model_name,
+        # as typed, where that is a known name: an alias of the catalogue is another model of the same shape
+        model=facts.model if find_model(facts.model) else facts.model_name,
     )
 
 

@@ -64,7 +64,7 @@ class StudyOptions:
         if self.card not in (None, *LEVELS):
             problems.append(f'--card: got "{self.card}"; allowed are {", ".join(LEVELS)}')
         if problems:
-            raise SpecError("trimtab study", problems)
+            raise SpecError("trimtab", problems)
 
     def typed(self) -> list[str]:
         """As options, for the command that gives this study again."""

@@ -99,6 +99,8 @@ def split_overrides(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]
         key, sep, value = item.partition("=")
         if not sep or not key:
             problems.append(f'"{item}" is not of the form setting=value')
+        elif key.strip() in result:
+            problems.append(f"{key.strip()} is given twice, {result[key.strip()]!r} and {value}; give it once")
         else:
             result[key.strip()] = read_value(value)
     return result, problems
@@ -160,7 +162,7 @@ def _sentence(kind: type[BaseModel], error: Any) -> str:
 def read_mapping(path: Path) -> dict[str, Any]:
     """A YAML file's mapping. SpecError where it is none."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Once)
     except FileNotFoundError:
         raise SpecError(str(path), ["the file does not exist"]) from None
     except IsADirectoryError:
@@ -176,6 +178,19 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise SpecError(str(path), [f"must be a mapping of setting: value, got {type(raw).__name__}"])
     return {str(k): _number_or_text(v) if isinstance(v, str) else v for k, v in raw.items()}
+
+
+class _Once(yaml.SafeLoader):
+    """A key given twice is an error: plain YAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{name} is given twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
 def _number_or_text(text: str) -> Any:
