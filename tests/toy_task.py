@@ -112,6 +112,9 @@ class Toy:
         say(f"{len(rows)} rows of {len(rows[0]['x'])} numbers")
         return Rows({"train": rows[:-16], "validation": rows[-16:-8], "test": rows[-8:]})
 
+    def near_copies(self, examples):
+        return list(range(len(examples)))
+
     def content(self, example):
         return json.dumps(example).encode()
 

@@ -29,7 +29,8 @@ def compare_runs(
         )
     words = words_of(a.recipe.task)
     mine, other = a.recipe.model_dump(), b.recipe.model_dump()
-    gap = stats.paired(best_b["items"], best_a["items"])
+    groups = {side: a.result.get("groups", {}).get(side) for side in ("validation", "test")}
+    gap = stats.paired(*(stats.by_group(e["items"], groups["validation"]) for e in (best_b, best_a)))
     assert gap is not None
     return {
         "runs": [a.id, b.id],
@@ -38,7 +39,7 @@ def compare_runs(
         "drift": [drift_of(best_a["pulse"], words), drift_of(best_b["pulse"], words)],
         "words": words.shown(),
         "difference": vars(gap),  # type: ignore[typeddict-item]
-        "task": _task(a.result.get("task"), b.result.get("task")),
+        "task": _task(a.result.get("task"), b.result.get("task"), groups["test"]),
         "sentence": _sentence(a.id, b.id, gap, words.unit),
     }
 
@@ -48,13 +49,15 @@ def _data_of(recipe: Recipe) -> str:
     return recipe.fingerprint.split("-")[-1] if recipe.fingerprint else recipe.data
 
 
-def _task(a: Mapping[str, Sequence[float]] | None, b: Mapping[str, Sequence[float]] | None) -> dict[str, Any]:
+def _task(
+    a: Mapping[str, Sequence[float]] | None, b: Mapping[str, Sequence[float]] | None, groups: Sequence[int] | None
+) -> dict[str, Any]:
     if not a or not b:
         return {}
     return {
         k: {"values": [sum(a[k]) / len(a[k]), sum(b[k]) / len(b[k])], "difference": vars(gap)}
         for k in a
-        if k in b and (gap := stats.paired_shares(b[k], a[k]))
+        if k in b and (gap := stats.paired_shares(stats.by_group(b[k], groups), stats.by_group(a[k], groups)))
     }
 
 

@@ -78,6 +78,18 @@ def share(hits: int, n: int) -> Interval | None:
     return Interval(hits / n, float(low), float(high), float(below), float(above), n)
 
 
+def by_group(values: Sequence[float], groups: Sequence[int] | None) -> list[float]:
+    """Items that come in groups (near copies) as one value a group: its sum times groups / items, so that the mean
+    stays and the spread is that between groups: a cluster-robust standard error. The items themselves where every one
+    is its own group, or the groups are not known."""
+    if not groups or len(groups) != len(values) or len(set(groups)) == len(groups):
+        return list(values)
+    sums: dict[int, float] = {}
+    for group, value in zip(groups, values, strict=True):
+        sums[group] = sums.get(group, 0.0) + value
+    return [total * len(sums) / len(values) for total in sums.values()]
+
+
 def paired(after: Sequence[float], before: Sequence[float]) -> Interval | None:
     """Mean of after − before over the same items."""
     return mean([a - b for a, b in zip(after, before, strict=True)])

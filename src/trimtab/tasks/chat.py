@@ -45,6 +45,14 @@ class Chat(LanguageModelling):
     def read(self, data: str, say: Say) -> Dataset:
         return load(data, say=say)
 
+    def near_copies(self, examples: Sequence[Example]) -> list[int]:
+        """By near-duplicates, as the split has them."""
+        from trimtab.datasets.duplicates import near_duplicates
+
+        found = enumerate(near_duplicates([e.text for e in examples]))
+        of = {i: group for group, members in found for i in members}
+        return [of[i] for i in range(len(examples))]
+
     def content(self, example: Example) -> bytes:
         return json.dumps(example.messages).encode()
 

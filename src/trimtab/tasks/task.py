@@ -111,6 +111,9 @@ class Task(Learning, Protocol):
     def read(self, data: str, say: Say) -> Any:
         """The task's own data set, with `examples` (Splits). DataError where it cannot be read or learned from."""
 
+    def near_copies(self, examples: Sequence[Any]) -> list[int]:
+        """The group of each: near copies share one, and are no independent witnesses."""
+
     def content(self, example: Any) -> bytes:
         """What is in an example: its part of the fingerprint."""
 

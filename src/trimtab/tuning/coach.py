@@ -26,6 +26,7 @@ from trimtab.tuning.choice import Outcome, choose, still_falling
 from trimtab.tuning.desk import Desk
 from trimtab.tuning.neighbours import ALSO, FACTOR, edge, scan, short, why_further, with_batch, with_epochs
 from trimtab.tuning.race import Race
+from trimtab.tuning.run_state import groups_of
 from trimtab.tuning.study_cost import ROOM, Pace, affordable_epochs
 from trimtab.tuning.summary import summary, verdict_sentence
 
@@ -241,7 +242,8 @@ class Coach:
         chosen = sorted(able, key=lambda o: o.loss)[len(able) // 2].recipe
         card = self.desk.local.card(chosen, self._card_level())
         self.desk.tick()
-        result = summary(chosen, outcomes, numbers, base, card, SEEDS)
+        groups = groups_of(self.desk.store.run(chosen.run_id), "test")
+        result = summary(chosen, outcomes, numbers, base, card, SEEDS, groups)
         result["couplings"] = self._risks(chosen)
         sentence = verdict_sentence(result, card)
         self._write("recommendation", sentence, result)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trimtab.analysis import attribution, effects
+from trimtab.analysis.stats import by_group
 from trimtab.errors import InputError, PlanError
 from trimtab.planning.design import EFFECTIVE, Cell, Design
 from trimtab.planning.fitting import Forecaster
@@ -24,6 +25,7 @@ from trimtab.spec.words import words_of
 from trimtab.spec.workload import Workload
 from trimtab.tuning.choice import Outcome
 from trimtab.tuning.desk import Desk
+from trimtab.tuning.run_state import groups_of
 from trimtab.tuning.study_cost import pace, timed
 from trimtab.tuning.study_evidence import LEAST, varied
 from trimtab.tuning.study_sentences import sentence
@@ -173,7 +175,8 @@ class DesignedStudy:
         if untouched is None:
             untouched = self.desk.local.untouched(recipe)
             self.desk.keep(untouched=untouched)
-        (gain,) = effects.contrasts(dict.fromkeys(tuned, untouched), [tuned], alpha)
+        alone = by_group(untouched, groups_of(self.desk.store.run(recipe.run_id), "validation"))
+        (gain,) = effects.contrasts(dict.fromkeys(tuned, alone), [tuned], alpha)
         return _row(gain)
 
     def _shares(self, outcomes: Sequence[Sequence[Outcome]]) -> str | None:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 
 from trimtab.analysis.card import drift_of, left_budget
+from trimtab.analysis.stats import by_group
 from trimtab.errors import Stopped
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe, can_share_base
@@ -26,9 +27,16 @@ def outcome(store: Store, run: RunRow, budget: Budget = Budget()) -> Outcome:
     drift = drift_of(best["pulse"], words_of(run.recipe.task)) if best else None
     cause = run.result.get("cause")
     broke = run.reason if cause == Cause.GUARD else left_budget([e["pulse"] for e in evaluations], budget)
-    loss, items = (best["loss"], tuple(best["items"])) if best else (float("inf"), ())
-    history = {e["share"]: tuple(e["items"]) for e in evaluations}
+    groups = groups_of(run, "validation")
+    loss, items = (best["loss"], tuple(by_group(best["items"], groups))) if best else (float("inf"), ())
+    history = {e["share"]: tuple(by_group(e["items"], groups)) for e in evaluations}
     return Outcome(run.recipe, run.status, loss, items, drift, broke, cause and Cause(cause), history)
+
+
+def groups_of(run: RunRow, side: str) -> list[int] | None:
+    """Of each item of validation or test, which near copies it belongs to; None where all are apart."""
+    found: list[int] | None = run.result.get("groups", {}).get(side)
+    return found
 
 
 def is_due(store: Store, row: RunRow, budget: Budget, reopen: bool) -> bool:

@@ -33,13 +33,15 @@ def summary(
     base: Mapping[str, Any],
     card: Mapping[str, Any],
     wanted: int,
+    groups: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """`base` is what the untouched model was measured with: its numbers and the task's metric."""
+    """`base` is what the untouched model was measured with: its numbers and the task's metric. `groups`: which test
+    items are near copies of each other."""
     metric, untouched = base["metric"], base["numbers"]
     runs = [o.recipe.run_id for o in outcomes]
     gains = [[a - b for a, b in zip(numbers[run][metric], untouched[metric], strict=True)] for run in runs]
     # the first seed chose the settings, so its luck is in the choice: the gain is that of the others
-    gain = stats.recipe_gain(gains[1:] or gains)
+    gain = stats.recipe_gain([stats.by_group(g, groups) for g in gains[1:] or gains])
     confirmed = len(runs) >= wanted and all(o.eligible for o in outcomes)
     seeds = [_seed_row(o, numbers[o.recipe.run_id], untouched) for o in outcomes]
     return {
@@ -52,7 +54,10 @@ def summary(
                 k: _bounded(stats.seeds([s[k] for s in seeds if s[k] is not None]), math.inf) for k in ("loss", "drift")
             },
             # shares by seeds and items: three seeds that agree by chance are no certainty
-            **{k: _bounded(stats.recipe_gain([numbers[run][k] for run in runs]), 1.0) for k in untouched},
+            **{
+                k: _bounded(stats.recipe_gain([stats.by_group(numbers[run][k], groups) for run in runs]), 1.0)
+                for k in untouched
+            },
         },
         "metric": metric,
         "metric_title": words_of(chosen.task).metrics.get(metric, metric),

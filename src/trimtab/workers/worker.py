@@ -91,6 +91,13 @@ class Worker:
     def describe_data(self, recipe: Recipe) -> dict[str, Any]:
         return self.encoded(recipe).table
 
+    @cached_property
+    def groups(self) -> dict[str, list[int]]:
+        """Of validation and test, each item's group; only where some items are near copies of others."""
+        sides = {s: self.material.dataset.examples.get(s, []) for s in ("validation", "test")}
+        made = {side: self.task.near_copies(examples) for side, examples in sides.items()}
+        return {side: groups for side, groups in made.items() if len(set(groups)) < len(groups)}
+
     def table_lines(self, table: dict[str, Any]) -> list[str]:
         return self.task.table_lines(table)
 
@@ -175,6 +182,8 @@ class Worker:
             self.store.update_run(
                 m.id, status=Status.RUNNING, reason=None, cohort=name, total_steps=m.total_steps, result={"cause": None}
             )
+            if self.groups:
+                self.store.update_run(m.id, result={"groups": self.groups})
         cohort.shrunk = self._shrunk
         self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
         train(cohort, self.store.folder, name, _IntoStore(self, cohort, race), spec.save_every)
