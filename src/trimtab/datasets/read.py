@@ -41,10 +41,10 @@ def read(data: str, say: Callable[[str], None] = print) -> RawData:
     """Rows by split; columns that are named behind the file become prompt and completion. DataError where they
     cannot be read."""
     source, columns = split_name(data)
-    found = _read(source, say)
-    if columns:
-        found = RawData(data, {split: renamed(rows, columns, source) for split, rows in found.rows.items() if rows})
-    return found
+    raw = _read(source, say)
+    if columns is None:
+        return raw
+    return RawData(data, {split: renamed(rows, columns, source) for split, rows in raw.rows.items() if rows})
 
 
 def _read(data: str, say: Callable[[str], None]) -> RawData:

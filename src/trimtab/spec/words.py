@@ -133,12 +133,12 @@ def task_class(name: str) -> Any:
     if not kind and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a person's own file lies where they work; a console script does not look there
     try:
-        found = getattr(import_module(module), leaf)
+        trains = getattr(import_module(module), leaf)
     except Exception as error:  # a person's file is run: whatever it raises is theirs to read
         why = f"{type(error).__name__}: {error}"
         raise SpecError(
             "task", [f'"{name}" cannot be found ({why}); give module:Class of an importable file']
         ) from None
-    if not isinstance(found, type) or not hasattr(found, "words"):
+    if not isinstance(trains, type) or not hasattr(trains, "words"):
         raise SpecError("task", [f'"{name}" is no task; give a class as in tasks/task.py, with `words` and the rest'])
-    return found
+    return trains

@@ -60,14 +60,14 @@ class ChatMeter:
 
     def lacks(self) -> dict[str, str]:
         """Of what this model or these data would need for some numbers."""
-        found = {"gradient shares": "gradient shares are taken by trimtab train --gradient-shares 20"}
+        lacking = {"gradient shares": "gradient shares are taken by trimtab train --gradient-shares 20"}
         if not self.models.processor.chat_template:
-            found["a chat template"] = f"{self.models.model} has no chat template, so it neither refuses nor obeys"
+            lacking["a chat template"] = f"{self.models.model} has no chat template, so it neither refuses nor obeys"
         if not self.dataset.is_json:
-            found["JSON answers"] = "the answers are not JSON"
+            lacking["JSON answers"] = "the answers are not JSON"
         if label_task_of(self.dataset.examples["train"], self.dataset.examples["test"], self.spoken) is None:
-            found["labels"] = "the answers are no labels"
-        return found
+            lacking["labels"] = "the answers are no labels"
+        return lacking
 
     def measure_base(self) -> dict[str, Any]:
         """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""

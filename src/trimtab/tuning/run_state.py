@@ -35,8 +35,8 @@ def outcome(store: Store, run: RunRow, budget: Budget = Budget()) -> Outcome:
 
 def groups_of(run: RunRow, side: str) -> list[int] | None:
     """Of each item of validation or test, which near copies it belongs to; None where all are apart."""
-    found: list[int] | None = run.result.get("groups", {}).get(side)
-    return found
+    groups: list[int] | None = run.result.get("groups", {}).get(side)
+    return groups
 
 
 def is_due(store: Store, row: RunRow, budget: Budget, reopen: bool) -> bool:
