@@ -157,9 +157,8 @@ def _can_be_decided(budget: Budget, lacks: Mapping[str, str], own: Sequence[Prob
 
 def _meter(store: Store, row: RunRow, budget: Budget, own: Sequence[Probe], watcher: Progress) -> Meter:
     if not (store.folder / "runs" / row.id / "best").exists():
-        raise StoreError(
-            f"run {row.id} is {row.status} and has no saved weights yet; the command that began it goes on with it"
-        )
+        why = "was trained, but its weights are gone" if row.status.is_finished() else "has no saved weights yet"
+        raise StoreError(f"run {row.id} is {row.status} and {why}; the command that began it goes on with it")
     from trimtab.run import machine, material
     from trimtab.workers.worker import Worker, WorkerSpec
 

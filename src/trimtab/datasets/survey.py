@@ -107,7 +107,7 @@ def describe(
     copies = [c for c in ([i for i in cluster if every[i][0] == "train"] for cluster in clusters) if len(c) > 1]
     biggest = max(copies, key=len, default=None)
     answers = answers_of(train)
-    cutoffs = [_cutoff(value, counted) for value in _worth_showing(wholes[-1])]
+    cutoffs = [_cutoff(value, counted) for value in _worth_showing(wholes)]
     cut, leakage = _cut_answers(train, counted), _leakage(every, clusters)
     return Survey(
         name=name,
@@ -207,10 +207,12 @@ def _leakage(every: Sequence[tuple[str, Example]], clusters: Sequence[Sequence[i
     return {s: leaked[s] / n for s, n in splits.items() if s != "train"}
 
 
-def _worth_showing(longest: int) -> list[int]:
-    """Cutoffs up to the first that nothing exceeds."""
-    found = [c for c in CUTOFFS if c < longest]
-    return [*found, next((c for c in CUTOFFS if c >= longest), longest)]
+def _worth_showing(wholes: Sequence[int]) -> list[int]:
+    """Cutoffs up to the first that nothing exceeds, and those that the advice names."""
+    longest = wholes[-1]
+    usual = [c for c in CUTOFFS if c < longest] + [next((c for c in CUTOFFS if c >= longest), longest)]
+    named = {-(-n // 64) * 64 for n in (longest, body(list(wholes)))}
+    return sorted({*usual, *(n for n in named if n <= usual[-1])})
 
 
 def _cutoff(value: int, counted: Sequence[tuple[int, int]]) -> dict[str, float]:

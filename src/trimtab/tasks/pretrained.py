@@ -44,7 +44,10 @@ def resolve(model: str, say: Say = print) -> str:
         with _clear_errors(model):
             return str(_from_gguf(path, say))
     if path.is_file():
-        raise ModelError(f"{model} is a file but no .gguf; give a folder that save_pretrained wrote, or a GGUF file")
+        raise ModelError(
+            f"{model} is a file but no .gguf; MODEL comes first, then DATA: give a folder that save_pretrained wrote, or a"
+            " GGUF file"
+        )
     if path.is_dir() and not (path / "config.json").exists():
         raise ModelError(f"{model} is a folder without config.json; give the folder that save_pretrained wrote")
     if not path.exists() and (model.startswith((".", "/", "~")) or model.count("/") > 1):

@@ -114,9 +114,14 @@ def data(survey: Mapping[str, Any]) -> None:
         console.print(Text("→ ", "green") + Text(text))
     if d := survey.get("against"):
         _against(console, d)
-    console.print("\n[bold]First examples as the model sees them[/] (what is learned in green)")
+    how = "First examples as the model sees them" if not survey["estimated"] else "First examples, without a template"
+    console.print(f"\n[bold]{how}[/] (what is learned in ⟦green⟧)")
     for pieces in survey["first"]:
-        console.print(Text.assemble(*((visible(t[:600]), "green" if learned else "dim") for t, learned in pieces)))
+        parts = [
+            (f"⟦{visible(t[:600])}⟧" if learned else visible(t[:600]) + " ", "green" if learned else "dim")
+            for t, learned in pieces
+        ]
+        console.print(Text.assemble(*parts))
         console.print("─" * BARS, style="dim")
 
 
