@@ -87,8 +87,8 @@ def _folder(name: str, path: Path) -> ModelSource:
     file = path / "config.json"
     if not file.is_file():
         raise ModelError(
-            f"{name} has no config.json; MODEL comes first, then DATA: give a folder that save_pretrained wrote, a hub id"
-            " or a catalogue name"
+            f"{name} has no config.json; MODEL comes first, then DATA: give a folder that save_pretrained wrote, a hub"
+            " id or a catalogue name"
         )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))

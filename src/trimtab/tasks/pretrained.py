@@ -45,8 +45,8 @@ def resolve(model: str, say: Say = print) -> str:
             return str(_from_gguf(path, say))
     if path.is_file():
         raise ModelError(
-            f"{model} is a file but no .gguf; MODEL comes first, then DATA: give a folder that save_pretrained wrote, or a"
-            " GGUF file"
+            f"{model} is a file but no .gguf; MODEL comes first, then DATA: give a folder that save_pretrained wrote,"
+            " or a GGUF file"
         )
     if path.is_dir() and not (path / "config.json").exists():
         raise ModelError(f"{model} is a folder without config.json; give the folder that save_pretrained wrote")
