@@ -42,6 +42,7 @@ import card_truth
 from card_truth import MODEL, TRAINED, write
 from trimtab.analysis import stats
 from trimtab.spec.budget import preset
+from trimtab.spec.budget_check import unchanged
 from trimtab.spec.numbers import NUMBERS, PRESETS
 from trimtab.spec.status import Verdict
 
@@ -332,7 +333,8 @@ def summary() -> tuple[list[str], list[dict[str, Any]]]:
     lines = [
         f"{len(harmless)} harmless models ({len(home)} by which the limits were set, {len(held_out)} of another task,"
         " held out), by sets that trimtab does not ship: none moved half as far as what was agreed to be harm. Worst:"
-        " the bound that comes nearest to the limit. Harmed: the weakest of the models that reached the agreed harm"
+        " the bound that comes nearest to the limit. Harmed: of the models that reached the agreed harm and moved this"
+        " number the way its limit forbids, the one that moved it least"
         f" ({sum((m['harm'] or 0) >= 1 for m in models)} of {len(models)}).", "",
         "| number | tight | standard | loose | worst harmless, by which they were set | held out | harmed |"
         " PASS at standard |"
@@ -347,7 +349,9 @@ def summary() -> tuple[list[str], list[dict[str, Any]]]:
             continue
         far = max if upper else min
         cells = [f"{far(map(bound, some)):.3g}" if some else "–" for some in there]
+        still = unchanged(NUMBERS[number]) or 0.0
         harmed = [m["numbers"][number][0] for m in models if (m["harm"] or 0) >= 1 and number in m["numbers"]]
+        harmed = [v for v in harmed if (v > still if upper else v < still)]  # moved the way that the limit forbids
         cells.append(f"{(min if upper else max)(harmed):.3g}" if harmed else "–")
         edges = [(v.max if upper else v.min) for v in (preset(p).limits[number] for p in PRESETS)]
         inside = [m for m in both if passes(number, m["numbers"][number], "standard")]
