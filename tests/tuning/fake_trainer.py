@@ -187,6 +187,13 @@ class FakeWorker(FakeTrainer):
             material.model,
         )
 
+    @property
+    def meter(self):
+        return self
+
+    def lacks(self):
+        return {}
+
     def facts(self):
         named = {"model": self.model, "data": self.material.data, "fingerprint": self.material.fingerprint}
         return replace(super().facts(), **named)

@@ -66,12 +66,21 @@ def pulse_limit(key: str, budget: Budget) -> Limit | None:
     return theirs.model_copy(update={"max": theirs.max and theirs.max * times, "min": None})
 
 
-def breach(pulse: Raw, budget: Budget) -> str | None:
-    """Why this pulse FAILs a hard limit, as a sentence; None while it does not."""
+def seen_by(pulse: Raw, budget: Budget) -> list[tuple[str, Limit, Interval]]:
+    """The hard limits that a pulse can judge, each with its number's interval."""
+    judged = []
     for key in dict.fromkeys([*PULSE_OF, *budget.limits]):
         limit = pulse_limit(key, budget)
         interval = INTERVALS[key].interval(pulse) if limit and limit.hard and key in INTERVALS else None
-        if limit and interval and limit.judge(interval.below, interval.above) == Verdict.FAIL:
+        if limit and interval:
+            judged.append((key, limit, interval))
+    return judged
+
+
+def breach(pulse: Raw, budget: Budget) -> str | None:
+    """Why this pulse FAILs a hard limit, as a sentence; None while it does not."""
+    for key, limit, interval in seen_by(pulse, budget):
+        if limit.judge(interval.below, interval.above) == Verdict.FAIL:
             card, times = PULSE_OF.get(key, ("", 1.0))
             derived = "" if key in budget.limits else f" ({times:g} times that of {card}: pulses read higher)"
             return (

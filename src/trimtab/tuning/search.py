@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from trimtab.analysis.card import drift_of
+from trimtab.analysis.card import drift_of, seen_by
 from trimtab.analysis.intervals import Raw
-from trimtab.analysis.number_intervals import INTERVALS
 from trimtab.planning.design import with_settings
 from trimtab.planning.space import Dimension
 from trimtab.spec.budget import Budget
@@ -282,11 +281,10 @@ def constraints_of(pulse: Raw, budget: Budget) -> dict[str, float]:
     """How far each hard limit that a pulse can see is certainly overstepped, by the bound and not by the point; at
     most 0 is inside."""
     values = {}
-    for key, limit in budget.limits.items():
-        interval = INTERVALS[key].interval(pulse) if limit.hard and key in INTERVALS else None
-        if interval and limit.max is not None:
+    for key, limit, interval in seen_by(pulse, budget):
+        if limit.max is not None:
             values[f"{key} max"] = interval.below - limit.max
-        if interval and limit.min is not None:
+        if limit.min is not None:
             values[f"{key} min"] = limit.min - interval.above
     return values
 
