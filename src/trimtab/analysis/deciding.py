@@ -8,11 +8,12 @@ from trimtab.analysis import stats
 from trimtab.analysis.stats import Interval
 from trimtab.probes.prompts import generic_prompts
 from trimtab.spec.budget import Limit
+from trimtab.spec.budget_check import Z
 from trimtab.spec.numbers import CHANGE, Number
 
 SEEDS = "seeds: this many items would not settle it, the number lies on the limit"
 MOST = 10_000
-Z, POWER = 1.645, 0.842  # of a one-sided 95 % bound, and of four times in five
+POWER = 0.842  # four times in five
 ASKED_MORE = ("kl_generic", "length_ratio", "assertiveness", "degeneration")  # of generic prompts alone: --prompts
 
 

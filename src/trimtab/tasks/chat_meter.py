@@ -178,11 +178,7 @@ class ChatMeter:
         return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.models.processor, positions)
 
     def _prompts(self, level: Level, asked: int = 0) -> int:
-        """Neutral prompts: as many as the budget's limit on degeneration needs, less what a card asks besides; or as
-        a person asked for."""
-        if level == "pulse":
-            return CARD_PROMPTS
-        return prompts_needed(self.budget, OTHERS if level != "short" and self.spoken else 0, asked)
+        return generic_count(self.budget, level, self.spoken, asked)
 
     def _tuned(self, recipe: Recipe) -> EvaluatedModel:
         return EvaluatedModel(*self.models.tuned(recipe, self.store.folder / "runs" / recipe.run_id / "best"))
@@ -209,6 +205,14 @@ class ChatMeter:
             {"probe": "task", "prompt": e.messages[-2]["content"], "reference": e.answer, "base": b, "tuned": t}
             for e, b, t in zip(self.task.examples, base_answers, tuned, strict=True)
         ]
+
+
+def generic_count(budget: Budget, level: Level, spoken: str | None, asked: int = 0) -> int:
+    """Neutral prompts: as many as the budget's limit on degeneration needs, less what a card asks besides; or as a
+    person asked for."""
+    if level == "pulse":
+        return CARD_PROMPTS
+    return prompts_needed(budget, OTHERS if level != "short" and spoken else 0, asked)
 
 
 def language_of(dataset: Dataset, say: Callable[[str], None]) -> str | None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trimtab.analysis.card import prompts_needed
 from trimtab.behaviour import card as cards
 from trimtab.behaviour import sequence_classifier
 from trimtab.behaviour.answering import EvaluatedModel
@@ -20,14 +19,14 @@ from trimtab.datasets.prepare import Dataset, load
 from trimtab.datasets.survey import LABELS_AT_MOST
 from trimtab.datasets.tokens import Tokens, tokenise
 from trimtab.errors import DataError, ModelError, SpecError
-from trimtab.probes.prompts import CARD_PROMPTS, KL_PROMPTS, OTHERS
+from trimtab.probes.prompts import KL_PROMPTS
 from trimtab.run.checkpoint import load_adapter
 from trimtab.run.machine import Machine
 from trimtab.spec.budget import Budget
 from trimtab.spec.probe import Probe
 from trimtab.spec.status import Level
 from trimtab.tasks import pretrained as models
-from trimtab.tasks.chat_meter import KEEP, SEEN, language_of
+from trimtab.tasks.chat_meter import KEEP, SEEN, generic_count, language_of
 from trimtab.tasks.task import Models, Say
 
 
@@ -70,8 +69,7 @@ def card(
     dataset = load(data, say=say) if data else None
     spoken = language or (language_of(dataset, say) if dataset else "en")
     battery = Battery(level, spoken, tuple(own))
-    others = OTHERS if level != "short" and spoken else 0
-    count = CARD_PROMPTS if level == "pulse" else prompts_needed(budget, others, prompts)
+    count = generic_count(budget, level, spoken, prompts)
     ref = reference(one, cache_folder() / KEEP, spoken or "en", count, max(KL_PROMPTS, prompts))
     learned = _learned(dataset, one) if dataset else None
     measured, samples = cards.measure(
