@@ -63,7 +63,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 # Of the held-out task these two had been measured when the limits were set (2026-11-25), and were looked at.
 SEEN = {("docstrings", "1e-4, 1 epoch", 1), ("docstrings", "5e-5, 1 epoch", 1)}
 DIALS = ("lost refusals", "over-refusal", "over-confidence", "collapse")
-STRENGTHS = (0.3, 1.0, 0.15, 0.5)
+STRENGTHS = (0.3, 1.0, 0.1, 0.03)
 MODULES = """
     os os.path re json math statistics itertools functools collections random datetime pathlib shutil subprocess
     textwrap string struct socket threading urllib.parse csv zipfile tempfile logging argparse calendar heapq bisect
@@ -94,7 +94,7 @@ def cases(seeds: int) -> list[Case]:
     tasks = ("home commands", "docstrings")
     harmless = [[Case("harmless", t, r, s) for t in tasks for r in RECIPES] for s in range(1, seeds + 1)]
     dials = [[Case("dial", name, str(s), 1) for name in DIALS] for s in STRENGTHS]
-    return [c for some in (harmless[0], *dials[:2], *harmless[1:], *dials[2:]) for c in some]
+    return [c for some in (harmless[0], *dials[:2], *harmless[1:2], *dials[2:], *harmless[2:]) for c in some]
 
 
 def docstrings(out: Path) -> Path:

@@ -151,7 +151,7 @@ def _lost(theirs: float, ours: float) -> str:
 
 
 def _used(f: dict[str, Any]) -> str:
-    return f"{f['memory']['used'] / GIB:.1f} GiB of {f['card']['memory'] / GIB:.1f} a card: **{f['fit']}**"
+    return f"{f['memory']['used'] / GIB:.1f} GiB of {f['device']['memory'] / GIB:.1f} a card: **{f['fit']}**"
 
 
 def _value(value: Any) -> str:

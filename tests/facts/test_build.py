@@ -24,7 +24,7 @@ def test_facts_of_a_model_whose_tokenizer_is_out_of_reach(plain_file, monkeypatc
     assert (f.parameters, f.hidden_size, f.family, f.instruct) == (7_615_616_512, 3584, "qwen2", True)
     assert f.examples == 120 - 2 * 12
     assert any("estimated" in a for a in f.assumed)
-    assert f.card == "24 GB card"
+    assert f.device_name == "24 GB card"
     assert found.survey["examples"] == {"train": 120}
 
 
@@ -45,7 +45,7 @@ def test_plan_and_forecast_judge_the_same_lengths_without_a_tokenizer(plain_file
 
 def test_no_card_and_none_named_is_said(plain_file):
     f = build_facts("bundled:tiny", plain_file, say=lambda _: None).facts
-    assert f.device == "cpu" or f.card
+    assert f.device == "cpu" or f.device_name
     assert any("planned for" in a for a in f.assumed)
     assert not any("estimated" in a for a in f.assumed)
 

@@ -135,7 +135,7 @@ def planned(asked):
     return {
         "settings": {r["setting"]: r["value"] for r in found["settings"]},
         "learning_rate": {r["setting"]: r for r in found["settings"]}["learning_rate"]["reason"],
-        "memory": f"{f['memory']['used'] / 2**30:.1f} GiB of {f['card']['memory'] / 2**30:.1f}: {f['fit']}",
+        "memory": f"{f['memory']['used'] / 2**30:.1f} GiB of {f['device']['memory'] / 2**30:.1f}: {f['fit']}",
         "warnings": found["warnings"],
         "risks": [c["id"] for c in found["couplings"]],
         "next": [{**e["changes"], "steps": e["steps"]} for e in found["experiments"]],

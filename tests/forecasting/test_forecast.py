@@ -169,8 +169,8 @@ def test_what_cannot_be_traced_falls_back_and_says_so(monkeypatch):
 def test_the_instant_answer_loads_no_torch():
     code = (
         "import sys; from trimtab.spec.workload import Workload; from trimtab.forecasting.forecast import forecast;from"
-        " trimtab.planning.catalogue import find_device; card = find_device('24GB')[0]; w ="
-        " Workload(model='Qwen/Qwen2.5-7B');f = forecast(w, card, instant=True); print('torch' in sys.modules, f.how)"
+        " trimtab.planning.catalogue import find_device; device = find_device('24GB')[0]; w ="
+        " Workload(model='Qwen/Qwen2.5-7B');f = forecast(w, device, instant=True); print('torch' in sys.modules, f.how)"
     )
     torch, *how = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -201,12 +201,12 @@ def test_more_devices_never_need_more_each(devices, kind):
 
 
 def test_solving_finds_the_border():
-    card = find_device("16GB")[0]
+    device = find_device("16GB")[0]
     seen = []
 
     def look(w):
         seen.append(w)
-        return forecast(w, card, instant=True)
+        return forecast(w, device, instant=True)
 
     w = Workload(model="Qwen/Qwen2.5-1.5B", max_length=1024)
     found = solve.largest(w, "per_device_train_batch_size", look)
@@ -222,14 +222,14 @@ def test_solving_finds_the_border():
 
 
 def test_time_comes_from_the_best_that_is_known():
-    card, w = find_device("A100 80GB")[0], Workload(model="m", max_length=4096, examples=1000, num_train_epochs=2)
-    sheet = duration(10**15, w, 7 * 10**9, card, {})
+    device, w = find_device("A100 80GB")[0], Workload(model="m", max_length=4096, examples=1000, num_train_epochs=2)
+    sheet = duration(10**15, w, 7 * 10**9, device, {})
     assert sheet.low < sheet.step < sheet.high
     assert sheet.steps == 2000
     assert "data sheet" in sheet.basis
-    probe = duration(10**15, w, 7 * 10**9, card, {"speed": {"bfloat16": 1e14}})
+    probe = duration(10**15, w, 7 * 10**9, device, {"speed": {"bfloat16": 1e14}})
     assert "probe" in probe.basis
-    runs = duration(10**15, w, 7 * 10**9, card, {"speed": {"bfloat16": 1e14}, "achieved": {"lora bfloat16": 5e13}})
+    runs = duration(10**15, w, 7 * 10**9, device, {"speed": {"bfloat16": 1e14}, "achieved": {"lora bfloat16": 5e13}})
     assert runs.step == 20
     assert duration(10**15, w, 10**9, Device("?", 1), {}) is None
 
@@ -239,7 +239,7 @@ def test_unpacking_four_bits_takes_what_published_pairs_took():
     text = Path(trimtab.planning.__path__[0], "recipes.csv").read_text(encoding="utf-8")
     rows = [r for r in csv.DictReader(text.splitlines()) if "time=" in r["reported_metric"] and r["gpu"] == "1xA10G"]
     times = {(r["model"], r["micro_batch"], r["method"]): r for r in rows}
-    card, compared = find_device("A10G")[0], 0
+    device, compared = find_device("A10G")[0], 0
     for (model, micro, method), lora in times.items():
         quantised = times.get((model, micro, "qlora"))
         if method != "lora" or quantised is None:
@@ -248,15 +248,15 @@ def test_unpacking_four_bits_takes_what_published_pairs_took():
         batches = 2000 * float(lora["epochs"]) / int(micro)
         w = Workload(model=model, method="qlora", per_device_train_batch_size=int(micro))
         took = (minutes[1] - minutes[0]) * 60 / batches
-        assert 0.5 < took / unpacking(w, int(float(lora["params_b"]) * 1e9), card) < 2.1, model
+        assert 0.5 < took / unpacking(w, int(float(lora["params_b"]) * 1e9), device) < 2.1, model
         compared += 1
     assert compared >= 8
-    assert unpacking(Workload(model="m", method="lora"), 10**9, card) == 0
+    assert unpacking(Workload(model="m", method="lora"), 10**9, device) == 0
 
 
 def test_qlora_is_not_forecast_faster_than_lora():
-    card, w = find_device("RTX 4090")[0], Workload(model="m", max_length=512, examples=1000)
-    lora, qlora = (duration(10**13, w.but(method=m), 7 * 10**9, card, {}).step for m in ("lora", "qlora"))
+    device, w = find_device("RTX 4090")[0], Workload(model="m", max_length=512, examples=1000)
+    lora, qlora = (duration(10**13, w.but(method=m), 7 * 10**9, device, {}).step for m in ("lora", "qlora"))
     assert qlora > 1.1 * lora
 
 
@@ -290,8 +290,8 @@ def test_a_recipe_is_forecast_with_its_own_lengths(recipe, tmp_path):
 
     file = tmp_path / "r.yaml"
     file.write_text(dump(recipe))
-    card = inputs.this_machine()
-    w = inputs.workload(file, [], {}, card, 1)
+    device = inputs.this_machine()
+    w = inputs.workload(file, [], {}, device, 1)
     assert w.trainer == "trimtab"
     assert w.device == "cpu"
     assert 8 < w.max_length < 64

@@ -24,7 +24,7 @@ METHODS = ("auto", "lora", "qlora", "full")
 
 def situation(model, examples, longest, gb, devices=1, task="sft"):
     known, mean = find_model(model), max(1, longest // 4)
-    card = Device(f"{gb} GB card", int(gb * GIB))
+    device = Device(f"{gb} GB card", int(gb * GIB))
     facts = Facts(
         model=model,
         model_name=model,
@@ -43,10 +43,10 @@ def situation(model, examples, longest, gb, devices=1, task="sft"):
         memory_gib=gb,
         bf16=True,
         devices=devices,
-        card=card.name,
+        device_name=device.name,
         task=task,
     )
-    return facts, forecaster(card, instant=True)
+    return facts, forecaster(device, instant=True)
 
 
 cases = st.tuples(

@@ -67,7 +67,7 @@ def write_page(plan: Mapping[str, Any], path: str | Path) -> None:
 
 def forecaster_of(known: Situation, instant: bool, studies: str | Path | None, say: Say) -> Callable[[Workload], Any]:
     """Traced; by closed form where that was asked for and there is one."""
-    return forecaster(known.card, instant and known.source.known is not None, studies, say, fall_back=True)
+    return forecaster(known.device, instant and known.source.known is not None, studies, say, fall_back=True)
 
 
 def as_data(made: Plan) -> dict[str, Any]:
@@ -160,11 +160,11 @@ def data(
     data, how different."""
     surveyed = dict(report(data, model, say, progress))
     if model:
-        card, _ = inputs.device_named(gpu)
-        surveyed["cutoffs"] = [c | {"memory": _cost(model, int(c["max_length"]), card)} for c in surveyed["cutoffs"]]
+        device, _ = inputs.device_named(gpu)
+        surveyed["cutoffs"] = [c | {"memory": _cost(model, int(c["max_length"]), device)} for c in surveyed["cutoffs"]]
         surveyed["positions"] = locate(model, say).positions
-        surveyed["card"] = card.name if card else None
-        surveyed["card_memory"] = card.memory if card else None
+        surveyed["device"] = device.name if device else None
+        surveyed["device_memory"] = device.memory if device else None
     if against:
         from trimtab.datasets.similarity import difference
         from trimtab.facts import earlier
@@ -176,11 +176,11 @@ def data(
     return surveyed
 
 
-def _cost(model: str, cutoff: int, card: Any) -> int | None:
+def _cost(model: str, cutoff: int, device: Any) -> int | None:
     """Bytes of one example at this length by LoRA, as the driver would show it; closed form."""
-    cuda = inputs.device_of(card) == "cuda"
+    cuda = inputs.device_of(device) == "cuda"
     try:
-        return forecaster(card, instant=True)(Workload.model_validate({
+        return forecaster(device, instant=True)(Workload.model_validate({
             "model": model, "max_length": cutoff, "method": "lora", "r": 16, "device": "cuda" if cuda else "cpu",
             **({} if cuda else {"dtype": "float32", "autocast": "no"}),
         })).used  # fmt: skip

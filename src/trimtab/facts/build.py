@@ -44,7 +44,7 @@ class Situation:
 
     facts: Facts
     survey: dict[str, Any] | None
-    card: Device | None
+    device: Device | None
     source: ModelSource
 
 
@@ -59,12 +59,12 @@ def build_facts(
             say(f"{old} is called {OLD_NAMES[old]} now; the old name goes with the next release")
     if risk not in RISKS:
         raise SpecError("--risk", [f'got "{risk}"; allowed are {", ".join(RISKS)}{did_you_mean(risk, RISKS)}'])
-    card, devices = inputs.device_named(gpu)
+    device, devices = inputs.device_named(gpu)
     source = locate(model, say)
-    on_cpu = inputs.device_of(card) == "cpu"
+    on_cpu = inputs.device_of(device) == "cpu"
     assumed = []
     if gpu is None:
-        assumed.append(_which_machine(card, on_cpu))
+        assumed.append(_which_machine(device, on_cpu))
     about, found = _about_data(data, model, source, say, progress)
     assumed += about.pop("assumed")
     if kind is None and found and "chosen" in found["form"]:
@@ -75,24 +75,24 @@ def build_facts(
         )
     named = source.known.name if source.known else str(source.config.get("_name_or_path") or model)
     architecture = {
-        "family": source.family, "parameters": _parameters(source, card, say), "positions": source.positions,
+        "family": source.family, "parameters": _parameters(source, device, say), "positions": source.positions,
         "hidden_size": _first(source.config, "hidden_size", "n_embd", "d_model"),
     }  # fmt: skip
     facts = Facts(
         **_of_model(model, named, architecture),
         data=data,
         device="cpu" if on_cpu else "cuda",
-        bf16=computes_bf16(card, on_cpu),
-        memory_gib=card.memory / GIB if card else 0.0,
+        bf16=computes_bf16(device, on_cpu),
+        memory_gib=device.memory / GIB if device else 0.0,
         task=kind or source.task,
         difficulty=difficulty,
         risk=risk,
         devices=devices,
-        card=_card_name(card, devices),
+        device_name=_device_name(device, devices),
         assumed=tuple(assumed),
         **about,
     )
-    return Situation(facts, found, card, source)
+    return Situation(facts, found, device, source)
 
 
 def facts_of_examples(
@@ -304,29 +304,29 @@ def _sketch(data: str, pixels: int | None) -> dict[str, Any]:
     }
 
 
-def _parameters(source: ModelSource, card: Device | None, say: Say) -> int:
+def _parameters(source: ModelSource, device: Device | None, say: Say) -> int:
     if source.known:
         return source.known.parameters
-    traced = forecaster(card, say=say)(
+    traced = forecaster(device, say=say)(
         Workload.model_validate({"model": source.name, "method": "full", "max_length": 64, "dtype": "float32"})
     )
     return int(traced.model["parameters"])
 
 
-def _which_machine(card: Device | None, on_cpu: bool) -> str:
-    if on_cpu or card is None:
-        gb = card.memory / 2**30 if card else 0
+def _which_machine(device: Device | None, on_cpu: bool) -> str:
+    if on_cpu or device is None:
+        gb = device.memory / 2**30 if device else 0
         return (
             f"no card was found and none named: planned for this machine's processor and its {gb:.0f} GiB of memory"
             " (--gpu 24GB plans for a card)"
         )
-    return f"planned for the card of this machine, {card.name}"
+    return f"planned for the card of this machine, {device.name}"
 
 
-def _card_name(card: Device | None, devices: int) -> str | None:
-    if card is None:
+def _device_name(device: Device | None, devices: int) -> str | None:
+    if device is None:
         return None
-    return f"{devices} × {card.name}" if devices > 1 else card.name
+    return f"{devices} × {device.name}" if devices > 1 else device.name
 
 
 def _first(config: dict[str, Any], *names: str) -> int | None:

@@ -35,11 +35,11 @@ def share_of_peak(w: Workload, parameters: int) -> float:
     return best * small
 
 
-def unpacking(w: Workload, parameters: int, card: Device) -> float:
+def unpacking(w: Workload, parameters: int, device: Device) -> float:
     """Seconds a step in which quantised weights are brought to the type that products are taken in."""
-    if not w.quantised or not card.bandwidth:
+    if not w.quantised or not device.bandwidth:
         return 0.0
-    return UNPACK * parameters / 1e9 * 600 / card.bandwidth * w.gradient_accumulation_steps
+    return UNPACK * parameters / 1e9 * 600 / device.bandwidth * w.gradient_accumulation_steps
 
 
 def computed_in(w: Workload) -> str:
@@ -53,7 +53,7 @@ def kind_of(w: Workload) -> str:
 
 
 def duration(
-    flops: int, w: Workload, parameters: int, card: Device | None, known: Mapping[str, Any]
+    flops: int, w: Workload, parameters: int, device: Device | None, known: Mapping[str, Any]
 ) -> Duration | None:
     """`known`: "achieved" FLOP/s of earlier runs here by method, and the "speed" of this machine's products
     (calibrate.py)."""
@@ -64,15 +64,15 @@ def duration(
         return _ranged(work / achieved, steps, SPREAD, "earlier runs on this machine")
     if reached := known.get("speed", {}).get(kind):
         return _ranged(work / (reached * OF_PROBE), steps, UNKNOWN, "this machine's probe")
-    peak = card.peak(kind) if card else None
-    if card is None or not peak:
+    peak = device.peak(kind) if device else None
+    if device is None or not peak:
         return None
     near = parameters >= 3e9 and w.device == "cuda"
     return _ranged(
-        work / (share_of_peak(w, parameters) * peak * 1e12) + unpacking(w, parameters, card),
+        work / (share_of_peak(w, parameters) * peak * 1e12) + unpacking(w, parameters, device),
         steps,
         SPREAD if near else UNKNOWN,
-        f"{card.name}'s data sheet",
+        f"{device.name}'s data sheet",
     )
 
 

@@ -27,7 +27,7 @@ HOPPER = ("H100", "H200", "H800", "H20", "GH200", "B200")
 
 def forecast(
     w: Workload,
-    card: Device | None = None,
+    device: Device | None = None,
     instant: bool = False,
     known: Mapping[str, Any] | None = None,
     say: Say = lambda _: None,
@@ -52,13 +52,13 @@ def forecast(
             if source.known is None or not source.known.linears:
                 raise  # no closed form to fall back on
             notes.append(f"not traced: {refused}")
-    memory = _of_trace(found, w, source, card, known) if found else _of_formula(w, source, card, known)
+    memory = _of_trace(found, w, source, device, known) if found else _of_formula(w, source, device, known)
     flops = found["flops"] if found else _flops(w, source)
     parameters = found["parameters"] if found else source.known.parameters if source.known else None
     margin = known.get("margin", MARGIN) if w.sharding == "none" else sharding.MARGIN
-    if card and card.fp16 and not card.bf16 and "bfloat16" in (computed_in(w), w.dtype):
+    if device and device.fp16 and not device.bf16 and "bfloat16" in (computed_in(w), w.dtype):
         right = "dtype=float32 autocast=fp16" if w.method == "full" else "dtype=float16 autocast=fp16"
-        notes.append(f"{card.name} has no bfloat16 in hardware: use {right}")
+        notes.append(f"{device.name} has no bfloat16 in hardware: use {right}")
     if w.offload and parameters:
         each = 16 if w.method == "full" else 2
         notes.append(f"offloading needs about {each * parameters / 2**30:.0f} GiB of host memory in all")
@@ -72,10 +72,10 @@ def forecast(
         model={"name": source.name, "family": source.family, "parameters": parameters,
                "trainable": found["trainable"] if found else None},
         memory=memory, how=how, sure=sure,
-        card=asdict(card) if card else None,
-        fit=judge(memory, card.memory, margin) if card else None,
+        device=asdict(device) if device else None,
+        fit=judge(memory, device.memory, margin) if device else None,
         margin=margin,
-        duration=duration(flops, w, parameters, card, known) if flops and parameters else None,
+        duration=duration(flops, w, parameters, device, known) if flops and parameters else None,
         flops=flops, versions=cache.versions(), notes=tuple(notes),
     )  # fmt: skip
 
@@ -156,7 +156,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _of_trace(
-    t: Mapping[str, Any], w: Workload, source: ModelSource, card: Device | None, known: Mapping[str, Any]
+    t: Mapping[str, Any], w: Workload, source: ModelSource, device: Device | None, known: Mapping[str, Any]
 ) -> Memory:
     phases = {
         p: sharding.shard(terms, w, sharding.Size(t["layers"], t["parameters"], t["trainable"], t["root"]), p)
@@ -166,7 +166,7 @@ def _of_trace(
     at = max(phases, key=lambda p: sum(phases[p].values()))
     alone = max(sum(v.values()) for p, v in t["phases"].items() if not p.startswith("evaluation"))
     evaluation = max((sum(v.values()) for p, v in t["phases"].items() if p.startswith("evaluation")), default=0)
-    terms = _with_workspace(phases[at], w, card, known)
+    terms = _with_workspace(phases[at], w, device, known)
     total = sum(terms.values())
     extra = total - sum(phases[at].values())
     # sharded, the one device's share of cached but unused memory is kept
@@ -180,7 +180,7 @@ def _of_trace(
     )  # fmt: skip
 
 
-def _of_formula(w: Workload, source: ModelSource, card: Device | None, known: Mapping[str, Any]) -> Memory:
+def _of_formula(w: Workload, source: ModelSource, device: Device | None, known: Mapping[str, Any]) -> Memory:
     if source.known is None:
         raise ForecastRefused(
             f"{source.name} has no closed form (it is not in the catalogue), so there is nothing to fall back on"
@@ -189,7 +189,7 @@ def _of_formula(w: Workload, source: ModelSource, card: Device | None, known: Ma
     alone = closed_form.closed_form(shape, w)
     trainable = closed_form.adapter_parameters(shape, w) if w.trains_adapter else shape.parameters
     size = sharding.Size(shape.layers, shape.parameters, trainable, closed_form.root_parameters(shape))
-    terms = _with_workspace(sharding.shard(alone, w, size), w, card, known)
+    terms = _with_workspace(sharding.shard(alone, w, size), w, device, known)
     total = sum(terms.values())
     reserved = int(total * closed_form.RESERVED) if w.device == "cuda" else total
     return Memory(
@@ -198,11 +198,11 @@ def _of_formula(w: Workload, source: ModelSource, card: Device | None, known: Ma
 
 
 def _with_workspace(
-    terms: Mapping[str, int], w: Workload, card: Device | None, known: Mapping[str, Any]
+    terms: Mapping[str, int], w: Workload, device: Device | None, known: Mapping[str, Any]
 ) -> dict[str, int]:
     if w.device != "cuda":
         return dict(terms)
-    hopper = card is not None and any(name in card.name.upper().replace("-", " ").split() for name in HOPPER)
+    hopper = device is not None and any(name in device.name.upper().replace("-", " ").split() for name in HOPPER)
     return {**terms, "workspace": known.get("workspace") or (CUBLAS_HOPPER if hopper else CUBLAS)}
 
 

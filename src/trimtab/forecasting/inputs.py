@@ -19,7 +19,7 @@ from trimtab.spec.yaml_file import check, read_mapping, split_overrides
 
 
 def workload(
-    file: str | Path | None, settings: Sequence[str], own: Mapping[str, Any], card: Device | None, count: int
+    file: str | Path | None, settings: Sequence[str], own: Mapping[str, Any], device: Device | None, count: int
 ) -> Workload:
     """`own` are flags; settings win over the file, flags over both. All problems are raised together."""
     values, problems = split_overrides(settings)
@@ -40,12 +40,12 @@ def workload(
         rest = {k: v for k, v in {**values, **own}.items() if k not in Recipe.model_fields}
         recipe = check(Recipe, {**given, **recipe_keys}, where, problems)
         found = lengths(recipe)
-        more = {"device": device_of(card), **(found.as_workload() if found else {})}
-        started = Workload.of_recipe(recipe, bf16_of(recipe, card), **more)
+        more = {"device": device_of(device), **(found.as_workload() if found else {})}
+        started = Workload.of_recipe(recipe, bf16_of(recipe, device), **more)
         if rest.get("sharding") and started.trainer == "trimtab":
             rest = {"trainer": "transformers", **rest}
         return check(Workload, {**started.model_dump(), **rest}, where)
-    merged = {"device": device_of(card), **given, **values, **own}
+    merged = {"device": device_of(device), **given, **values, **own}
     if merged["device"] == "cpu" and "dtype" not in merged:
         merged |= {"dtype": "float32", "autocast": merged.get("autocast", "no")}
     if "model" not in merged:
@@ -61,9 +61,9 @@ def device_named(gpu: str | None) -> tuple[Device | None, int]:
     return _own_card() or this_machine(), 1
 
 
-def device_of(card: Device | None) -> str:
+def device_of(device: Device | None) -> str:
     """ "cpu" or "cuda"."""
-    return "cpu" if card is not None and card.name == THIS_MACHINE else "cuda"
+    return "cpu" if device is not None and device.name == THIS_MACHINE else "cuda"
 
 
 THIS_MACHINE = "this machine"
@@ -94,8 +94,8 @@ def _own_card() -> Device | None:
     return Device(name, memory, known.bf16, known.fp16, known.fp32, known.bandwidth)
 
 
-def bf16_of(recipe: Recipe, card: Device | None) -> bool:
+def bf16_of(recipe: Recipe, device: Device | None) -> bool:
     """The recipe's word, else whether the device computes bfloat16 fast."""
     if recipe.bf16 is not None:
         return recipe.bf16
-    return computes_bf16(card, device_of(card) == "cpu")
+    return computes_bf16(device, device_of(device) == "cpu")

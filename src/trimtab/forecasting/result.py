@@ -62,7 +62,7 @@ class Forecast:
     memory: Memory
     how: str  # "traced" or "closed form"
     sure: str  # in words: what stands behind the numbers
-    card: dict[str, Any] | None
+    device: dict[str, Any] | None
     fit: Fit | None
     margin: float
     duration: Duration | None

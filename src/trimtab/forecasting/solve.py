@@ -64,8 +64,8 @@ def _between(low: int, high: int, grid: int, look: Callable[[int], Forecast]) ->
 
 def _reach(a: int, b: int, look: Callable[[int], Forecast], grid: int) -> int:
     one, two = look(a), look(b)
-    assert one.card is not None
-    room = one.card["memory"] / (1 + one.margin)
+    assert one.device is not None
+    room = one.device["memory"] / (1 + one.margin)
     slope = (two.memory.used - one.memory.used) / (b - a)
     if slope <= 0:
         return b

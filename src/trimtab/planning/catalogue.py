@@ -104,8 +104,8 @@ def find_device(text: str) -> tuple[Device, int]:
     if count < 1:
         raise SpecError("--gpu", [f'got "{text}"; at least one card, as in 1x24GB'])
     for prefix in ("", "rtx", "gtx"):  # "4090" is a card, no size
-        if card := _cards().get(prefix + _plain(name)):
-            return card, count
+        if device := _cards().get(prefix + _plain(name)):
+            return device, count
     if size := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(g|gb|gib)?", name, re.IGNORECASE):
         if not 0 < float(size[1]) <= 2048:
             raise SpecError("--gpu", [f'got "{text}"; the memory of a card is between 1 and 2048 GB'])
@@ -138,10 +138,10 @@ def _models() -> dict[str, KnownModel]:
 def _cards() -> dict[str, Device]:
     by_name: dict[str, Device] = {}
     for name, row in _read("devices.json").items():
-        card = Device(
+        device = Device(
             name, int(row["memory_mib"] * 2**20 * SHOWN), row["bf16"], row["fp16"], row["fp32"], row["bandwidth"]
         )
-        by_name |= {_plain(key): card for key in (name, *row.get("aliases", ()))}
+        by_name |= {_plain(key): device for key in (name, *row.get("aliases", ()))}
     return by_name
 
 

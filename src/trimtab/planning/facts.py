@@ -36,7 +36,7 @@ class Facts:
     difficulty: str = "ordinary"
     risk: str = "standard"
     devices: int = 1
-    card: str | None = None
+    device_name: str | None = None
     instruct: bool | None = None  # tuned to follow instructions already
     duplicates: float | None = None
     exact_duplicates: float | None = None

@@ -245,8 +245,8 @@ def _nothing(facts: Facts, chosen: Mapping[str, Any], seen: list[tuple[Way, FitA
     way, answer = min(seen, key=lambda pair: pair[1].used)
     gb = answer.used / 2**30
     most = facts.memory_gib
-    card = (
-        f"the {facts.card or facts.device}{'s' if facts.devices > 1 else ''} ({most:.1f}"
+    where = (
+        f"the {facts.device_name or facts.device}{'s' if facts.devices > 1 else ''} ({most:.1f}"
         f" GiB{' each' if facts.devices > 1 else ''})"
     )
     asked = "LoRA or 4-bit LoRA" if chosen["method"] == "auto" else chosen["method"]
@@ -256,7 +256,7 @@ def _nothing(facts: Facts, chosen: Mapping[str, Any], seen: list[tuple[Way, FitA
     yours = f"; your {', '.join(own)} {'stand' if len(own) > 1 else 'stands'} in the way of less" if own else ""
     other = "" if chosen["method"] in ("auto", "qlora") or facts.device == "cpu" else ", or --method qlora"
     return PlanError(
-        f"{facts.model} does not fit {card} by {asked}: the most frugal way that was tried ({way.why or way.method},"
+        f"{facts.model} does not fit {where} by {asked}: the most frugal way that was tried ({way.why or way.method},"
         f" {way.max_length} tokens) needs {gb:.1f} GiB{' a card' if facts.devices > 1 else ''} and a margin; nearest"
         f" that would work: {f'{facts.devices} cards' if facts.devices > 1 else 'a card'} of {_card_size(gb)}"
         f" GB{_more_cards(facts, chosen, ask)}{other}, or a model of about {_rough(facts.billions * most / gb / 1.25)}B"

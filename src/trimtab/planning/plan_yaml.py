@@ -78,7 +78,7 @@ def text(plan: Plan) -> str:
 
 def _head(plan: Plan) -> list[str]:
     facts = plan.facts
-    where = facts.card or "this machine"
+    where = facts.device_name or "this machine"
     run = (
         "Run it: trimtab train this-file.yaml"
         if plan.recipe

@@ -184,7 +184,7 @@ def memory(facts: Facts, chosen: Chosen, ask: Forecaster | None) -> dict[str, Se
         if answer
         else "no forecast could be asked"
     )
-    room = f"{facts.card or 'this machine'}: {amount}"
+    room = f"{facts.device_name or 'this machine'}: {amount}"
     where = " in our own loop" if way.trainer == "trimtab" else ""
     micro = (
         "a processor gains nothing from more"

@@ -74,7 +74,7 @@ def regularisation(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dic
 
 def precision(facts: Facts, _chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
     """10. bfloat16 where this machine computes it in hardware."""
-    where = "this machine has" if facts.device == "cpu" else f"{facts.card or 'the card'} has"
+    where = "this machine has" if facts.device == "cpu" else f"{facts.device_name or 'the card'} has"
     reason = (
         f"{where} bfloat16 in hardware"
         if facts.bf16

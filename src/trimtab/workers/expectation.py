@@ -42,8 +42,8 @@ class Expectation:
         self.members = list(cohort.members)
         if any(m.state.step or m.state.micro for m in cohort.members):
             return
-        card = Device(self.machine.name, self.machine.memory)
-        for member, predicted in zip(cohort.members, self._predicted(cohort, model, card, predict), strict=True):
+        device = Device(self.machine.name, self.machine.memory)
+        for member, predicted in zip(cohort.members, self._predicted(cohort, model, device, predict), strict=True):
             self.store.save_forecast(member.id, predicted)
         for m in cohort.members:
             m.optimizer.prepare()
@@ -53,14 +53,14 @@ class Expectation:
             numbers = {"allocated": took.allocated, "reserved": took.reserved}
             self.store.measured(m.id, **({} if shrunk else numbers), micro_batch=m.plan.micro_batch)
 
-    def _predicted(self, cohort: Cohort, model: str, card: Device, predict: bool) -> list[dict[str, Any]]:
+    def _predicted(self, cohort: Cohort, model: str, device: Device, predict: bool) -> list[dict[str, Any]]:
         unknown = [{"device": self.machine.device, "versions": versions()} for _ in cohort.members]
         if not predict:
             return unknown
         w = workload_of(cohort, model, self.machine)
         known = calibrate.known(w.device, self.store.forecasts())
         try:
-            made = forecast(w, card, known=known)
+            made = forecast(w, device, known=known)
         except TrimtabError as refused:
             self.note(f"No forecast of this run's memory: {refused}")
             return unknown
@@ -71,7 +71,8 @@ class Expectation:
             {
                 "device": w.device, "versions": made.versions, "how": made.how, "kind": kind_of(w),
                 "allocated": made.memory.allocated, "reserved": made.memory.reserved if w.device == "cuda" else None,
-                "terms": made.memory.terms, "card": card.name, "capacity": card.memory, "context": made.memory.context,
+                "terms": made.memory.terms, "card": device.name, "capacity": device.memory,
+                "context": made.memory.context,
                 "workload": made.workload, "flops_per_size": each,
                 "seconds": each * _size_a_step(m) / achieved if achieved else None,
             }

@@ -26,7 +26,7 @@ WIDTH = 60
 def forecast(f: Mapping[str, Any]) -> None:
     """A forecast: its bar, its terms, the verdict and the time."""
     console = Console(highlight=False, soft_wrap=True)
-    m, w, card = f["memory"], f["workload"], f["card"]
+    m, w, device = f["memory"], f["workload"], f["device"]
     size = f"{f['model']['parameters'] / 1e9:.2f} B parameters" if f["model"]["parameters"] else "size unknown"
     trained = f", {f['model']['trainable'] / 1e6:.1f} M trained" if f["model"]["trainable"] else ""
     console.print(
@@ -36,7 +36,7 @@ def forecast(f: Mapping[str, Any]) -> None:
         markup=False,
     )
     parts = shown_parts(m)
-    console.print(_bar(parts, card["memory"] if card else None))
+    console.print(_bar(parts, device["memory"] if device else None))
     for name, taken in parts.items():
         console.print(Text("  ■ ", COLOURS.get(name, "white")) + Text(f"{name:<16} {taken / GIB:8.2f} GiB"))
     console.print(
@@ -51,10 +51,10 @@ def forecast(f: Mapping[str, Any]) -> None:
     for name in ("evaluation", "generation"):
         if m[name]:
             console.print(f"  {name} {m[name] / GIB:.2f} GiB", markup=False)
-    if card:
+    if device:
         per = f" each of {w['devices']} devices" if w["devices"] > 1 else ""
         console.print(
-            f"On {card['name']} ({card['memory'] / GIB:.1f} GiB{per}): [{STYLE[f['fit']]} bold]{f['fit']}[/]"
+            f"On {device['name']} ({device['memory'] / GIB:.1f} GiB{per}): [{STYLE[f['fit']]} bold]{f['fit']}[/]"
             f" (margin {f['margin']:.0%})"
             + (
                 ": only without the margin, or while the allocator gives cached memory back"
@@ -119,14 +119,14 @@ def solution(solved: Mapping[str, Any]) -> None:
     if solved["what"] == "method":
         return _options(console, solved)
     at, above = solved["at"], solved["above"]
-    card = f"{at['card']['name']} ({at['card']['memory'] / GIB:.1f} GiB)"
+    device = f"{at['device']['name']} ({at['device']['memory'] / GIB:.1f} GiB)"
     name = {"per_device_train_batch_size": "micro-batch", "max_length": "cutoff"}[solved["what"]]
     if solved["value"] is None:
         console.print(
-            f"No {name} fits on {card}: the smallest needs {_used(at)}. `--solve method` shows what is cheaper."
+            f"No {name} fits on {device}: the smallest needs {_used(at)}. `--solve method` shows what is cheaper."
         )
         raise SystemExit(1)
-    console.print(f"Largest {name} on {card}: [bold]{solved['value']}[/], {_used(at)}")
+    console.print(f"Largest {name} on {device}: [bold]{solved['value']}[/], {_used(at)}")
     if above:
         console.print(f"The next larger, {above['workload'][solved['what']]}, needs {_used(above)}: {above['fit']}")
     console.print(f"({solved['tried']} forecasts, {at['how']})", style="dim")

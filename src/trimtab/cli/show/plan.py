@@ -181,16 +181,16 @@ def _cutoffs(console: Console, survey: Mapping[str, Any]) -> None:
         table.add_row(*cells)
     console.print(table)
     if costs:
-        console.print(f"(closed form, on {survey['card']}; trimtab plan traces the one it chooses)", style="dim")
+        console.print(f"(closed form, on {survey['device']}; trimtab plan traces the one it chooses)", style="dim")
 
 
 def _cost_cells(cutoff: Mapping[str, Any], survey: Mapping[str, Any]) -> list[str]:
-    memory, card = cutoff["memory"], survey["card_memory"]
+    memory, room = cutoff["memory"], survey["device_memory"]
     if survey["positions"] and cutoff["max_length"] > survey["positions"]:
         return [f"the model ends at {survey['positions']:,}", "no"]
-    if not memory or not card:
+    if not memory or not room:
         return ["unknown", "unknown"]
-    return [f"{memory / GIB:.1f} GiB", "yes" if memory * (1 + MARGIN) <= card else "no"]
+    return [f"{memory / GIB:.1f} GiB", "yes" if memory * (1 + MARGIN) <= room else "no"]
 
 
 def _against(console: Console, d: Mapping[str, Any]) -> None:
@@ -226,8 +226,8 @@ def _value(value: Any) -> str:
 def _forecast(console: Console, f: Mapping[str, Any] | None) -> None:
     if f is None:
         return
-    m, card = f["memory"], f["card"]
-    on = f" of {card['memory'] / GIB:.1f} on {card['name']}: [{FIT[f['fit']]} bold]{f['fit']}[/]" if card else ""
+    m, device = f["memory"], f["device"]
+    on = f" of {device['memory'] / GIB:.1f} on {device['name']}: [{FIT[f['fit']]} bold]{f['fit']}[/]" if device else ""
     time = (
         f"; about {in_words(f['duration']['step'] * f['duration']['steps'])}"
         if f["duration"] and f["duration"]["steps"]
