@@ -249,7 +249,7 @@ def _shares(
     drawn = _drawn(b, x, noise, n)
     low, high = np.quantile(drawn, (0.05, 0.95), axis=0)
     wide = float(stats.t.ppf(0.975, noise.freedom)) * errors
-    found = [
+    shares = [
         Share(
             k,
             float(share[i]),
@@ -259,9 +259,9 @@ def _shares(
         for i, k in enumerate(labels)
     ]
     if noise.misfit_freedom:
-        found.append(Share(BENT, bent, *_around(bent, low[-2], high[-2]), None))
+        shares.append(Share(BENT, bent, *_around(bent, low[-2], high[-2]), None))
     rest = max(0.0, 1 - float(share.sum()) - bent)
-    return (*found, Share(("seed",), rest, *_around(rest, low[-1], high[-1]), None)), noise.pure
+    return (*shares, Share(("seed",), rest, *_around(rest, low[-1], high[-1]), None)), noise.pure
 
 
 def _around(value: float, low: float, high: float) -> tuple[float, float]:

@@ -231,8 +231,8 @@ def by_people(key: str, measured: Measured) -> Interval | None:
 
 def _floor(key: str, measured: Measured) -> dict[str, float] | None:
     """What the number is where nothing was changed: the base against itself, and with tiny noise on its weights."""
-    found = {name: shown(key).interval(raw) for name, raw in (measured.get("floor") or {}).items()}
-    return {name: i.value for name, i in found.items() if i} or None
+    floors = {name: shown(key).interval(raw) for name, raw in (measured.get("floor") or {}).items()}
+    return {name: i.value for name, i in floors.items() if i} or None
 
 
 def _finite(value: float) -> float | None:

@@ -76,7 +76,7 @@ def _for_a_share(n: Number, interval: Interval, limit: Limit) -> str:
     if bad >= allowed:
         return f"more {n.items}, or other settings: it lies outside, though not certainly"
     for count in (50, 100, 200, 300, 500, 1000, 3000):
-        found = stats.share(round(bad * count), count)
-        if found and found.above <= allowed:
+        seen = stats.share(round(bad * count), count)
+        if seen and seen.above <= allowed:
             return f"about {count} {n.items} at this rate"
     return SEEDS

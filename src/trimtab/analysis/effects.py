@@ -48,8 +48,8 @@ def spent(look: int) -> float:
 def contrasts(baseline: BY_SEED, others: Sequence[BY_SEED], alpha: float = ALPHA) -> list[Contrast | None]:
     """Each of `others` against the baseline by seeds that both have; None where there are none. `alpha`: what may be
     claimed falsely, of `spent` for a study that can be extended; intervals hold at 1 − alpha."""
-    found = [_differences(baseline, o) for o in others]
-    known = [d for d in found if d is not None]
+    differences = [_differences(baseline, o) for o in others]
+    known = [d for d in differences if d is not None]
     noise, freedom = _residual([baseline, *others])
     differ = _spreads_differ([baseline, *others])
     seeds = [_own_noise(d) if differ else (2 * noise, freedom) for d in known]  # of a difference of two runs
@@ -58,7 +58,7 @@ def contrasts(baseline: BY_SEED, others: Sequence[BY_SEED], alpha: float = ALPHA
     made = iter(
         [_contrast(i, next(adjusted), d, of, len(raw), alpha) for (i, _), d, of in zip(raw, known, seeds, strict=True)]
     )
-    return [None if d is None else next(made) for d in found]
+    return [None if d is None else next(made) for d in differences]
 
 
 LIBERAL = 0.25  # p from which on spreads count as alike: a strict test would pool what differs
@@ -81,10 +81,10 @@ def _own_noise(d: np.ndarray) -> tuple[float, int]:
 def levels(cells: Sequence[BY_SEED]) -> list[dict[str, Any] | None]:
     """Of each cell's own mean loss {"low", "high", "over"}: 95 % over seeds and items; over items alone where no
     cell has two seeds."""
-    found = [np.array([list(items) for items in c.values()]) if c else None for c in cells]
-    pooled, freedom = _pooled([d.mean(axis=1) for d in found if d is not None])
+    arrays = [np.array([list(items) for items in c.values()]) if c else None for c in cells]
+    pooled, freedom = _pooled([d.mean(axis=1) for d in arrays if d is not None])
     over, known = ("seeds and items", (pooled, freedom)) if freedom else ("items", (0.0, 1))
-    made = [None if d is None else _claim(d, *known)[0] for d in found]
+    made = [None if d is None else _claim(d, *known)[0] for d in arrays]
     return [
         {"low": i.low, "high": i.high, "over": over} if i is not None and math.isfinite(i.low) else None for i in made
     ]

@@ -190,8 +190,8 @@ def task_value(prefix: str) -> Value:
     """The share of those, of one side."""
 
     def value(raw: Raw) -> float | None:
-        found = sure_wrong(raw, prefix)
-        return stats.average(found) if found else None
+        wrongs = sure_wrong(raw, prefix)
+        return stats.average(wrongs) if wrongs else None
 
     return value
 

@@ -56,8 +56,8 @@ def at_equal_length(cast: Sequence[Mapping[str, Any]]) -> dict[str, float] | Non
         return None
     x = np.tanh(gaps / gaps.std())
     rng = np.random.default_rng(0)
-    found = sorted(_intercept(x[rows], won[rows]) for rows in rng.integers(0, len(x), (400, len(x))))
-    return {"value": _intercept(x, won), "low": found[10], "high": found[-11]}
+    intercepts = sorted(_intercept(x[rows], won[rows]) for rows in rng.integers(0, len(x), (400, len(x))))
+    return {"value": _intercept(x, won), "low": intercepts[10], "high": intercepts[-11]}
 
 
 def _intercept(x: np.ndarray, won: np.ndarray) -> float:
@@ -84,8 +84,8 @@ def strengths(comparisons: Sequence[Sequence[tuple[str, str]]], resamples: int =
 
     def fit(prompts: Sequence[Sequence[tuple[str, str]]]) -> np.ndarray:
         data = [(number[a], number[b]) for prompt in prompts for a, b in prompt]
-        found = choix.ilsr_pairwise(len(names), data, alpha=0.01)
-        return np.asarray(found - found.mean())
+        fitted = choix.ilsr_pairwise(len(names), data, alpha=0.01)
+        return np.asarray(fitted - fitted.mean())
 
     rng = np.random.default_rng(0)
     drawn = [

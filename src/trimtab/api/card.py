@@ -188,8 +188,8 @@ def gradient_shares(run: str, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
             raise StoreError(
                 f"run {row.id} has no updates on record: it was trained before trimtab kept them, or not yet"
             )
-        found = summary(updates, steps, row.recipe.max_grad_norm)
-        return {"run": row.id, "effective_batch": row.recipe.effective_batch, **found, "texts": _texts(row, found)}
+        shares = summary(updates, steps, row.recipe.max_grad_norm)
+        return {"run": row.id, "effective_batch": row.recipe.effective_batch, **shares, "texts": _texts(row, shares)}
 
 
 def _texts(row: RunRow, shares: Mapping[str, Any]) -> dict[int, list[str]]:

@@ -50,9 +50,9 @@ def plan(
     fixed = own_settings(model, data, own, {"method": ("qlora",)})
     if method != "auto":
         fixed.setdefault("method", method)
-    found = build_facts(model, data, gpu, task, risk, say, progress)
-    made = make_plan(found.facts, fixed, forecaster_of(found, instant, studies, say))
-    return {**as_data(made), "data": found.survey, "earlier": _earlier(found, studies)}
+    situation = build_facts(model, data, gpu, task, risk, say, progress)
+    made = make_plan(situation.facts, fixed, forecaster_of(situation, instant, studies, say))
+    return {**as_data(made), "data": situation.survey, "earlier": _earlier(situation, studies)}
 
 
 def write_page(plan: Mapping[str, Any], path: str | Path) -> None:

@@ -22,8 +22,8 @@ def judged_items(probe: Probe) -> list[int]:
 
 def judge_models(probes: Sequence[Probe]) -> list[str]:
     """Every judge that is asked for, once."""
-    found = [probe.scorer_of(probe.items[i]) for probe in probes for i in judged_items(probe)]
-    return list(dict.fromkeys(s.model for s in found if isinstance(s, Judge)))
+    scorers = [probe.scorer_of(probe.items[i]) for probe in probes for i in judged_items(probe)]
+    return list(dict.fromkeys(s.model for s in scorers if isinstance(s, Judge)))
 
 
 def judged(judge: EvaluatedModel, model: str, probe: Probe, said: Sequence[Answer]) -> list[float]:

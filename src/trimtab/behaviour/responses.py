@@ -197,12 +197,12 @@ def identity(evaluated: EvaluatedModel) -> str:
     """Tells models apart by some of each weight, precision and template: a changed model never meets another's
     answers."""
     model, tokenizer = evaluated.base.model, evaluated.base.tokenizer
-    found = hashlib.sha256(repr((str(next(model.parameters()).dtype), tokenizer.chat_template)).encode())
+    digest = hashlib.sha256(repr((str(next(model.parameters()).dtype), tokenizer.chat_template)).encode())
     for parameter in model.parameters():
         part = parameter.detach().flatten()
-        found.update(repr(tuple(parameter.shape)).encode())
-        found.update(part[:: max(1, part.numel() // 64)][:64].to(torch.float32).cpu().numpy().tobytes())
-    return found.hexdigest()
+        digest.update(repr(tuple(parameter.shape)).encode())
+        digest.update(part[:: max(1, part.numel() // 64)][:64].to(torch.float32).cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _hash(who: str, content: Any) -> str:

@@ -25,8 +25,8 @@ def score(scorer: Any, answer: str, reference: str | None = None) -> float:
 
 def unfenced(answer: str) -> str:
     """What stands inside one code fence around the whole answer; the answer itself where there is none."""
-    found = _FENCE.match(answer)
-    return found.group(1) if found else answer
+    fence = _FENCE.match(answer)
+    return fence.group(1) if fence else answer
 
 
 def _exact(_: p.Exact, answer: str, reference: str) -> bool:
@@ -64,15 +64,17 @@ def _sql(scorer: p.Sql, answer: str, _reference: str) -> bool:
     from sqlglot.errors import SqlglotError
 
     try:
-        found = [s for s in sqlglot.parse(answer, dialect=scorer.dialect) if s is not None]
+        statements = [s for s in sqlglot.parse(answer, dialect=scorer.dialect) if s is not None]
     except (SqlglotError, RecursionError):
         return False
     # prose parses as an alias or a column: only statements count
-    if len(found) != 1 or not isinstance(found[0], exp.Query | exp.DML | exp.DDL | exp.Create | exp.Alter | exp.Drop):
+    if len(statements) != 1 or not isinstance(
+        statements[0], exp.Query | exp.DML | exp.DDL | exp.Create | exp.Alter | exp.Drop
+    ):
         return False
-    if isinstance(found[0], exp.Select) and not found[0].expressions:
+    if isinstance(statements[0], exp.Select) and not statements[0].expressions:
         return False
-    named = {t.name.lower() for t in found[0].find_all(exp.Table)}
+    named = {t.name.lower() for t in statements[0].find_all(exp.Table)}
     return {t.lower() for t in scorer.tables} <= named
 
 

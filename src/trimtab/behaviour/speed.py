@@ -54,22 +54,22 @@ def _timed(evaluated: EvaluatedModel, row: list[int], tokens: int) -> float:
 @contextmanager
 def _peak(device: torch.device) -> Iterator[list[int]]:
     """Most bytes meanwhile: what a card allocated, or how large the process was (a look every 10 ms)."""
-    found, done = [0], threading.Event()
+    highest, done = [0], threading.Event()
 
     def watch() -> None:
         process = psutil.Process(os.getpid())
         while not done.wait(0.01):
-            found[0] = max(found[0], process.memory_info().rss)
+            highest[0] = max(highest[0], process.memory_info().rss)
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        yield found
-        found[0] = torch.cuda.max_memory_allocated()
+        yield highest
+        highest[0] = torch.cuda.max_memory_allocated()
         return
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield found
+        yield highest
     finally:
         done.set()
         watcher.join()

@@ -54,10 +54,10 @@ def _plain(answer: str) -> str:
 
 @cache
 def _refusals(language: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    found = lexicon(language)
-    begins, turns = (_any(found[k], language) for k in ("refusal", "turn"))
+    words = lexicon(language)
+    begins, turns = (_any(words[k], language) for k in ("refusal", "turn"))
     # "sorry" and "no" alone, later in a text, are no refusal
-    strong = [p for p in found["refusal"] if len(p) > (2 if language == "zh" else 6)]
+    strong = [p for p in words["refusal"] if len(p) > (2 if language == "zh" else 6)]
     return begins, _any(strong, language), turns
 
 

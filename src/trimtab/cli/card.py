@@ -46,7 +46,7 @@ def card(
     from trimtab.cli.live import Live
 
     with Live(quiet=as_json) as live:
-        found = verbs.card(
+        made = verbs.card(
             target,
             budget=budget,
             level=cast(Level, level),
@@ -60,10 +60,10 @@ def card(
             watcher=live,
         )
     if as_json:
-        return print_json(found)
+        return print_json(made)
     from trimtab.cli.show import card
 
-    card.card(found)
+    card.card(made)
 
 
 budget_app = typer.Typer(no_args_is_help=True, help="Look at a budget, or check a file with limits.")
@@ -75,12 +75,12 @@ def show(source: Source = "standard", as_json: Json = False) -> None:
     """The limits of a budget, and what each number is."""
     from trimtab.api import card as verbs
 
-    found = verbs.budget(source)
+    limits = verbs.budget(source)
     if as_json:
-        return print_json(found)
+        return print_json(limits)
     from trimtab.cli.show import card
 
-    card.budget(found)
+    card.budget(limits)
 
 
 @budget_app.command("check")
@@ -88,14 +88,14 @@ def check_file(source: Source, as_json: Json = False) -> None:
     """Whether a file is a budget; all its problems at once."""
     from trimtab.api import card as verbs
 
-    found = verbs.budget(source)
+    limits = verbs.budget(source)
     if as_json:
-        return print_json(found)
+        return print_json(limits)
     typer.echo(
-        f"{source} is a budget with {len(found['limits'])} limits, {sum(r['limit']['hard'] for r in found['limits'])}"
+        f"{source} is a budget with {len(limits['limits'])} limits, {sum(r['limit']['hard'] for r in limits['limits'])}"
         " of them hard"
     )
-    for sentence in found["broken untouched"]:
+    for sentence in limits["broken untouched"]:
         typer.echo(f"! {sentence}")
 
 
@@ -104,12 +104,12 @@ def gradient_shares(run: Run, out: Out = DEFAULT_OUT, as_json: Json = False) -> 
     wrong."""
     from trimtab.api import card as verbs
 
-    found = verbs.gradient_shares(run, out)
+    shares = verbs.gradient_shares(run, out)
     if as_json:
-        return print_json(found)
+        return print_json(shares)
     from trimtab.cli.show import card
 
-    card.gradient_shares(found)
+    card.gradient_shares(shares)
 
 
 def adapter_scale(run: Run, budget: BudgetOption = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
@@ -118,12 +118,12 @@ def adapter_scale(run: Run, budget: BudgetOption = None, out: Out = DEFAULT_OUT,
     from trimtab.cli.live import Live
 
     with Live(quiet=as_json) as live:
-        found = verbs.adapter_scale(run, budget=budget, out=out, watcher=live)
+        scaled = verbs.adapter_scale(run, budget=budget, out=out, watcher=live)
     if as_json:
-        return print_json(found)
+        return print_json(scaled)
     from trimtab.cli.show import card
 
-    card.adapter_scale(found)
+    card.adapter_scale(scaled)
 
 
 def review(
@@ -149,9 +149,9 @@ def review(
         from trimtab.cli.vote import ask_labels, ask_votes
 
         (ask_labels if label else ask_votes)(run, other, n, out)
-    found = verbs.review(run, other, n=n, out=out)
+    session = verbs.review(run, other, n=n, out=out)
     if as_json:
-        return print_json(found)
+        return print_json(session)
     from trimtab.cli.vote import show_changed, show_result
 
-    show_changed(found) if read else show_result(found)
+    show_changed(session) if read else show_result(session)

@@ -215,12 +215,12 @@ def compare(
     """Two runs on the same items: what differs in their settings, and whether it made a difference."""
     from trimtab.api import results as verbs
 
-    found = verbs.compare(first, second, out)
+    comparison = verbs.compare(first, second, out)
     if as_json:
-        return print_json(found)
+        return print_json(comparison)
     from trimtab.cli.show import results
 
-    results.comparison(found)
+    results.comparison(comparison)
 
 
 @app.command()

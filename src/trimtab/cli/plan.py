@@ -65,7 +65,7 @@ def plan(
             "--studies", [f"there is no folder {studies}; name one that trimtab wrote (--out of earlier runs)"]
         )
     with _progress(as_json) as (say, progress):
-        found = verbs.plan(
+        made = verbs.plan(
             model,
             data,
             gpu=gpu,
@@ -79,17 +79,17 @@ def plan(
             progress=progress,
         )
     if explain:
-        _check_named(explain, [r["setting"] for r in found["settings"]])
+        _check_named(explain, [r["setting"] for r in made["settings"]])
     if out:
-        verbs.write_page(found, out)
+        verbs.write_page(made, out)
     if as_json:
-        return print_json(next((r for r in found["settings"] if r["setting"] == explain), found))
+        return print_json(next((r for r in made["settings"] if r["setting"] == explain), made))
     from trimtab.cli.show import plan
 
-    plan.explained(found, explain) if explain else plan.plan(found)
+    plan.explained(made, explain) if explain else plan.plan(made)
     if out:
         after = " data=FILE" if data.startswith("sketch:") else ""
-        typer.echo(f"\nWritten to {out}" + (f"; run it: trimtab train {out}{after}" if found["recipe"] else ""))
+        typer.echo(f"\nWritten to {out}" + (f"; run it: trimtab train {out}{after}" if made["recipe"] else ""))
 
 
 def _check_named(setting: str, names: Sequence[str]) -> None:
@@ -111,12 +111,12 @@ def precedents(
     """The nearest published recipes, with links, and the quartiles of their settings."""
     from trimtab.api import plan as verbs
 
-    found = verbs.precedents(model, method=method, task=task, batch=batch, count=count)
+    nearest = verbs.precedents(model, method=method, task=task, batch=batch, count=count)
     if as_json:
-        return print_json(found)
+        return print_json(nearest)
     from trimtab.cli.show import plan
 
-    plan.precedents(found)
+    plan.precedents(nearest)
 
 
 def data(
@@ -133,12 +133,12 @@ def data(
     from trimtab.api import plan as verbs
 
     with _progress(as_json) as (say, progress):
-        found = verbs.data(data, model=model, gpu=gpu, against=against, say=say, progress=progress)
+        survey = verbs.data(data, model=model, gpu=gpu, against=against, say=say, progress=progress)
     if as_json:
-        return print_json(found)
+        return print_json(survey)
     from trimtab.cli.show import plan
 
-    plan.data(found)
+    plan.data(survey)
 
 
 @contextmanager

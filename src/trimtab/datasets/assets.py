@@ -124,10 +124,10 @@ def _download(asset: Asset, folder: Path) -> Path:
 
 
 def _check_hash(path: Path, asset: Asset) -> None:
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != asset.sha256:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != asset.sha256:
         raise AssetError(
-            f"{path.name} is not the pinned file (sha256 {found[:12]}…, expected {asset.sha256[:12]}…); "
+            f"{path.name} is not the pinned file (sha256 {digest[:12]}…, expected {asset.sha256[:12]}…); "
             "it was not used: delete it and fetch again"
         )
 

@@ -16,11 +16,11 @@ def shares(texts: Sequence[str], progress: Callable[[str, int, int], None] | Non
 
     # drawn, not evenly spaced: a file may take turns between its languages
     some = random.Random(0).sample(list(texts), SAMPLE) if len(texts) > SAMPLE else texts
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for i, text in enumerate(some):
-        found[classify(text[:1000])[0]] += 1
+        counts[classify(text[:1000])[0]] += 1
         if progress and i % 50 == 49:
             progress("Telling languages", i + 1, len(some))
-    found.pop("zxx", None)
-    total = sum(found.values())
-    return {code: n / total for code, n in found.most_common() if n / total >= LEAST}
+    counts.pop("zxx", None)
+    total = sum(counts.values())
+    return {code: n / total for code, n in counts.most_common() if n / total >= LEAST}

@@ -86,8 +86,8 @@ def _folder(path: Path) -> RawData:
     rows: dict[str, Rows] = {}
     for file in files:
         named = _SPLIT_NAMES.get(file.stem.split("-")[0].lower(), "train")
-        for split, found in _file(file).items():
-            rows.setdefault(named if split == "train" else split, []).extend(found)
+        for split, read in _file(file).items():
+            rows.setdefault(named if split == "train" else split, []).extend(read)
     if "train" not in rows:
         raise DataError(
             f"{path} holds {', '.join(rows)} files but none to train on; name one of them train{files[0].suffix}"

@@ -92,11 +92,11 @@ def difference(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
 
 def _formats(some: Sequence[Example]) -> dict[str, float]:
     texts = [e.answer[:2000] for e in some]
-    found = {
+    shares = {
         name: sum(bool(re.match(pattern, t, re.S | re.M)) for t in texts) / len(texts)
         for name, pattern in _FORMATS.items()
     }
-    return found | {"turns": sum(len(e.messages) for e in some) / len(some)}
+    return shares | {"turns": sum(len(e.messages) for e in some) / len(some)}
 
 
 def _hashed(text: str) -> list[int]:

@@ -65,9 +65,9 @@ def build_facts(
     assumed = []
     if gpu is None:
         assumed.append(_which_machine(device, on_cpu))
-    about, found = _about_data(data, model, source, say, progress)
+    about, survey = _about_data(data, model, source, say, progress)
     assumed += about.pop("assumed")
-    if kind is None and found and "chosen" in found["form"]:
+    if kind is None and survey and "chosen" in survey["form"]:
         kind = "dpo"
         assumed.append(
             "the data are pairs (chosen, rejected), so the task is taken as dpo; --task sft learns the chosen answers"
@@ -92,7 +92,7 @@ def build_facts(
         assumed=tuple(assumed),
         **about,
     )
-    return Situation(facts, found, device, source)
+    return Situation(facts, survey, device, source)
 
 
 def facts_of_examples(

@@ -19,8 +19,8 @@ WORDS = {"same": "like these", "note": "somewhat different", "warn": "different"
 
 def alike(store: Store, model: str, profile: Mapping[str, Any], but: str | None = None) -> list[dict[str, Any]]:
     """Studies with a recommendation for this model, the most alike data first; `but` leaves one out."""
-    found = [_row(s, profile) for s in store.studies() if s.id != but and _usable(s, model)]
-    return sorted(found, key=lambda row: row["difference"]["auc"])
+    candidates = [_row(s, profile) for s in store.studies() if s.id != but and _usable(s, model)]
+    return sorted(candidates, key=lambda row: row["difference"]["auc"])
 
 
 def behind(store: Store, recipe_fingerprint: str) -> dict[str, Any] | None:

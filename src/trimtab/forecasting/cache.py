@@ -61,10 +61,10 @@ def of_files(*names: str) -> str:
 def load(name: str) -> dict[str, Any] | None:
     """None where nothing is kept, or it cannot be read."""
     try:
-        found = json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8"))
+        kept = json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return kept if isinstance(kept, dict) else None
 
 
 def save(name: str, value: dict[str, Any]) -> None:

@@ -27,15 +27,15 @@ def probe(say: Callable[[str], None] = lambda _: None, seconds: float = 10.0) ->
 
     from trimtab.run import machine
 
-    found = machine.look()
-    torch.set_num_threads(found.threads)
-    say(f"Probing {found.name} for about {seconds:.0f} s")
-    kinds = ["float32", "bfloat16"] + (["float16"] if found.device == "cuda" else [])
+    here = machine.look()
+    torch.set_num_threads(here.threads)
+    say(f"Probing {here.name} for about {seconds:.0f} s")
+    kinds = ["float32", "bfloat16"] + (["float16"] if here.device == "cuda" else [])
     result: dict[str, Any] = {
-        "device": found.device, "name": found.name, "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "threads": found.threads, "versions": versions(), **(_fixed() if found.device == "cuda" else {}),
+        "device": here.device, "name": here.name, "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "threads": here.threads, "versions": versions(), **(_fixed() if here.device == "cuda" else {}),
     }  # fmt: skip
-    result["speed"] = {kind: _flops_per_second(kind, found.device, seconds / len(kinds)) for kind in kinds}
+    result["speed"] = {kind: _flops_per_second(kind, here.device, seconds / len(kinds)) for kind in kinds}
     file().parent.mkdir(parents=True, exist_ok=True)
     file().write_text(json.dumps(result, indent=1))
     return result

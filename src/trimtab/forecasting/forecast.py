@@ -38,23 +38,23 @@ def forecast(
     w = completed(w, source)
     check_fits_model(w, source)
     notes = _notes(w, source, instant)
-    found: dict[str, Any] | None = None
+    trace: dict[str, Any] | None = None
     how, sure = "closed form", "good to some 5 to 20 %"
     if not instant:
         try:
-            found = traced(w, source, say)
-            how, sure = "traced", _sure(found, w)
-            if found["attention"] != w.attn_implementation:
+            trace = traced(w, source, say)
+            how, sure = "traced", _sure(trace, w)
+            if trace["attention"] != w.attn_implementation:
                 notes.append(
-                    f"{source.family} has no {w.attn_implementation} attention here: traced with {found['attention']}"
+                    f"{source.family} has no {w.attn_implementation} attention here: traced with {trace['attention']}"
                 )
         except ForecastRefused as refused:
             if source.known is None or not source.known.linears:
                 raise  # no closed form to fall back on
             notes.append(f"not traced: {refused}")
-    memory = _of_trace(found, w, source, device, known) if found else _of_formula(w, source, device, known)
-    flops = found["flops"] if found else _flops(w, source)
-    parameters = found["parameters"] if found else source.known.parameters if source.known else None
+    memory = _of_trace(trace, w, source, device, known) if trace else _of_formula(w, source, device, known)
+    flops = trace["flops"] if trace else _flops(w, source)
+    parameters = trace["parameters"] if trace else source.known.parameters if source.known else None
     margin = known.get("margin", MARGIN) if w.sharding == "none" else sharding.MARGIN
     if device and device.fp16 and not device.bf16 and "bfloat16" in (computed_in(w), w.dtype):
         right = "dtype=float32 autocast=fp16" if w.method == "full" else "dtype=float16 autocast=fp16"
@@ -70,7 +70,7 @@ def forecast(
     return Forecast(
         workload=w.model_dump(mode="json"),
         model={"name": source.name, "family": source.family, "parameters": parameters,
-               "trainable": found["trainable"] if found else None},
+               "trainable": trace["trainable"] if trace else None},
         memory=memory, how=how, sure=sure,
         device=asdict(device) if device else None,
         fit=judge(memory, device.memory, margin) if device else None,

@@ -39,8 +39,8 @@ def workload(
         recipe_keys = {k: v for k, v in {**values, **own}.items() if k in Recipe.model_fields}
         rest = {k: v for k, v in {**values, **own}.items() if k not in Recipe.model_fields}
         recipe = check(Recipe, {**given, **recipe_keys}, where, problems)
-        found = lengths(recipe)
-        more = {"device": device_of(device), **(found.as_workload() if found else {})}
+        measured = lengths(recipe)
+        more = {"device": device_of(device), **(measured.as_workload() if measured else {})}
         started = Workload.of_recipe(recipe, bf16_of(recipe, device), **more)
         if rest.get("sharding") and started.trainer == "trimtab":
             rest = {"trainer": "transformers", **rest}

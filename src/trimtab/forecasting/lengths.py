@@ -34,8 +34,8 @@ class Lengths:
 def lengths(recipe: Recipe) -> Lengths | None:
     """None where the data cannot be had now."""
     name = "lengths-2-" + _key(recipe)
-    if found := cache.load(name):
-        return Lengths(**found)
+    if kept := cache.load(name):
+        return Lengths(**kept)
     try:
         measured = _measure(recipe)
     except (TrimtabError, OSError):

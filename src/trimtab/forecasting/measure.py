@@ -37,9 +37,9 @@ def _highest(work: Callable[[], object]) -> int:
     inner = profiler.profiler
     assert inner is not None
     assert inner.kineto_results is not None
-    found = [e for e in inner.kineto_results.events() if e.name() == "[memory]"]
+    events = [e for e in inner.kineto_results.events() if e.name() == "[memory]"]
     now = highest = 0
-    for event in sorted(found, key=lambda e: e.start_ns()):
+    for event in sorted(events, key=lambda e: e.start_ns()):
         now += event.nbytes()
         highest = max(highest, now)
     return highest

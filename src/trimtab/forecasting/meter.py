@@ -88,9 +88,9 @@ class Meter(TorchDispatchMode):
     def name(self, tensors: Iterable[torch.Tensor], kind: str) -> None:
         """Say what blocks were once it is known: gradients look like any other result while they are made."""
         for tensor in tensors:
-            found = self._live.get(tensor.untyped_storage()._cdata)
-            if found and found.block:
-                self._kinds[found.block] = kind
+            held = self._live.get(tensor.untyped_storage()._cdata)
+            if held and held.block:
+                self._kinds[held.block] = kind
 
     def named_events(self) -> list[Event]:
         """In order. What is given back between two takings has no order of its own (sets of tensors die): it gets
@@ -113,9 +113,9 @@ class Meter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if self._flops_of:
             self.flops[self.at] += self._flops_of(func, args, out)
-        for found in (out,) if isinstance(out, torch.Tensor) else tree_iter(out):
-            if isinstance(found, torch.Tensor):
-                self.add(found)
+        for result in (out,) if isinstance(out, torch.Tensor) else tree_iter(out):
+            if isinstance(result, torch.Tensor):
+                self.add(result)
         return out
 
     def _new_block(self) -> Block:
@@ -124,9 +124,9 @@ class Meter(TorchDispatchMode):
         return block
 
     def _free(self, key: int) -> None:
-        found = self._live.pop(key, None)
-        if found and found.block:
-            self.events.append(Event(self.at, found.block, -found.size, found.kind))
+        held = self._live.pop(key, None)
+        if held and held.block:
+            self.events.append(Event(self.at, held.block, -held.size, held.kind))
 
     def _watch(self, storage: Any) -> Any:
         key = storage._cdata

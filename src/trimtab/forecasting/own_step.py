@@ -93,8 +93,8 @@ class OwnStep:
         ]
 
     def _sizes(self, times: Times) -> list[int]:
-        found = [sum(v.numel * times(v.layer) for v in self.vectors if v.group == group) for group in (0, 1)]
-        return [n for n in found if n]
+        sizes = [sum(v.numel * times(v.layer) for v in self.vectors if v.group == group) for group in (0, 1)]
+        return [n for n in sizes if n]
 
 
 def _without_mask(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -151,7 +151,7 @@ def _vectors(model: nn.Module, cohort: Cohort) -> list[Vector]:
         else list(model.named_parameters())
     )
     layer_in = step.layer_finder(model)
-    found: Counter[tuple[int, int | None]] = Counter()
+    counts: Counter[tuple[int, int | None]] = Counter()
     for name, p in named:
-        found[(0 if p.dim() >= 2 else 1, layer_in(name))] += p.numel()
-    return [Vector(group, layer, n) for (group, layer), n in found.items()]
+        counts[(0 if p.dim() >= 2 else 1, layer_in(name))] += p.numel()
+    return [Vector(group, layer, n) for (group, layer), n in counts.items()]

@@ -87,8 +87,8 @@ class Forecast:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        found = asdict(self)
-        return {**found, "memory": {**found["memory"], "used": self.memory.used}}
+        plain = asdict(self)
+        return {**plain, "memory": {**plain["memory"], "used": self.memory.used}}
 
 
 def judge(memory: Memory, capacity: int, margin: float = MARGIN) -> Fit:

@@ -43,19 +43,19 @@ def shard(terms: Mapping[str, int], w: Workload, size: Size, phase: str = "backw
     each = 4 if w.trains_adapter or w.dtype == "float32" else 2
     if w.sharding == "ddp":
         return {**terms, "communication": size.trainable * each}
-    found, devices = dict(terms), w.devices
+    shared, devices = dict(terms), w.devices
     for name in ("optimizer", "optimizer step"):
-        found[name] = 0 if w.offload else _states(terms.get(name, 0), name, w, size) // devices
+        shared[name] = 0 if w.offload else _states(terms.get(name, 0), name, w, size) // devices
     if w.sharding in ("zero2", "zero3", "fsdp"):
-        found["gradients"] = 0 if w.offload else terms.get("gradients", 0) * _master(w) // devices
+        shared["gradients"] = 0 if w.offload else terms.get("gradients", 0) * _master(w) // devices
     if w.sharding in ("zero1", "zero2"):
-        found["communication"] = 2 * min(BUCKET, size.trainable) * each
+        shared["communication"] = 2 * min(BUCKET, size.trainable) * each
     if w.sharding in ("zero3", "fsdp"):
         whole = terms.get("weights", 0)
-        found["weights"] = 0 if w.offload and w.sharding == "zero3" else whole * _master(w) // devices
+        shared["weights"] = 0 if w.offload and w.sharding == "zero3" else whole * _master(w) // devices
         if phase != "update":
-            found["communication"] = _gathered(whole, w, size, phase)
-    return {k: v for k, v in found.items() if v}
+            shared["communication"] = _gathered(whole, w, size, phase)
+    return {k: v for k, v in shared.items() if v}
 
 
 def _master(w: Workload) -> int:

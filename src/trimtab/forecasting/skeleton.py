@@ -167,13 +167,13 @@ def materialise(model: nn.Module) -> None:
 def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList] | None:
     """The list of equal blocks with most parameters, and its dotted name; None for convolutional models."""
     names = ("layers", "h", "layer", "blocks")
-    found = [
+    stacks = [
         (n, m)
         for n, m in model.named_modules()
         if isinstance(m, nn.ModuleList) and n.rsplit(".", 1)[-1] in names and "expert" not in n
         and len({type(block) for block in m}) == 1 and len(m) > 1
     ]  # fmt: skip
-    return max(found, key=lambda nm: sum(p.numel() for p in nm[1].parameters()), default=None)
+    return max(stacks, key=lambda nm: sum(p.numel() for p in nm[1].parameters()), default=None)
 
 
 @contextmanager

@@ -78,10 +78,12 @@ def cheaper(w: Workload, ask: Forecaster) -> list[dict[str, Any]]:
     base = ask(w)
     for name, changes in _options(w):
         try:
-            found = ask(w.but(**changes))
+            answer = ask(w.but(**changes))
         except (ForecastRefused, SpecError, ValueError):
             continue
-        rows.append({"option": name, "changes": changes, "saved": base.memory.used - found.memory.used, **_row(found)})
+        rows.append(
+            {"option": name, "changes": changes, "saved": base.memory.used - answer.memory.used, **_row(answer)}
+        )
     rows.sort(key=lambda r: -r["saved"])
     return [{"option": "as asked", "changes": {}, "saved": 0, **_row(base)}, *rows]
 

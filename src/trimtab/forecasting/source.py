@@ -64,8 +64,8 @@ class ModelSource:
     @property
     def positions(self) -> int | None:
         """Tokens that it can read, where it says so."""
-        found = self.config.get("max_position_embeddings") or self.config.get("n_positions")
-        return found - 2 if found and "roberta" in self.family else found  # two are its padding's
+        longest = self.config.get("max_position_embeddings") or self.config.get("n_positions")
+        return longest - 2 if longest and "roberta" in self.family else longest  # two are its padding's
 
 
 def locate(name: str, say: Any = print) -> ModelSource:

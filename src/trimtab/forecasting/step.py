@@ -34,20 +34,20 @@ def weights(model: nn.Module, meter: Meter) -> None:
 
 def layer_finder(model: nn.Module) -> Callable[[str], int | None]:
     """Says to which layer a parameter (or module) called so belongs."""
-    found = layers_of(model)
-    head = found[0] + "." if found else None
+    stack = layers_of(model)
+    head = stack[0] + "." if stack else None
     return lambda name: int(name[len(head) :].split(".", 1)[0]) if head and name.startswith(head) else None
 
 
 def follow(model: nn.Module, meter: Meter, stage: Callable[[], str]) -> None:
     """Hooks that tell the meter which layer is at work; `stage` says "forward", "forward 2", … or nothing of
     interest."""
-    found = layers_of(model)
-    if found is None:
+    stack = layers_of(model)
+    if stack is None:
         return
-    for i, layer in enumerate(found[1]):
+    for i, layer in enumerate(stack[1]):
         layer.register_forward_pre_hook(_enter(meter, stage, i))
-        layer.register_forward_hook(_leave(meter, stage, i, len(found[1])))
+        layer.register_forward_hook(_leave(meter, stage, i, len(stack[1])))
 
 
 def _enter(meter: Meter, stage: Callable[[], str], i: int) -> Any:

@@ -100,7 +100,7 @@ def _shoot(config: Any, w: Workload, task: str) -> _Shots:
 def _traced(model: nn.Module, w: Workload) -> _Shots:
     cuda = w.device == "cuda"
     meter = Meter(kernels.transient if cuda else None, kernels.flops, ROUND if cuda else 1)
-    found = skeleton.layers_of(model)
+    stack = skeleton.layers_of(model)
     layer_in = step.layer_finder(model)
     parameters = [
         (layer_in(n), p.numel() * (2 if p.dtype == torch.uint8 else 1))
@@ -117,7 +117,7 @@ def _traced(model: nn.Module, w: Workload) -> _Shots:
             meter.go("clear")
             job.clear()
             job.evaluate()
-    return _Shots(meter.named_events(), dict(meter.flops), parameters, job, len(found[1]) if found else 1)
+    return _Shots(meter.named_events(), dict(meter.flops), parameters, job, len(stack[1]) if stack else 1)
 
 
 def _job(model: nn.Module, w: Workload, meter: Meter) -> TracedStep:
@@ -193,14 +193,14 @@ def trace_config(config: dict[str, Any], w: Workload) -> dict[str, Any]:
         told = " ".join(str(error).split())[:200]
         raise ModelError(f"config.json is refused by transformers {_version()}: {told}") from None
     try:
-        found = trace(built, w, w.task)
+        traced = trace(built, w, w.task)
         attention = w.attn_implementation
     except ForecastRefused as refused:
         if "no sdpa" not in str(refused):
             raise
         attention = "eager"
-        found = trace(built, w.but(attn_implementation="eager"), w.task)
-    return {**asdict(found), "attention": attention}
+        traced = trace(built, w.but(attn_implementation="eager"), w.task)
+    return {**asdict(traced), "attention": attention}
 
 
 def _version() -> str:

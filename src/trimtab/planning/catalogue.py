@@ -99,8 +99,8 @@ def model_names() -> list[str]:
 
 def find_device(text: str) -> tuple[Device, int]:
     """`24GB`, `RTX 4090`, `2x80GB`, `4 x A100 80GB` -> a card and how many. Raises SpecError with the nearest names."""
-    found = re.fullmatch(r"\s*(?:(\d+)\s*[x×*]\s*)?(.+?)\s*", text)
-    count, name = (int(found[1] or 1), found[2]) if found else (1, text)
+    parts = re.fullmatch(r"\s*(?:(\d+)\s*[x×*]\s*)?(.+?)\s*", text)
+    count, name = (int(parts[1] or 1), parts[2]) if parts else (1, text)
     if count < 1:
         raise SpecError("--gpu", [f'got "{text}"; at least one card, as in 1x24GB'])
     for prefix in ("", "rtx", "gtx"):  # "4090" is a card, no size

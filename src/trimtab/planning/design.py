@@ -160,7 +160,7 @@ def seeds_of(base: Recipe, count: int) -> tuple[int, ...]:
 
 def read_levels(base: Recipe, given: Iterable[str], fewest: int = 1) -> dict[str, list[Any]]:
     """`learning_rate=1e-4,3e-4` as typed -> values by setting, each checked; every problem in one SpecError."""
-    found: dict[str, list[Any]] = {}
+    levels: dict[str, list[Any]] = {}
     problems: list[str] = []
     for item in given:
         key, sep, text = item.partition("=")
@@ -170,17 +170,17 @@ def read_levels(base: Recipe, given: Iterable[str], fewest: int = 1) -> dict[str
             continue
         for value in values:
             problems += wrong(base, {key: value})
-        found[key] = list(dict.fromkeys([*found.get(key, []), *values]))
+        levels[key] = list(dict.fromkeys([*levels.get(key, []), *values]))
     problems += [
         f"{k}: got {_text(v)}; at least {fewest} different values are needed"
-        for k, v in found.items()
+        for k, v in levels.items()
         if len(v) < fewest
     ]
-    if not found and not problems:
+    if not levels and not problems:
         problems = ["name what to vary, as in learning_rate=1e-4,3e-4"]
     if problems:
         raise SpecError("the study", list(dict.fromkeys(problems)))
-    return {k: [getattr(with_settings(base, {k: v}), k) for v in values] for k, values in found.items()}
+    return {k: [getattr(with_settings(base, {k: v}), k) for v in values] for k, values in levels.items()}
 
 
 def wrong(base: Recipe, way: Mapping[str, Any]) -> list[str]:

@@ -37,8 +37,8 @@ class _View:
         self.facts, self._settings = facts, settings
 
     def __getattr__(self, name: str) -> Any:
-        found = self._settings.get(name)
-        return found.value if found is not None else None
+        setting = self._settings.get(name)
+        return setting.value if setting is not None else None
 
     @property
     def num_train_epochs(self) -> float:

@@ -178,13 +178,11 @@ def nearest(query: Query, without: Callable[[PublishedRecipe], bool] = _no_row) 
 
     `without` leaves rows out (held-out checks). Source of the distance: docs/plan.md.
     """
-    found = [
-        (d, row) for row in rows() if (d := distance(query, row)) is not None and d < FARTHEST and not without(row)
-    ]
-    found.sort(key=lambda pair: (pair[0], pair[1].id))
-    found = found[:NEAREST]
-    count = Counter(row.repo for _, row in found)
-    return tuple(Precedent(row, d, math.exp(-d) * KIND_WEIGHT.get(row.kind, 0.4) / count[row.repo]) for d, row in found)
+    near = [(d, row) for row in rows() if (d := distance(query, row)) is not None and d < FARTHEST and not without(row)]
+    near.sort(key=lambda pair: (pair[0], pair[1].id))
+    near = near[:NEAREST]
+    count = Counter(row.repo for _, row in near)
+    return tuple(Precedent(row, d, math.exp(-d) * KIND_WEIGHT.get(row.kind, 0.4) / count[row.repo]) for d, row in near)
 
 
 def distance(query: Query, row: PublishedRecipe) -> float | None:

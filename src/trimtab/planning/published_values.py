@@ -35,8 +35,8 @@ def precedents_of(facts: Facts, chosen: Mapping[str, Any]) -> tuple[Precedent, .
 
 def practice(near: Sequence[Precedent], name: str) -> tuple[tuple[str, Any], ...]:
     """What the nearest recipes use, as an input: quartiles of the weighted values."""
-    found = [quantile(near, share, name) for share in (0.25, 0.5, 0.75)]
+    quantiles = [quantile(near, share, name) for share in (0.25, 0.5, 0.75)]
     number = sum(isinstance(value_of(p.row, name), float) for p in near)
-    if found[1] is None:
+    if quantiles[1] is None:
         return ()
-    return (("published", f"{'/'.join(f'{v:g}' for v in found if v is not None)} (quartiles of {number} recipes)"),)
+    return (("published", f"{'/'.join(f'{v:g}' for v in quantiles if v is not None)} (quartiles of {number} recipes)"),)

@@ -92,11 +92,11 @@ def _weights(billions: float, curves: Sequence[Curve]) -> list[float]:
 @cache
 def _curves() -> tuple[Curve, ...]:
     text = files("trimtab.planning").joinpath("sweep.csv").read_text(encoding="utf-8")
-    found: dict[str, dict[int, dict[float, float]]] = defaultdict(lambda: defaultdict(dict))
+    by_model: dict[str, dict[int, dict[float, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in csv.DictReader(text.splitlines()):
-        found[row["model"]][int(row["lora_rank"])][float(row["lr"])] = float(row["test_nll"])
+        by_model[row["model"]][int(row["lora_rank"])][float(row["lr"])] = float(row["test_nll"])
     curves = []
-    for model, ranks in found.items():
+    for model, ranks in by_model.items():
         points = sorted(ranks[max(ranks)].items())
         curves.append(Curve(model, family(model), size(model), *zip(*points, strict=True)))
     return tuple(curves)
@@ -111,8 +111,8 @@ def size(model: str) -> float:
     for name, billions in _SIZES.items():
         if name in model.lower():
             return billions
-    found = re.search(r"-(\d+(?:\.\d+)?)b", model.lower())
-    return float(found[1]) if found else math.nan
+    written = re.search(r"-(\d+(?:\.\d+)?)b", model.lower())
+    return float(written[1]) if written else math.nan
 
 
 def _cubic(x: Sequence[float], y: Sequence[float], at: float) -> float:

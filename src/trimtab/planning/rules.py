@@ -176,8 +176,8 @@ def batch(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Se
 
 def memory(facts: Facts, chosen: Chosen, ask: Forecaster | None) -> dict[str, Setting]:
     """6. What fits: method, trainer, cutoff, micro-batch, accumulation, checkpointing, fused kernels, sharding."""
-    found = fit(facts, chosen, ask)
-    way, answer, changes = found.way, found.answer, dict(found.way.changes)
+    fitted = fit(facts, chosen, ask)
+    way, answer, changes = fitted.way, fitted.answer, dict(fitted.way.changes)
     source = "forecast of peak memory" if answer else "a cautious start"
     amount = (
         f"{answer.used / 2**30:.1f} of {facts.memory_gib:.1f} GiB by the forecast"
@@ -194,15 +194,15 @@ def memory(facts: Facts, chosen: Chosen, ask: Forecaster | None) -> dict[str, Se
     kept = "activations fit: no need to compute them twice"
     recomputed = "kept activations would not fit; costs a third more time"
     product = (
-        f"effective batch {chosen['effective_batch']} = {found.micro} × {found.accumulation} × {facts.devices}"
+        f"effective batch {chosen['effective_batch']} = {fitted.micro} × {fitted.accumulation} × {facts.devices}"
         f" device{'s' if facts.devices > 1 else ''}"
     )
     most = (1, chosen["effective_batch"])
     settings = {
         "trainer": _trainer(way, facts, source),
-        "per_device_train_batch_size": Setting(found.micro, f"{micro} ({room})", source, most),
-        "gradient_accumulation_steps": Setting(found.accumulation, product, "effective batch / micro-batch", most),
-        "gradient_checkpointing": Setting(found.checkpointing, recomputed if found.checkpointing else kept, source),
+        "per_device_train_batch_size": Setting(fitted.micro, f"{micro} ({room})", source, most),
+        "gradient_accumulation_steps": Setting(fitted.accumulation, product, "effective batch / micro-batch", most),
+        "gradient_checkpointing": Setting(fitted.checkpointing, recomputed if fitted.checkpointing else kept, source),
         "use_liger_kernel": Setting(
             "use_liger_kernel" in changes,
             "the card needs it" if "use_liger_kernel" in changes else "not needed to fit",
@@ -254,26 +254,24 @@ def _trainer(way: Way, facts: Facts, source: str) -> Setting:
 def learning_rate(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
     """7. The rate: makers first, else measured models or a rule joined with published practice; then task and risk."""
     query = query_of(facts, chosen)
-    found = rates.decide(query)
-    value, reason, low, high = found.value, found.reason, *found.range
+    rate = rates.decide(query)
+    value, reason, low, high = rate.value, rate.reason, *rate.range
     for name, factor, why in _leanings(facts):
         value = rates.rounded(value * factor)
         reason += f"; times {factor:g} for {name} ({why})"
-    inputs = [("from", found.source), ("joined", found.value)]
-    inputs += [("rule", f"{found.rule:.2g}: {found.rule_text}")] if found.rule else []
+    inputs = [("from", rate.source), ("joined", rate.value)]
+    inputs += [("rule", f"{rate.rule:.2g}: {rate.rule_text}")] if rate.rule else []
+    inputs += [("published", f"{rate.prior:.2g}: weighted median of {len(rate.nearest)} recipes")] if rate.prior else []
     inputs += (
-        [("published", f"{found.prior:.2g}: weighted median of {len(found.nearest)} recipes")] if found.prior else []
-    )
-    inputs += (
-        [("makers", f"{found.maker.learning_rate:g} at batch {found.maker.batch or 0:g}: {found.maker.link}")]
-        if found.maker
+        [("makers", f"{rate.maker.learning_rate:g} at batch {rate.maker.batch or 0:g}: {rate.maker.link}")]
+        if rate.maker
         else []
     )
-    inputs += [("band 50/80/90 %", "/".join(f"{found.bands[b]:g}x" for b in ("50", "80", "90")))]
-    if found.disagree:
-        reason = f"sources disagree ({found.rule:.1e} and {found.prior:.1e}): both go into the scan; {reason}"
-        inputs.append(("disagree", (rates.rounded(found.rule or 0), rates.rounded(found.prior or 0))))
-    return {"learning_rate": Setting(value, reason, found.source, (low, high), tuple(inputs))}
+    inputs += [("band 50/80/90 %", "/".join(f"{rate.bands[b]:g}x" for b in ("50", "80", "90")))]
+    if rate.disagree:
+        reason = f"sources disagree ({rate.rule:.1e} and {rate.prior:.1e}): both go into the scan; {reason}"
+        inputs.append(("disagree", (rates.rounded(rate.rule or 0), rates.rounded(rate.prior or 0))))
+    return {"learning_rate": Setting(value, reason, rate.source, (low, high), tuple(inputs))}
 
 
 def epochs_formula(facts: Facts) -> str:

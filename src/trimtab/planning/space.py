@@ -40,7 +40,7 @@ class Dimension:
 
 def read_space(path: str | Path, base: Recipe) -> tuple[Dimension, ...]:
     """Every problem of the file in one SpecError."""
-    found, problems = [], []
+    dimensions, problems = [], []
     for name, given in read_mapping(Path(path)).items():
         try:
             dimension = _dimension(name, given)
@@ -48,10 +48,10 @@ def read_space(path: str | Path, base: Recipe) -> tuple[Dimension, ...]:
             problems.append(f"{name}: {error}")
             continue
         problems += [p for value in dimension.ends() for p in wrong(base, {name: value})]
-        found.append(dimension)
+        dimensions.append(dimension)
     if problems:
         raise SpecError(str(path), list(dict.fromkeys(problems)))
-    return tuple(found)
+    return tuple(dimensions)
 
 
 def _dimension(name: str, given: Any) -> Dimension:
@@ -78,7 +78,7 @@ def _number(value: Any) -> float:
 
 def of_plan(settings: Mapping[str, Setting], base: Recipe) -> tuple[Dimension, ...]:
     """The plan's ranges of the settings that cost no more steps, logarithmic where they span a factor of three."""
-    found = []
+    dimensions = []
     for name in SEARCHED:
         span = settings[name].range if name in settings else None
         if span is None or span[0] >= span[1] or (name == "r" and base.method == "full"):
@@ -86,7 +86,7 @@ def of_plan(settings: Mapping[str, Setting], base: Recipe) -> tuple[Dimension, .
         low, high = span
         if name in (EFFECTIVE, "r"):
             values = tuple(2**i for i in range(12) if low <= 2**i <= high)
-            found += [Dimension(name, values=values)] if len(values) > 1 else []
+            dimensions += [Dimension(name, values=values)] if len(values) > 1 else []
         else:
-            found.append(Dimension(name, low=float(low), high=float(high), log=low > 0 and high / low >= 3))
-    return tuple(found)
+            dimensions.append(Dimension(name, low=float(low), high=float(high), log=low > 0 and high / low >= 3))
+    return tuple(dimensions)

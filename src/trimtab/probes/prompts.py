@@ -87,7 +87,7 @@ def generic_texts() -> tuple[str, ...]:
     licence)."""
     from pydoc_data.topics import topics
 
-    found = []
+    texts = []
     for name in sorted(topics):
         for block in topics[name].split("\n\n"):
             text = re.sub(r"\s+", " ", block).strip()
@@ -97,9 +97,9 @@ def generic_texts() -> tuple[str, ...]:
                 and text.endswith(".")
                 and len(re.findall(r"[\"*_`=|<>{}\[\]()]", text)) < 0.02 * len(text)
             ):
-                found.append(text)
+                texts.append(text)
                 break
-    return tuple(found[:: max(1, len(found) // TEXTS)][:TEXTS])
+    return tuple(texts[:: max(1, len(texts) // TEXTS)][:TEXTS])
 
 
 def as_messages(prompts: Sequence[str]) -> list[tuple[Message, ...]]:

@@ -74,11 +74,11 @@ def _judged(store: Store, run: str, budget: Budget) -> dict[str, Any] | None:
 
 def _memory(store: Store, run: str) -> dict[str, Any] | None:
     """What the handed-over run was expected to take, and took."""
-    found = next((f for f in store.forecasts() if f["run"] == run and f["predicted"].get("allocated")), None)
-    if found is None:
+    forecast = next((f for f in store.forecasts() if f["run"] == run and f["predicted"].get("allocated")), None)
+    if forecast is None:
         return None
-    predicted, took = found["predicted"], found["measured"].get("allocated")
-    return {**found, "parts": shown_parts(predicted), "error": predicted["allocated"] / took - 1 if took else None}
+    predicted, took = forecast["predicted"], forecast["measured"].get("allocated")
+    return {**forecast, "parts": shown_parts(predicted), "error": predicted["allocated"] / took - 1 if took else None}
 
 
 def _risks(
@@ -89,11 +89,11 @@ def _risks(
         return {"recommended": [], "start": planned}
     run = recommended["run"]
     named = recommended.get("couplings", [])
-    found = states(
+    looked_for = states(
         named, card, store.evaluations(run), store.steps(run), store.events(run=run),
         [s["loss"] for s in recommended["seeds"] if s["loss"] is not None],
     )  # fmt: skip
-    return {"recommended": found, "start": [c for c in planned if c["id"] not in {n["id"] for n in named}]}
+    return {"recommended": looked_for, "start": [c for c in planned if c["id"] not in {n["id"] for n in named}]}
 
 
 def thin(points: list[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:

@@ -35,8 +35,8 @@ class FrozenPrefix:
 
     def is_upper(self, name: str) -> bool:
         """Whether a module of this name lies above the prefix."""
-        found = re.search(r"\blayers\.(\d+)\.", name)
-        return found is not None and int(found.group(1)) >= self.first
+        layer = re.search(r"\blayers\.(\d+)\.", name)
+        return layer is not None and int(layer.group(1)) >= self.first
 
     def hidden(self, items: Sequence[Any], length: int) -> torch.Tensor:
         """[items, length, width]: what reaches the first upper layer."""

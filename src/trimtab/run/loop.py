@@ -73,11 +73,11 @@ def _due(cohort: Cohort, share: float, share_start: SharedStart, hooks: LoopHook
 
 def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path, hooks: LoopHooks) -> None:
     """Paired validation loss of every member; keep the best weights; stop whom the hooks name."""
-    found = dict(zip(members, cohort.evaluate(members, cohort.data.splits["validation"]), strict=True))
-    for member, evaluation in found.items():
+    judged = dict(zip(members, cohort.evaluate(members, cohort.data.splits["validation"]), strict=True))
+    for member, evaluation in judged.items():
         if member.book_evaluation(sum(evaluation.losses) / len(evaluation.losses)):
             export(member, cohort.base, folder / "runs" / member.id / "best")
-    for member, stop in hooks.evaluated(share, found).items():
+    for member, stop in hooks.evaluated(share, judged).items():
         if member.running:
             member.stop(stop)
     for member in members:

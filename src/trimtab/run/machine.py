@@ -75,14 +75,14 @@ def _seconds(threads: int) -> float:
     """Some small products, as training makes them; the median of five."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    x, found = torch.ones(256, 1024), []
+    x, times = torch.ones(256, 1024), []
     for _ in range(6):
         began = time.perf_counter()
         for _ in range(20):
             x @ x.T
-        found.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - began)
     torch.set_num_threads(before)
-    return statistics.median(found[1:])
+    return statistics.median(times[1:])
 
 
 def accelerator(device: str, autocast: str) -> Accelerator:

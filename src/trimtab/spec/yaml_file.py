@@ -128,10 +128,10 @@ def own_settings(
 
 
 def check(kind: type[Spec], raw: Any, where: str, problems: Iterable[str] = ()) -> Spec:
-    """`problems` that are known already are raised together with those found here."""
-    found = [*problems, *_problems(kind, raw)]
-    if found:
-        raise SpecError(where, found)
+    """`problems` that are known already are raised together with those wrong here."""
+    wrong = [*problems, *_problems(kind, raw)]
+    if wrong:
+        raise SpecError(where, wrong)
     return kind.model_validate(raw)
 
 

@@ -49,8 +49,8 @@ class Chat(LanguageModelling):
         """By near-duplicates, as the split has them."""
         from trimtab.datasets.duplicates import near_duplicates
 
-        found = enumerate(near_duplicates([e.text for e in examples]))
-        of = {i: group for group, members in found for i in members}
+        groups = enumerate(near_duplicates([e.text for e in examples]))
+        of = {i: group for group, members in groups for i in members}
         return [of[i] for i in range(len(examples))]
 
     def content(self, example: Example) -> bytes:

@@ -217,8 +217,8 @@ def generic_count(budget: Budget, level: Level, spoken: str | None, asked: int =
 
 def language_of(dataset: Dataset, say: Callable[[str], None]) -> str | None:
     """The data's commonest language, None where there are no probes in it; English where no language can be told."""
-    found = languages.shares([e.text for e in dataset.examples["train"]])
-    top = next(iter(found), "en")
+    shares = languages.shares([e.text for e in dataset.examples["train"]])
+    top = next(iter(shares), "en")
     if top not in LANGUAGES:
         say(f'The data are in "{top}", in which there are no probes: numbers that need them stay UNDECIDED')
     return top if top in LANGUAGES else None

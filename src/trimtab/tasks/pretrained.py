@@ -132,8 +132,8 @@ def files_digest(folder: Path) -> str:
 
 def _source(model: str, say: Say) -> dict[str, Any]:
     """Arguments of from_pretrained: a hub that cannot be reached is not asked, only its local cache."""
-    found = resolve(model, say)
-    return {"pretrained_model_name_or_path": found, "local_files_only": not (Path(found).exists() or hub.reachable())}
+    source = resolve(model, say)
+    return {"pretrained_model_name_or_path": source, "local_files_only": not (Path(source).exists() or hub.reachable())}
 
 
 def _bundled(name: str, say: Say) -> Path:

@@ -279,8 +279,8 @@ class Coach:
 
     def _inside(self, place: str) -> bool:
         """Whether what was decided there stays inside the budget."""
-        found = self._stored(place)
-        return found is None or found["evidence"].get("inside", True)
+        step = self._stored(place)
+        return step is None or step["evidence"].get("inside", True)
 
     def _skip_to(self, place: str, what: str, recipe: Recipe, untried: Sequence[Any]) -> Recipe:
         evidence = {"recipe": recipe.model_dump(mode="json"), "table": [], "inside": True, "untried": list(untried)}
@@ -300,8 +300,8 @@ class Coach:
         return next((d for d in self.desk.store.decisions(self.desk.study) if d["place"] == place), None)
 
     def _decided(self, place: str) -> Recipe | None:
-        found = self._stored(place)
-        return Recipe.model_validate(found["evidence"]["recipe"]) if found else None
+        decision = self._stored(place)
+        return Recipe.model_validate(decision["evidence"]["recipe"]) if decision else None
 
     def _once(self, key: str, make: Callable[[], Any]) -> Any:
         """What is found out once per study: looked up, or made and kept."""

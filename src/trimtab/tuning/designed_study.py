@@ -53,10 +53,12 @@ class DesignedStudy:
         cells = self._feasible()
         self._say_cost(cells)
         recipes = [self.design.of(c, s) for c in cells for s in self.design.seeds]
-        found = {o.recipe.run_id: o for o in self.desk.trainer.train(recipes, reopen=True)}
+        outcomes = {o.recipe.run_id: o for o in self.desk.trainer.train(recipes, reopen=True)}
         if self.cards:
-            self._measure([o.recipe for o in found.values() if o.status == Status.COMPLETE], self.cards)
-        result = self._result(cells, [[found[self.design.of(c, s).run_id] for s in self.design.seeds] for c in cells])
+            self._measure([o.recipe for o in outcomes.values() if o.status == Status.COMPLETE], self.cards)
+        result = self._result(
+            cells, [[outcomes[self.design.of(c, s).run_id] for s in self.design.seeds] for c in cells]
+        )
         self.desk.say(result["sentence"])
         self.desk.finish(result=result)
         return result
@@ -184,8 +186,8 @@ class DesignedStudy:
         whole = [o for row in outcomes for o in row if o.status == Status.COMPLETE]
         if self.design.kind != "factorial" or len(whole) < LEAST:
             return None
-        found = attribution.attribute(varied([o.recipe for o in whole]), [o.loss for o in whole])
-        return attribution.sentence(found, "validation loss", self.words.unit)
+        shares = attribution.attribute(varied([o.recipe for o in whole]), [o.loss for o in whole])
+        return attribution.sentence(shares, "validation loss", self.words.unit)
 
 
 def unfit(forecast: Forecaster | None, workload: Workload) -> str | None:

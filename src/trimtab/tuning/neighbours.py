@@ -57,8 +57,8 @@ def with_epochs(recipe: Recipe, epochs: float, examples: int, own: Container[str
 
 def ranks(recipe: Recipe) -> list[Recipe]:
     """Half and double; lora_alpha with it, so that the update's scale stays."""
-    found = [r for r in (recipe.r // 2, recipe.r * 2) if 1 <= r <= 1024]
-    return [recipe.but(r=r, lora_alpha=recipe.lora_alpha * r / recipe.r) for r in found]
+    halved_and_doubled = [r for r in (recipe.r // 2, recipe.r * 2) if 1 <= r <= 1024]
+    return [recipe.but(r=r, lora_alpha=recipe.lora_alpha * r / recipe.r) for r in halved_and_doubled]
 
 
 def decays(recipe: Recipe) -> list[Recipe]:

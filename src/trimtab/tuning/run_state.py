@@ -55,12 +55,12 @@ def is_due(store: Store, row: RunRow, budget: Budget, reopen: bool) -> bool:
 def cohorts(rows: Sequence[RunRow], most: int = TOGETHER) -> dict[str, list[Recipe]]:
     """By name: runs that go on under the cohort they began in; of the new ones, compatible LoRA runs together, at
     most `most`."""
-    found: dict[str, list[Recipe]] = {}
+    by_model: dict[str, list[Recipe]] = {}
     for row in rows:
         if row.cohort:
-            found.setdefault(row.cohort, []).append(row.recipe)
+            by_model.setdefault(row.cohort, []).append(row.recipe)
     new = together([r.recipe for r in rows if not r.cohort], most)
-    return found | {hashlib.sha256(" ".join(r.run_id for r in g).encode()).hexdigest()[:10]: g for g in new}
+    return by_model | {hashlib.sha256(" ".join(r.run_id for r in g).encode()).hexdigest()[:10]: g for g in new}
 
 
 def together(recipes: Sequence[Recipe], most: int = TOGETHER) -> list[list[Recipe]]:

@@ -102,9 +102,9 @@ class Search:
         always stays, and what an earlier process has looked at is not looked at again."""
         new = [t for t in asked if "screened" not in t.user_attrs]
         recipes = [self._recipe(t.params) for t in new]
-        found = self.desk.local.screen(recipes) if new else []
-        dropped = {r.run_id for r in worse_half(recipes, found)} - {self.base.run_id}
-        for trial, recipe, loss in zip(new, recipes, found, strict=True):
+        proxies = self.desk.local.screen(recipes) if new else []
+        dropped = {r.run_id for r in worse_half(recipes, proxies)} - {self.base.run_id}
+        for trial, recipe, loss in zip(new, recipes, proxies, strict=True):
             out, live = recipe.run_id in dropped, _live(study, trial.number)
             live.set_user_attr("screened", out)
             if out:

@@ -191,8 +191,8 @@ def _processes(place: Place) -> Launcher:
 
 def _ray_tasks(place: Place) -> Launcher:
     """What Ray keeps free for a job; on cards it does not count memory, so a job has one to itself."""
-    found = "RAY_ADDRESS" in os.environ
-    address = place.on if place.on != "ray" else "auto" if found else None
+    inside = "RAY_ADDRESS" in os.environ
+    address = place.on if place.on != "ray" else "auto" if inside else None
     if place.devices:
         return OnRay(address, {"num_cpus": 1, "num_gpus": 1})
     return OnRay(address, {"num_cpus": place.threads, **({"memory": place.memory} if place.memory else {})})

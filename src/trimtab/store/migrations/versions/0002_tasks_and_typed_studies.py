@@ -42,10 +42,10 @@ def upgrade() -> None:
 def _rename_keys(table: str, column: str, names: tuple[tuple[str, str], ...], text: str) -> None:
     """In the database itself, as text: these tables may be long. A quoted name inside a stored text is escaped
     there, and stays."""
-    found = f"CAST({column} AS TEXT)"
+    sql = f"CAST({column} AS TEXT)"
     for old, new in names:
-        found = f"""REPLACE({found}, '"{old}":', '"{new}":')"""
-    op.execute(sa.text(f"UPDATE {table} SET {column} = {text.format(found)}".replace(":'", r"\:'")))
+        sql = f"""REPLACE({sql}, '"{old}":', '"{new}":')"""
+    op.execute(sa.text(f"UPDATE {table} SET {column} = {text.format(sql)}".replace(":'", r"\:'")))
 
 
 def _each_study() -> None:

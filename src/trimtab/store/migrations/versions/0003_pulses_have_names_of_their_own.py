@@ -10,7 +10,7 @@ NAMES = (("kl_generic", "kl_pulse"), ("kl_first_token", "kl_pulse_first"))
 
 def upgrade() -> None:
     text = "CAST(CAST({0} AS TEXT) AS JSON)" if op.get_bind().dialect.name == "postgresql" else "{0}"
-    found = "CAST(pulse AS TEXT)"
+    sql = "CAST(pulse AS TEXT)"
     for old, new in NAMES:
-        found = f"""REPLACE({found}, '"{old}":', '"{new}":')"""
-    op.execute(sa.text(f"UPDATE evaluations SET pulse = {text.format(found)}".replace(":'", r"\:'")))
+        sql = f"""REPLACE({sql}, '"{old}":', '"{new}":')"""
+    op.execute(sa.text(f"UPDATE evaluations SET pulse = {text.format(sql)}".replace(":'", r"\:'")))
