@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from trimtab.spec.budget import Budget
     from trimtab.spec.options import StudyOptions
     from trimtab.spec.recipe import Recipe
-    from trimtab.spec.results import Comparison, Recommendation, StudyResult
+    from trimtab.spec.results import (
+        Attribution,
+        CardResult,
+        Comparison,
+        ForecastResult,
+        PlanResult,
+        Recommendation,
+        StudyResult,
+    )
     from trimtab.spec.workload import Workload
 
 _HOME = {
@@ -37,15 +45,27 @@ _HOME = {
     "trimtab.spec.budget": ("Budget",),
     "trimtab.spec.options": ("StudyOptions",),
     "trimtab.spec.recipe": ("Recipe",),
-    "trimtab.spec.results": ("Comparison", "Recommendation", "StudyResult"),
+    "trimtab.spec.results": (
+        "Attribution",
+        "CardResult",
+        "Comparison",
+        "ForecastResult",
+        "PlanResult",
+        "Recommendation",
+        "StudyResult",
+    ),
     "trimtab.spec.workload": ("Workload",),
 }
 _OLD = {"voices": "gradient_shares", "dose": "adapter_scale"}  # for one release
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
+    "Attribution",
     "Budget",
+    "CardResult",
     "Comparison",
+    "ForecastResult",
     "InputError",
+    "PlanResult",
     "Recipe",
     "Recommendation",
     "RunError",

@@ -11,6 +11,7 @@ import yaml
 from tests.sentences import unexplained
 from tests.tuning.fake_trainer import nothing_trained  # noqa: F401
 from trimtab.cli.main import run
+from trimtab.spec.results import CardResult
 from trimtab.store.folder import opened
 from trimtab.tuning.choice import MARGIN
 
@@ -273,6 +274,7 @@ def test_the_card_of_a_full_run_and_the_budget_of_its_study(trimtab, small_file,
     code, text, err = trimtab("card", result["run"], "--out", tmp_path, "--json")
     assert code == 0, err
     assert json.loads(text)["budget"]["name"] == "loose"
+    assert {*json.loads(text), "page"} == set(CardResult.__annotations__)
     code, text, err = trimtab("card", result["run"], "--out", tmp_path, "--budget", "standard", "--json")
     assert code == 0, err
     assert next(r["n"] for r in json.loads(text)["rows"] if r["number"] == "cut") == 49

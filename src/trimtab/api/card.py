@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from trimtab.errors import SpecError, StoreError
 from trimtab.spec.budget import Budget
@@ -14,6 +14,7 @@ from trimtab.spec.budget_check import broken_untouched, never_decided
 from trimtab.spec.numbers import number_of
 from trimtab.spec.options import DEFAULT_OUT
 from trimtab.spec.progress import SILENT, Progress, silent
+from trimtab.spec.results import CardResult
 from trimtab.spec.status import LEVELS, Level
 from trimtab.spec.yaml_file import load_budget
 from trimtab.store.folder import opened
@@ -39,7 +40,7 @@ def card(
     page: str | Path | None = None,
     out: str | Path = DEFAULT_OUT,
     watcher: Progress = SILENT,
-) -> dict[str, Any]:
+) -> CardResult:
     """The behaviour card of a run, or (with `base`) of any adapter or model, against its base model.
 
     Measured once per level and kept with the run; judged against any budget. `prompts`: at least so many generic
@@ -65,7 +66,7 @@ def card(
         from trimtab.reporting.card import write_card
 
         judged["page"] = str(write_card(judged, Path(page)))
-    return judged
+    return cast(CardResult, judged)
 
 
 def _too_many(prompts: int) -> list[str]:

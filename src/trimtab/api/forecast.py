@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from trimtab.forecasting import calibrate, inputs
 from trimtab.forecasting import solve as solving
@@ -13,6 +13,7 @@ from trimtab.forecasting.forecaster import forecaster, stored
 from trimtab.forecasting.result import Forecast
 from trimtab.planning import catalogue as known
 from trimtab.spec.progress import Say, silent
+from trimtab.spec.results import ForecastResult
 from trimtab.spec.workload import Workload
 
 
@@ -26,7 +27,7 @@ def forecast(
     out: str | Path | None = None,
     say: Say = silent,
     **more: Any,
-) -> dict[str, Any]:
+) -> ForecastResult:
     """Peak memory, fit and time before launch, of a recipe or workload file, or of settings of `Workload` given by
     name.
 
@@ -34,7 +35,7 @@ def forecast(
     ModelError with every problem.
     """
     w, forecast_of = _asked(file, settings, {**(own or {}), **more}, gpu, instant, out, say)
-    return forecast_of(w).as_dict()
+    return cast(ForecastResult, forecast_of(w).as_dict())
 
 
 def solve(

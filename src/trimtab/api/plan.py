@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from trimtab.errors import ForecastRefused, ModelError, SpecError, did_you_mean
 from trimtab.facts.build import Situation, build_facts, report, task_of
@@ -20,6 +20,7 @@ from trimtab.planning.precedents import Query, family_of
 from trimtab.planning.rates import bands
 from trimtab.spec.options import DEFAULT_OUT
 from trimtab.spec.progress import Say, silent
+from trimtab.spec.results import PlanResult
 from trimtab.spec.workload import Workload
 from trimtab.spec.yaml_file import own_settings
 
@@ -40,7 +41,7 @@ def plan(
     studies: str | Path = DEFAULT_OUT,
     say: Say = silent,
     progress: Advance | None = None,
-) -> dict[str, Any]:
+) -> PlanResult:
     """Settings to start from: {"settings", "yaml", "forecast", "warnings", "couplings", "experiments", "precedents",
     "earlier", "data"}."""
     if method not in METHODS:
@@ -52,7 +53,7 @@ def plan(
         fixed.setdefault("method", method)
     situation = build_facts(model, data, gpu, task, risk, say, progress)
     made = make_plan(situation.facts, fixed, forecaster_of(situation, instant, studies, say))
-    return {**as_data(made), "data": situation.survey, "earlier": _earlier(situation, studies)}
+    return cast(PlanResult, {**as_data(made), "data": situation.survey, "earlier": _earlier(situation, studies)})
 
 
 def write_page(plan: Mapping[str, Any], path: str | Path) -> None:

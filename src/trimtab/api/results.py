@@ -4,11 +4,11 @@ store, train nothing."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from trimtab.errors import StoreError
 from trimtab.spec.options import DEFAULT_OUT
-from trimtab.spec.results import Comparison
+from trimtab.spec.results import Attribution, Comparison
 from trimtab.spec.status import Cause, Status
 from trimtab.spec.study import DesignAsked
 from trimtab.store.folder import opened, typed
@@ -104,13 +104,13 @@ def _study_page(study: str, out: str | Path) -> tuple[Path, dict[str, Any]]:
     return write_study(result, evidence, Path(out) / study), {**result, **evidence}
 
 
-def attribute(study: str | None = None, out: str | Path = DEFAULT_OUT) -> dict[str, Any]:
+def attribute(study: str | None = None, out: str | Path = DEFAULT_OUT) -> Attribution:
     """Settings × numbers of a study's complete runs: {"settings", "rows": [{"number", "shares", "sentence"}],
     "next"}."""
     from trimtab.tuning.study_evidence import attributed
 
     with opened(out, create=False) as store:
-        return attributed(store, store.find_study(study))
+        return cast(Attribution, attributed(store, store.find_study(study)))
 
 
 def export_study(study: str | None, path: str | Path, out: str | Path = DEFAULT_OUT) -> int:

@@ -64,3 +64,104 @@ class Comparison(TypedDict):
     task: dict[str, Any]
     words: dict[str, Any]
     sentence: str
+
+
+class CardRow(TypedDict):
+    """One behaviour number of a card, as `number` in spec/numbers.csv says. `low` and `high` are 95 % bounds, `below`
+    and `above` the one-sided ones that a limit is judged by; `floor` is what no change at all reads, `seed_sd` what
+    other seeds move it by."""
+
+    number: str
+    group: str
+    title: str
+    unit: str
+    base: float | None
+    tuned: float | None
+    value: float | None  # None: not measured, and `missing` says why
+    low: float | None
+    high: float | None
+    below: float | None
+    above: float | None
+    n: int
+    floor: float | None
+    seed_sd: float | None
+    no_interval: str | None
+    missing: str | None
+    by_people: bool  # people judged it
+    limit: dict[str, Any] | None
+    hard: bool
+    verdict: str | None
+    judged_by: str | None  # the bound that the verdict is about
+    to_decide: str | None  # what would decide an open verdict
+
+
+class CardResult(TypedDict, total=False):
+    """A run, an adapter or a model against its base."""
+
+    run: str
+    model: str
+    data: str | None
+    budget: dict[str, Any]
+    rows: list[CardRow]
+    verdict: str
+    level: str
+    language: str
+    seconds: dict[str, float]
+    notes: list[str]
+    samples: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
+    page: str
+
+
+class PlanSetting(TypedDict):
+    """One setting of a plan: why it has its value, and where that is from."""
+
+    setting: str
+    value: Any
+    reason: str
+    source: str
+    range: Any
+    inputs: Any
+
+
+class PlanResult(TypedDict):
+    """Settings to start from, with a forecast of them; `yaml` is a recipe file."""
+
+    model: str
+    facts: dict[str, Any]
+    settings: list[PlanSetting]
+    recipe: dict[str, Any] | None  # None where trimtab's own loop does not train it
+    yaml: str
+    forecast: ForecastResult | None
+    warnings: list[str]
+    couplings: list[dict[str, Any]]
+    experiments: list[dict[str, Any]]
+    precedents: list[dict[str, Any]]
+    data: dict[str, Any] | None
+    earlier: list[dict[str, Any]]
+
+
+class ForecastResult(TypedDict):
+    """Bytes, seconds and whether it fits, before launch. `memory["terms"]`: bytes by what holds them."""
+
+    workload: dict[str, Any]
+    model: dict[str, Any]
+    memory: dict[str, Any]
+    how: str
+    sure: str
+    device: dict[str, Any] | None
+    fit: str | None  # fits, tight or does not fit; None where no device is known
+    margin: float
+    duration: dict[str, Any] | None
+    flops: int | None
+    versions: dict[str, str]
+    notes: list[str]
+
+
+class Attribution(TypedDict):
+    """Which setting moved which number in a study: shares where the design allows them, else effects."""
+
+    study: str
+    settings: list[str]
+    rows: list[dict[str, Any]]
+    next: list[Any]
