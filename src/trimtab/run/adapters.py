@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,10 +157,13 @@ class RoutedLinear(nn.Module):
 
 
 def find_targets(
-    model: nn.Module, target_modules: str | Sequence[str], outside: Sequence[nn.Module] = ()
+    model: nn.Module,
+    target_modules: str | Sequence[str],
+    outside: Sequence[nn.Module] = (),
+    layers: Sequence[int] | None = None,
 ) -> dict[str, nn.Linear]:
     """name -> linear. "all-linear" is every linear but those `outside` (the head: PEFT's meaning); else names or
-    name endings.
+    name endings. `layers`: only in these, by number.
 
     ModelError with the names that there are, where one is not there."""
     linears = {
@@ -179,7 +183,16 @@ def find_targets(
             f"target_modules: {', '.join(lost) or target_modules} names no linear layer of this model; "
             f"it has {', '.join(endings) or 'none that LoRA can attach to'}"
         )
-    return chosen
+    return chosen if layers is None else _in_layers(chosen, layers)
+
+
+def _in_layers(targets: dict[str, nn.Linear], layers: Sequence[int]) -> dict[str, nn.Linear]:
+    """PEFT's layers_to_transform: the first number in a module's name is its layer."""
+    of = {name: int(at[1]) for name in targets if (at := re.search(r"\.(\d+)\.", name))}
+    if unknown := sorted(set(layers) - set(of.values())):
+        there = f"layers 0 to {max(of.values())}" if of else "no numbered layers"
+        raise ModelError(f"layers_to_transform: {', '.join(map(str, unknown))} not in this model; it has {there}")
+    return {name: linear for name, linear in targets.items() if of.get(name) in layers}
 
 
 def _is_named(layer: str, wanted: str) -> bool:

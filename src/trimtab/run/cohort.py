@@ -100,7 +100,7 @@ class Cohort:
             # The whole random state belongs to the one member: dropout of the model, if it has any.
             torch.manual_seed(recipe.seed)
         else:
-            targets = find_targets(base.model, recipe.target_modules, base.outside)
+            targets = find_targets(base.model, recipe.target_modules, base.outside, recipe.layers_to_transform)
             if self.prefix:
                 targets = {n: m for n, m in targets.items() if self.prefix.is_upper(n)}
             attach(base.model, targets, base.router)

@@ -10,7 +10,7 @@ import json
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trimtab.spec.words import task_problem
 
@@ -46,6 +46,10 @@ class Recipe(BaseModel):
     lora_alpha: float = Field(32.0, gt=0)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
+    layers_to_transform: list[int] | None = Field(None, description="layers that get an adapter; null: all")
+    adapter_scale: float = Field(
+        1.0, ge=0, le=1, description="share of the trained adapter that is handed over; costs no training"
+    )
 
     gradient_checkpointing: bool = Field(
         False, description="recompute activations in backward: less memory, a third more time"
@@ -60,12 +64,32 @@ class Recipe(BaseModel):
         None, description="of what model and data held when it was trained; null: not known"
     )
 
+    @field_validator("layers_to_transform")
+    @classmethod
+    def _some_layers(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and (not value or min(value) < 0):
+            raise ValueError("must be a list of layer numbers from 0 on, or null for all layers")
+        return None if value is None else sorted(set(value))
+
+    @model_validator(mode="after")
+    def _of_adapters_alone(self) -> Recipe:
+        """What only an adapter has is refused where all weights are trained, rather than left out in silence."""
+        only = [k for k in ADAPTER_ONLY if getattr(self, k) != type(self).model_fields[k].default]
+        if self.method == "full" and only:
+            raise ValueError(f"{' and '.join(only)}: only an adapter has this, and method is full; leave it out")
+        return self
+
     @field_validator("task")
     @classmethod
     def _known_task(cls, value: str) -> str:
         if problem := task_problem(value):
             raise ValueError(problem)
         return value
+
+    @property
+    def whole(self) -> Recipe:
+        """The run whose adapter is handed over, or a share of it: the one that is trained."""
+        return self if self.adapter_scale == 1 else self.but(adapter_scale=1.0)
 
     @property
     def effective_batch(self) -> int:
@@ -126,10 +150,13 @@ SHARED_IN_COHORT = (
     "gradient_checkpointing",
 )
 
+ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
+
 # Settings that came after the first stores were written: at their default they do not count, so that old runs keep
 # their ids.
-ADDED_LATER = ("gradient_checkpointing", "task")
-NOT_IN_OLD_STUDIES = ("task",)  # the same for the ids of studies, whose recipes are written out whole
+# The same for studies, which write their recipes out whole.
+NOT_IN_OLD_STUDIES = ("task", "layers_to_transform", "adapter_scale")
+ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 
 
 def without_new_defaults(values: dict[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,9 @@ def together(recipes: Sequence[Recipe], most: int = TOGETHER) -> list[list[Recip
     """Groups that can share one base in one pass."""
     groups: list[list[Recipe]] = []
     for recipe in recipes:
-        home = next((g for g in groups if len(g) < most and can_share_base(g[0], recipe)), None)
+        # shares of one adapter stay together: two workers must not train the same run
+        same = next((g for g in groups if any(o.whole == recipe.whole for o in g)), None)
+        home = same or next((g for g in groups if len(g) < most and can_share_base(g[0], recipe)), None)
         if home:
             home.append(recipe)
         else:

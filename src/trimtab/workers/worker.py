@@ -38,6 +38,7 @@ from trimtab.tasks.task import Meter
 from trimtab.tuning.choice import Outcome
 from trimtab.tuning.race import Race
 from trimtab.tuning.run_state import cohorts, give_up, is_due, outcome, raise_if_stopped, together
+from trimtab.workers import scaled
 from trimtab.workers.expectation import Expectation
 from trimtab.workers.model_cache import ModelCache
 from trimtab.workers.proxy_screen import losses
@@ -170,7 +171,26 @@ class Worker:
     # training
 
     def train_cohort(self, name: str, recipes: Sequence[Recipe], race: Race | None) -> None:
-        """Trains what can be trained together and writes all of it into the store."""
+        """Trains what can be trained together and writes all of it into the store. Of recipes that hand over a share
+        of an adapter the whole runs are trained."""
+        if due := scaled.wholes(recipes, self.store, self.study):
+            self._train_whole(name, due, race)
+        for recipe in recipes:
+            if recipe.whole != recipe:
+                self._hand_over(recipe)
+
+    def _hand_over(self, recipe: Recipe) -> None:
+        self.store.forget_measurements(recipe.run_id)
+        best, base = scaled.hand_over(recipe, self.store), self.models.base(recipe)
+        self.meter.prepare(recipe)
+        cohort = Cohort(base, [recipe], self.encoded(recipe))
+        member, evaluation = scaled.evaluated(best, base, cohort)
+        scaled.book(recipe, evaluation, self.meter.pulse(member), self.store)
+        if self.groups:
+            self.store.update_run(recipe.run_id, result={"groups": self.groups})
+        self.watcher.note(f"{recipe.run_id} is {recipe.adapter_scale:g} of {recipe.whole.run_id}; nothing was trained")
+
+    def _train_whole(self, name: str, recipes: Sequence[Recipe], race: Race | None) -> None:
         data, base = self.encoded(recipes[0]), self.models.base(recipes[0])
         self.meter.prepare(recipes[0])
         spec = self.spec
