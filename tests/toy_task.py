@@ -98,6 +98,15 @@ class Toy:
     def groups(self, base, adapter):
         return [Group(adapter.parameters() if adapter else list(base.model.parameters()))]
 
+    def remember(self, outputs):
+        return outputs
+
+    def distance(self, outputs, kept):
+        return (outputs - kept) ** 2
+
+    def own_answers(self, base, dataset, recipe, say):
+        raise SpecError("the recipe", ["kl_weight and replay_share need a task with prompts of its own"])
+
     def save_model(self, base, folder):
         save_file(base.model.state_dict(), folder / "model.safetensors")
         config = {"inputs": base.model.first.in_features, "hidden": base.model.first.out_features}

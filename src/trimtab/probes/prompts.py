@@ -102,6 +102,18 @@ def generic_texts() -> tuple[str, ...]:
     return tuple(texts[:: max(1, len(texts) // TEXTS)][:TEXTS])
 
 
+@cache
+def remedy_prompts(side: Literal["learn", "tune"], language: str = "en") -> tuple[str, ...]:
+    """What a run may be held to (`learn`), and what a remedy's strength is set by (`tune`): requests that ought to be
+    declined, then neutral prompts. The two share no prompt, topic or form with each other, nor with what a card asks.
+    """
+    held = json.loads((_SETS / "remedies.json").read_text(encoding="utf-8"))
+    first = 0 if side == "learn" else 1
+    forms, topics = (held[f"{language}_{kind}"] for kind in ("forms", "topics"))
+    neutral = [form.format(topic) for form in forms[first::2] for topic in topics[first::2]]
+    return (*(r[language] for r in held["requests"][first::2]), *neutral)
+
+
 def as_messages(prompts: Sequence[str]) -> list[tuple[Message, ...]]:
     """Each prompt as one user turn."""
     return [({"role": "user", "content": p},) for p in prompts]

@@ -19,6 +19,7 @@ import torch
 from trimtab.datasets.encoded import Encoded
 from trimtab.errors import RunError
 from trimtab.run.adapters import Adapter, Slice, attach, find_targets
+from trimtab.run.anchor import Anchor, replayed
 from trimtab.run.base import Base
 from trimtab.run.frozen_prefix import FrozenPrefix
 from trimtab.run.guards import Limits
@@ -77,18 +78,21 @@ class Cohort:
         shares_every: int = 0,
         share_start: bool = True,
         prefix: FrozenPrefix | None = None,
+        own: Sequence[Any] = (),
     ):
-        """`prefix`: train the layers above it alone, on its kept states. `share_start`: runs that differ only in
-        length share the steps that are the same. `shares_every` N: every Nth update is also taken example by
-        example, to tell their gradients apart; 0: never. RunError where the recipes cannot share a base."""
+        """`own`: the base's own answers as items, where a recipe is anchored in them (run/anchor.py). `prefix`: train
+        the layers above it alone, on its kept states. `share_start`: runs that differ only in length share the steps
+        that are the same. `shares_every` N: every Nth update is also taken example by example, to tell their
+        gradients apart; 0: never. RunError where the recipes cannot share a base."""
         if any(not can_share_base(recipes[0], r) for r in recipes[1:]):
             raise RunError(
                 "these recipes cannot share one frozen base (they differ in task, model, data, max_length, bf16 or "
                 "eval_steps, or fine-tune all weights); run them as cohorts of one"
             )
         self.base, self.data, self.mode, self.clock, self.shares_every = base, data, mode, clock, shares_every
-        self.share_start, self.prefix = share_start, prefix
+        self.share_start, self.prefix, self.own = share_start, prefix, own
         self.shrunk: Callable[[Member, str], None] = lambda _member, _text: None  # told of a smaller micro-batch
+        self.anchor = Anchor(base, own) if own and any(r.kl_weight for r in recipes) else None  # before anything moves
         self.members = [self._member(r, limits) for r in recipes]
         self.shares = recipes[0].evaluations()
 
@@ -106,7 +110,9 @@ class Cohort:
             attach(base.model, targets, base.router)
             adapter = Adapter(targets, recipe.r, recipe.lora_alpha, recipe.lora_dropout, recipe.seed, str(base.device))
         groups = learning.groups(base, adapter)
-        return Member(recipe, self.data.splits["train"], groups, adapter, limits, self.clock, learning)
+        given = self.data.splits["train"]
+        train = [*given, *replayed(self.own, recipe, len(given))]
+        return Member(recipe, train, groups, adapter, limits, self.clock, learning, len(given))
 
     @property
     def running(self) -> list[Member]:
@@ -125,7 +131,18 @@ class Cohort:
         passed = self._with_less_memory(lambda: self.passes([Piece(m, *m.micro_batch()) for m in members]), members)
         for member, one in zip(members, passed, strict=True):
             member.record(one.rows)
+        self._hold([m for m in members if m.recipe.kl_weight and m.at_last_pass])
         return [(float(one.loss), one.size) for one in passed]
+
+    def _hold(self, members: Sequence[Member]) -> None:
+        """After the last pass of a step, so that no example is charged with what the anchor pulls."""
+        if not members or self.anchor is None:
+            return
+        together = [list(members)] if self.mode == "fast" else [[m] for m in members]
+        with ExitStack() as stack:
+            self._training(members, True, stack)
+            for some in together:
+                self.anchor.pull(some)
 
     def _tell_apart(self, member: Member) -> None:
         """The coming update, one example a pass: whose gradients they are. Changes no weight and no draw; takes as
@@ -150,6 +167,7 @@ class Cohort:
 
         def longest() -> None:
             self.passes([Piece(m, *m.longest_batch()) for m in self.members])
+            self._hold([m for m in self.members if m.recipe.kl_weight])
             for member in self.members:
                 member.optimizer.scratch()
 

@@ -54,8 +54,8 @@ OLD_NAMES = {"tokens": "size"}
 
 
 class Member:
-    """`train`: items as the seam has them. `adapter` is None for full fine-tuning, where the groups hold the model's
-    own parameters."""
+    """`train`: items as the seam has them, the first `examples` of them a person's own. `adapter` is None for full
+    fine-tuning, where the groups hold the model's own parameters."""
 
     def __init__(
         self,
@@ -66,9 +66,10 @@ class Member:
         limits: Limits,
         clock: Callable[[], float],
         learning: Learning,
+        examples: int,
     ):
-        self.recipe, self.adapter, self.train = recipe, adapter, train
-        self.total_steps = recipe.steps(len(train))
+        self.recipe, self.adapter, self.train, self.examples = recipe, adapter, train, examples
+        self.total_steps = recipe.steps(examples)
         self.plan = BatchPlan(
             tuple(i.size for i in train), recipe.effective_batch, recipe.per_device_train_batch_size, recipe.seed
         )
@@ -92,6 +93,11 @@ class Member:
     def passes(self) -> int:
         """Micro-batches in one step."""
         return -(-self.plan.effective_batch // self.plan.micro_batch)
+
+    @property
+    def at_last_pass(self) -> bool:
+        """Whether the micro-batch that is under way completes the effective batch."""
+        return self.state.micro + 1 == len(self.plan.micro_batches(self.state.step))
 
     def steps_at(self, share: float) -> int:
         """Optimizer steps after which `share` of the run is done; at least one."""

@@ -61,7 +61,7 @@ class SharedStart:
             for leader in longest:
                 if leader.total_steps <= member.total_steps or leader in self._leads:
                     continue
-                shared = shared_steps(member.recipe, leader.recipe, len(member.train))
+                shared = shared_steps(member.recipe, leader.recipe, member.examples)
                 if shared > 1:
                     self._leads[member] = _Lead(leader, shared)
                     break

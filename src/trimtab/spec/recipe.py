@@ -47,6 +47,12 @@ class Recipe(BaseModel):
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
     layers_to_transform: list[int] | None = Field(None, description="layers that get an adapter; null: all")
+    kl_weight: float = Field(
+        0.0, ge=0, le=100, description="pull towards the base: weight of KL(base‖tuned) on prompts of trimtab's own"
+    )
+    replay_share: float = Field(
+        0.0, ge=0, lt=1, description="share of the training rows that is the base's own answers to such prompts"
+    )
     adapter_scale: float = Field(
         1.0, ge=0, le=1, description="share of the trained adapter that is handed over; costs no training"
     )
@@ -113,8 +119,17 @@ class Recipe(BaseModel):
         return Recipe.model_validate({**self.model_dump(), **changes})
 
     def steps(self, examples: int) -> int:
-        """Optimizer steps over `examples` training examples."""
-        return optimizer_steps(examples, self.num_train_epochs, self.effective_batch, self.max_steps)
+        """Optimizer steps over `examples` training examples and what is replayed besides."""
+        return optimizer_steps(self.rows(examples), self.num_train_epochs, self.effective_batch, self.max_steps)
+
+    def rows(self, examples: int) -> int:
+        """Training rows of an epoch: so many examples, and the replayed ones that make `replay_share` of all."""
+        return round(examples / (1 - self.replay_share))
+
+    @property
+    def anchored(self) -> bool:
+        """Whether the base's own answers are needed to train it."""
+        return self.kl_weight > 0 or self.replay_share > 0
 
     @property
     def length(self) -> str:
@@ -155,7 +170,7 @@ ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 # Settings that came after the first stores were written: at their default they do not count, so that old runs keep
 # their ids.
 # The same for studies, which write their recipes out whole.
-NOT_IN_OLD_STUDIES = ("task", "layers_to_transform", "adapter_scale")
+NOT_IN_OLD_STUDIES = ("task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale")
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 
 

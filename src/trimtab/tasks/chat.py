@@ -16,7 +16,7 @@ from trimtab.datasets.encoded import Encoded
 from trimtab.datasets.formats import Example
 from trimtab.datasets.prepare import Dataset, load, table_lines, tokenise_dataset
 from trimtab.datasets.similarity import profile
-from trimtab.datasets.tokens import tokenise
+from trimtab.datasets.tokens import Tokens, tokenise
 from trimtab.errors import TrimtabError
 from trimtab.facts.build import facts_of_examples
 from trimtab.planning.facts import Facts
@@ -85,6 +85,12 @@ class Chat(LanguageModelling):
         return facts_of_examples(
             model, named, data, about, train, counted, machine, bool(processor.chat_template), fingerprint
         )
+
+    def own_answers(self, base: LanguageBase, dataset: Dataset, recipe: Recipe, say: Say) -> list[Tokens]:
+        from trimtab.behaviour.own_answers import own_answers
+        from trimtab.tasks.chat_meter import language_of
+
+        return own_answers(base, language_of(dataset, say) or "en", recipe.max_length)
 
     def parameters(self, model: str, say: Say) -> int:
         return models.architecture(model, say)["parameters"]

@@ -24,6 +24,7 @@ from trimtab.run.base import Base
 from trimtab.spec.words import LANGUAGE
 from trimtab.tasks.task import Group
 
+KEPT = 256  # likeliest tokens of the base that an anchor keeps: a whole vocabulary would take gigabytes
 SHORT = 256  # tokens a row, up to which plain matmuls beat torch's fused attention in bfloat16
 
 
@@ -139,6 +140,19 @@ class LanguageModelling:
         parts = zip((choice == batch.targets).split(batch.weights), top.split(batch.weights), strict=True)
         return [(float(r.all()), float(t.mean().exp())) for r, t in parts]
 
+    def remember(self, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The likeliest tokens, [tokens, KEPT] of their ids, and [tokens, KEPT + 1] ln p of those and of all others."""
+        thought = outputs.log_softmax(-1)
+        top, ids = thought.topk(min(KEPT, thought.shape[-1]), -1)
+        return ids, torch.cat([top, _rest(top)], -1)
+
+    def distance(self, outputs: torch.Tensor, kept: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """KL(base‖tuned) in nats of each token, over the base's likeliest ones and the mass of all others: never above
+        the whole KL, by the data-processing inequality."""
+        ids, base = kept
+        top = outputs.log_softmax(-1).gather(-1, ids)
+        return (base.exp() * (base - torch.cat([top, _rest(top)], -1))).sum(-1).clamp(min=0)
+
     def groups(self, base: LanguageBase, adapter: Adapter | None) -> list[Group]:
         if adapter is not None:
             return [Group(adapter.parameters())]
@@ -147,6 +161,11 @@ class LanguageModelling:
     def save_model(self, base: LanguageBase, folder: Path) -> None:
         base.model.save_pretrained(folder)  # type: ignore[operator]
         base.tokenizer.save_pretrained(folder)
+
+
+def _rest(top: torch.Tensor) -> torch.Tensor:
+    """[tokens, 1] ln of the mass that lies outside of `top`; kept off zero, where a logarithm has no slope."""
+    return (1 - top.exp().sum(-1, keepdim=True)).clamp(min=1e-6).log()
 
 
 def row_losses(base: LanguageBase, batch: Padded, adapter: Adapter | None) -> list[float]:

@@ -96,6 +96,12 @@ class Learning(Protocol):
         """(right, sure) of each row: whether the first choice is right, 1 or 0, and how sure the model was of it, 0
         to 1."""
 
+    def remember(self, outputs: torch.Tensor) -> Any:
+        """What `distance` needs of the base's outputs for one row, small enough to be kept."""
+
+    def distance(self, outputs: torch.Tensor, kept: Any) -> torch.Tensor:
+        """[units] how far a row's outputs lie from the base's, never below 0, differentiable."""
+
     def groups(self, base: Any, adapter: Adapter | None) -> list[Group]:
         """What is trained, of an adapter or (None) of the whole model."""
 
@@ -137,6 +143,10 @@ class Task(Learning, Protocol):
         self, model: str, data: str, dataset: Any, processor: Any, machine: Machine, fingerprint: str, say: Say
     ) -> Facts:
         """What the rules and the clock may know: at least `examples`, and `tokens`, the size of an epoch."""
+
+    def own_answers(self, base: Any, dataset: Any, recipe: Recipe, say: Say) -> list[Any]:
+        """The untouched model's own answers, as items, to prompts that are neither the data's nor the card's: what
+        kl_weight and replay_share hold a run to. SpecError where the task has none."""
 
     def parameters(self, model: str, say: Say) -> int:
         """Of the model, without loading it; for the space that a study needs."""

@@ -27,8 +27,8 @@ def wholes(recipes: Sequence[Recipe], store: Store, study: str | None) -> list[R
     """What has to be trained for these: each whole run once, and not where it has ended well already."""
     for whole in (r.whole for r in recipes if r.whole != r):
         store.add_run(whole, study)
-    whole = {r.whole.run_id: r.whole for r in recipes}
-    due = [r for r in whole.values() if r in recipes or not _ended(store, r)]
+    named = {r.whole.run_id: r.whole for r in recipes}
+    due = [r for r in named.values() if r in recipes or not _ended(store, r)]
     for recipe in due:
         store.go_on(recipe.run_id)
     return due

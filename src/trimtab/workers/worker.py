@@ -105,7 +105,7 @@ class Worker:
     def seconds_per_size(self, recipe: Recipe) -> float:
         """The quickest of three micro-batches: a busy moment must not shrink the whole study."""
         self.watcher.note("Timing a few micro-batches")
-        cohort = Cohort(self.models.base(recipe), [recipe], self.encoded(recipe))
+        cohort = Cohort(self.models.base(recipe), [recipe], self.encoded(recipe), own=self.own_answers([recipe]))
         cohort.forward_backward(cohort.members)  # memory and kernels
         paces = []
         for _ in range(3):
@@ -195,8 +195,9 @@ class Worker:
         self.meter.prepare(recipes[0])
         spec = self.spec
         cohort = Cohort(
-            base, recipes, data, spec.mode, spec.limits, shares_every=spec.shares_every, share_start=spec.share_start
-        )
+            base, recipes, data, spec.mode, spec.limits, shares_every=spec.shares_every, share_start=spec.share_start,
+            own=self.own_answers(recipes),
+        )  # fmt: skip
         for m in cohort.members:
             self.store.forget_measurements(m.id)  # of an earlier, shorter stretch of the run
             self.store.update_run(
@@ -216,6 +217,11 @@ class Worker:
     def _shrunk(self, member: Member, text: str) -> None:
         self.watcher.note(f"{member.id}: {text}")
         self.store.log_event("memory", text, study=self.study, run=member.id, step=member.state.step)
+
+    def own_answers(self, recipes: Sequence[Recipe]) -> list[Any]:
+        """What these are held to, where any of them is; asked of the untouched base."""
+        held = next((r for r in recipes if r.anchored), None)
+        return self.task.own_answers(self.models.base(held), self.dataset, held, self.watcher.note) if held else []
 
     def encoded(self, recipe: Recipe) -> Encoded:
         """The data as this recipe's model takes them."""
