@@ -49,8 +49,9 @@ def test_other_keys_mean_nothing_and_an_empty_line_is_a_tie(voted):
     assert voted(pairs(False, False), "x\n7\nB\n0\n\n")[0] == [(0, "tie"), (1, "tie")]
 
 
-def test_back_asks_the_last_pair_again_and_the_newest_vote_counts(voted):
-    kept, text = voted(pairs(False, False), "1\nb\n2\n0\n")
+@pytest.mark.parametrize("back", "bB")
+def test_back_asks_the_last_pair_again_and_the_newest_vote_counts(voted, back):
+    kept, text = voted(pairs(False, False), f"1\n{back}\n2\n0\n")
     assert kept == [(0, "first"), (0, "second"), (1, "tie")]
     assert text.count("FIRST0") == 2
 

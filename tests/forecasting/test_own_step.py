@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
@@ -15,6 +15,7 @@ OURS = {"trainer": "trimtab", "optim": "adamw_torch", "autocast": "no", "device"
 
 
 @given(st.integers(2, 64), st.integers(1, 8), st.one_of(st.none(), st.floats(1, 80)))
+@example(10, 5, 3.5)
 def test_labels_are_dealt_out_evenly_and_all_of_them(length, rows, labels):
     w = work(**{**OURS, "max_length": length, "per_device_train_batch_size": rows, "labels": labels})
     weights = [t.weight for t in own_step._data(w).splits["train"]]

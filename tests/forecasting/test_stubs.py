@@ -48,26 +48,29 @@ def test_eight_bit_adam_takes_two_bytes_a_weight_and_small_ones_stay_float32(n):
     assert taken == (8 * n if n < 4096 else 2 * n + 8 * -(-n // 256))
 
 
-class Widths(torch.utils._python_dispatch.TorchDispatchMode):
-    """Rows of every matrix so wide that was made meanwhile."""
+class Shapes(torch.utils._python_dispatch.TorchDispatchMode):
+    """Of every matrix that was made meanwhile."""
 
-    def __init__(self, width):
+    def __init__(self):
         super().__init__()
-        self.width, self.rows = width, []
+        self.seen = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        self.rows += [out.shape[0]] if out.dim() == 2 and out.shape[1] == self.width else []
+        self.seen += [tuple(out.shape)] if out.dim() == 2 else []
         return out
 
 
 @pytest.mark.parametrize("trained", [True, False])
-def test_ligers_head_never_makes_all_logits_and_trains_a_head_that_is_trained(trained):
+@pytest.mark.parametrize("tokens", [48, 64])
+def test_ligers_head_never_makes_all_logits_and_trains_a_head_that_is_trained(tokens, trained):
     """Chunks whose logits weigh what all hidden states do: 48 / (32 words / 4 wide) = 6 tokens, up to a power of 2."""
-    x, weight = torch.ones(48, 4, requires_grad=True), torch.ones(32, 4, requires_grad=trained)
-    with Widths(32) as logits:
+    x, weight = torch.ones(tokens, 4, requires_grad=True), torch.ones(32, 4, requires_grad=trained)
+    with Shapes() as made:
         loss = stubs.FusedHead.apply(x, weight)
-    assert [n for n in logits.rows if n != 4] == [8] * 6  # the head's own matrix has 4 rows
+    logits = [rows for rows, width in made.seen if width == 32 and rows != 4]  # the head's own matrix has 4 rows
+    assert logits == [8] * (tokens // 8)
+    assert ((32, 4) in made.seen) == trained  # a frozen head has no gradient that takes memory
     loss.backward()
     assert x.grad.shape == x.shape
     assert (weight.grad is not None) == trained

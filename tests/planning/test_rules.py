@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.planning.test_plan import FACTS
@@ -52,6 +52,7 @@ def test_dropout_only_where_few_examples_come_again_and_a_card_makes_it_cheap():
     st.sampled_from([None, 512, 1000, 8192]),
     st.sampled_from([1.0, 1.15]),
 )
+@example(64, 0, None, None, 1.0)  # as long as the cutoff, to the token
 def test_the_cutoff_covers_99_percent_or_says_why_not(length_99, more, share_95, positions, margin):
     facts = but(
         length_99=length_99,

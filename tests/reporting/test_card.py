@@ -1,6 +1,7 @@
 """The card's page: one file that needs no network, whose sentence counts what the rows say."""
 
 import re
+from html import escape
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,8 @@ def test_what_models_wrote_is_text_on_the_page_and_nothing_is_fetched(judged, tm
     assert "(empty)" in text
     assert "{{" not in text
     assert sentence(judged) in text
+    assert 'aria-label="The card against the budget"' in text
+    assert all(text.count(escape(r["title"], quote=False)) for r in judged["rows"])
 
 
 @given(st.lists(st.sampled_from([*list(Verdict), None]), max_size=12))
@@ -52,10 +55,12 @@ def test_answers_that_share_fewest_words_come_first_and_equal_ones_never():
         sample("task", "turn it on", "turn it on"),
         sample("task", "turn it on", "Turn it off"),
         sample("task", "turn it on", "no"),
+        sample("task", "a b c d e f g h", "a b c 1 2 3 4 5"),  # three words, but of thirteen
         sample("open", "a b c d", "a b c e"),
     ]
     assert [(s["probe"], s["tuned"]) for s in most_changed(some)] == [
         ("task", "no"),
+        ("task", "a b c 1 2 3 4 5"),
         ("task", "Turn it off"),
         ("open", "a b c e"),
     ]

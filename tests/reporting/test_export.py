@@ -48,7 +48,7 @@ def test_optuna_opens_it_with_the_loss_as_its_objective(store, tmp_path):
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 't.db'}")
     assert [t.state.name for t in study.trials] == ["COMPLETE", "PRUNED", "FAIL"]
     assert [t.params for t in study.trials] == [{"learning_rate": v} for v in (1e-3, 1e-2, 1e-1)]  # what differs alone
-    assert study.best_trial.value == 1.0
+    assert (study.direction.name, study.best_trial.value) == ("MINIMIZE", 1.0)
     assert study.trials[0].intermediate_values == {1: 3.0, 2: 1.0, 3: 2.0}
     assert study.trials[2].user_attrs["reason"] == "no memory"
 

@@ -38,7 +38,8 @@ def member(items=20, micro=4, accumulation=2, **more):
 def do_pass(m, loss=0.5):
     """What the cohort does for a micro-batch; True where the step is whole."""
     items, _ = m.micro_batch()
-    m.optimizer.flats[0].grad.add_(torch.full_like(m.optimizer.flats[0].grad, 0.25))
+    drawn = torch.Generator().manual_seed(100 * m.state.step + m.state.micro)
+    m.optimizer.flats[0].grad.add_(torch.randn(m.optimizer.flats[0].grad.shape, generator=drawn))
     m.record([torch.full((i.weight,), loss) for i in items])
     return m.accumulate(loss, sum(i.size for i in items))
 
@@ -143,3 +144,14 @@ def test_a_state_of_an_earlier_version_is_read():
     old = {"step": 3, "tokens": 77, "status": "STOPPED", "cause": "LIMIT"}
     state = MemberState.of(old)
     assert (state.size, state.status, state.cause) == (77, Status.STOPPED, Cause.LIMIT)
+
+
+def test_a_run_that_goes_on_still_counts_the_steps_that_went_wrong_before():
+    """Twice the rolling mean for more than four steps ends a run, also where two of them lie before a restart."""
+    m = member()
+    m.load(m.tensors(), asdict(MemberState(step=1, recent=[1.0] * 9, high=4)))
+    while not do_pass(m, 9.0):
+        pass
+    m.update()
+    assert (m.running, m.state.cause) == (False, Cause.GUARD)
+    assert "for 5 steps" in m.state.reason

@@ -15,12 +15,15 @@ from trimtab.store import Store
 from trimtab.tasks import chat_meter
 from trimtab.tasks.chat_meter import ChatMeter, generic_count, language_of
 
-STRICT = Budget(limits={"degeneration": Limit(max=0.02)})
 SENTENCES = {
     "en": "The old lighthouse keeper walked slowly down the stairs and looked at the sea for a long time, number {}.",
     "zh": "老灯塔看守人慢慢走下楼梯，看了很久大海，第{}次。",
     "de": "Der alte Leuchtturmwärter ging langsam die Treppe hinunter und betrachtete lange das Meer, Nummer {}.",
 }
+
+
+def limited(share):
+    return Budget(limits={"degeneration": Limit(max=share)})
 
 
 def dataset(*languages, answers=None):
@@ -31,10 +34,10 @@ def dataset(*languages, answers=None):
 
 
 def test_a_limit_that_few_answers_cannot_show_has_more_asked():
-    few, many = (generic_count(b, "card", "en") for b in (Budget(), STRICT))
-    assert few == KL_PROMPTS < many
-    assert generic_count(STRICT, "short", "en") >= many  # no harmless questions beside them, which count as well
-    assert generic_count(STRICT, "card", None) >= many
+    assert generic_count(Budget(), "card", "en") == KL_PROMPTS < generic_count(limited(0.02), "card", "en")
+    # what a card asks besides, harmless questions, shows degeneration as well: without them more are needed
+    assert generic_count(limited(0.05), "card", "en") == KL_PROMPTS < generic_count(limited(0.05), "short", "en")
+    assert generic_count(limited(0.05), "card", None) == generic_count(limited(0.05), "short", "en")
     assert generic_count(preset("tight"), "pulse", "en", asked=500) == CARD_PROMPTS
     assert generic_count(Budget(), "card", "en", asked=KL_PROMPTS + 7) == KL_PROMPTS + 7
 

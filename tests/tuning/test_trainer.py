@@ -24,11 +24,6 @@ def answers(kind, protocol):
             assert p.default == q.default, (kind, name, p.name)
 
 
-def test_the_seam_is_this_small():
-    assert list(asked(Trainer)) == ["train"]
-    assert len(asked(Local)) == 10
-
-
 @pytest.mark.parametrize("fake", [FakeTrainer, FakeWorker])
 def test_the_fakes_of_the_tests_stand_at_the_seam(fake):
     for protocol in (Trainer, Local):

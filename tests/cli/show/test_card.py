@@ -1,7 +1,7 @@
 """Cards in a terminal: every verdict is printed, at any width, and what is missing says why."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trimtab.analysis.card import judge
@@ -18,13 +18,15 @@ def judged(budget, **more):
 @pytest.mark.parametrize("width", ["60", "104", "105", "149", "150"])
 def test_every_number_and_verdict_is_there_at_any_width(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", width)
-    made = judged(preset(), missing={"refusal": "nothing was asked"})
+    made = judged(preset(), missing={"refusal": "nothing was asked", "intruders": "no matrices"})
     show.card(made)
     text = capsys.readouterr().out
     for verdict, sign in (("PASS", "✓"), ("FAIL", "✗"), ("UNDECIDED", "?")):
         lines = text[: text.index("against budget")]
         assert lines.count(f"{sign} {verdict}") == sum(r["verdict"] == verdict for r in made["rows"])
-    assert "nothing was asked" in " ".join(text.split())
+    squeezed = "".join(text.split())
+    assert "nothingwasasked" in squeezed
+    assert "nomatrices" in squeezed  # it has no limit, so nothing is to be decided
     assert ("tuned" in text.splitlines()[0]) == (int(width) >= 105)
     assert ("seeds ±" in text.splitlines()[0]) == (int(width) >= 150)
     assert "Level card; measuring took 90 seconds" in text
@@ -61,6 +63,8 @@ def test_a_series_in_parts_loses_nothing(series, n):
 
 
 @given(st.text("ab \n\t\x1b[", max_size=300))
+@example("a" * 90)
+@example("a" * 91)
 def test_an_example_is_one_line_that_fits(text):
     line = show._line(text)
     assert len(line) <= 90
