@@ -98,9 +98,10 @@ def to_label(run: str, *, n: int = 50, out: str | Path = DEFAULT_OUT) -> list[di
             )
         rng = random.Random(row.id)
         rng.shuffle(prompts)
+        left = [p for p in prompts if any((*p[:2], side) not in done for side in ("base", "tuned"))]
         mixed = [
             {"run": row.id, "probe": kind, "place": i, "side": side, "prompt": s["prompt"], "answer": s[side]}
-            for kind, i, s in prompts[:n]
+            for kind, i, s in left[:n]
             for side in rng.sample(("base", "tuned"), 2)
         ]
         return [m for m in mixed if (m["probe"], m["place"], m["side"]) not in done]

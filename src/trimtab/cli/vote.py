@@ -80,7 +80,7 @@ def _key(allowed: str) -> str:
     """One of the allowed keys; the end of the input, or Ctrl-C, stops."""
     read: Callable[[], str] = click.getchar if sys.stdin.isatty() else _line
     while True:
-        key = read().lower()
+        key = read().lower()[:1]  # two quick keys come as one text
         if key in ("", "\x03", "\x04"):
             return "q"
         if key in allowed:

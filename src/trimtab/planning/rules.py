@@ -257,7 +257,7 @@ def learning_rate(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict
     rate = rates.decide(query)
     value, reason, low, high = rate.value, rate.reason, *rate.range
     for name, factor, why in _leanings(facts):
-        value = rates.rounded(value * factor)
+        value = min(max(rates.rounded(value * factor), low), high)
         reason += f"; times {factor:g} for {name} ({why})"
     inputs = [("from", rate.source), ("joined", rate.value)]
     inputs += [("rule", f"{rate.rule:.2g}: {rate.rule_text}")] if rate.rule else []

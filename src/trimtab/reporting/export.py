@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,9 @@ def write(store: Store, study: str, path: Path) -> int:
     try:
         scratch.unlink(missing_ok=True)
         if path.suffix == OPTUNA:
-            count = _optuna(store, study, scratch)
+            with tempfile.TemporaryDirectory() as plain:  # an address would take a ? or % in the path for its own
+                count = _optuna(store, study, Path(plain) / "study.db")
+                shutil.copyfile(Path(plain) / "study.db", scratch)
         else:
             import pandas
 

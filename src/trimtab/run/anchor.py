@@ -65,7 +65,7 @@ class Anchor:
         ]
         each = iter(far)
         means = [torch.cat([next(each) for _ in rows]).mean() for rows in chosen]
-        weighted = [mean * m.recipe.kl_weight for mean, m in zip(means, members, strict=True)]
+        weighted = [mean * m.recipe.pull for mean, m in zip(means, members, strict=True)]
         self.base.accelerator.backward(torch.stack(weighted).sum())
         return [float(mean.detach()) for mean in means]
 

@@ -92,7 +92,7 @@ class Cohort:
         self.base, self.data, self.mode, self.clock, self.shares_every = base, data, mode, clock, shares_every
         self.share_start, self.prefix, self.own = share_start, prefix, own
         self.shrunk: Callable[[Member, str], None] = lambda _member, _text: None  # told of a smaller micro-batch
-        self.anchor = Anchor(base, own) if own and any(r.kl_weight for r in recipes) else None  # before anything moves
+        self.anchor = Anchor(base, own) if own and any(r.pull for r in recipes) else None  # before anything moves
         self.members = [self._member(r, limits) for r in recipes]
         self.shares = recipes[0].evaluations()
 
@@ -131,7 +131,7 @@ class Cohort:
         passed = self._with_less_memory(lambda: self.passes([Piece(m, *m.micro_batch()) for m in members]), members)
         for member, one in zip(members, passed, strict=True):
             member.record(one.rows)
-        self._hold([m for m in members if m.recipe.kl_weight and m.at_last_pass])
+        self._hold([m for m in members if m.recipe.pull and m.at_last_pass])
         return [(float(one.loss), one.size) for one in passed]
 
     def _hold(self, members: Sequence[Member]) -> None:
@@ -167,7 +167,7 @@ class Cohort:
 
         def longest() -> None:
             self.passes([Piece(m, *m.longest_batch()) for m in self.members])
-            self._hold([m for m in self.members if m.recipe.kl_weight])
+            self._hold([m for m in self.members if m.recipe.pull])
             for member in self.members:
                 member.optimizer.scratch()
 

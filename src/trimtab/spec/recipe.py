@@ -127,6 +127,11 @@ class Recipe(BaseModel):
         return round(examples / (1 - self.replay_share))
 
     @property
+    def pull(self) -> float:
+        """How strongly it is held to its base, whatever its task measures that by."""
+        return self.kl_weight
+
+    @property
     def anchored(self) -> bool:
         """Whether the base's own answers are needed to train it."""
         return self.kl_weight > 0 or self.replay_share > 0

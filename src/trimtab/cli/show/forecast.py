@@ -106,7 +106,9 @@ def _time(console: Console, f: Mapping[str, Any]) -> None:
 
 
 def _short(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.2g} s" if seconds < 100 else in_words(seconds)
+    if seconds >= 100:
+        return in_words(seconds)
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def _versions(installed: Mapping[str, str]) -> str:

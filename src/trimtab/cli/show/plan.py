@@ -259,4 +259,6 @@ def _cost(e: Mapping[str, Any], task: str) -> str:
 
 
 def _amount(tokens: float) -> str:
-    return f"{tokens / 1e6:.1f} M" if tokens >= 1e6 else f"{tokens / 1e3:.0f} thousand"
+    if tokens >= 999_500:
+        return f"{tokens / 1e6:.1f} M"
+    return f"{tokens / 1e3:.0f} thousand" if tokens >= 1000 else f"{tokens:.0f}"
