@@ -220,6 +220,9 @@ class ToyMeter:
     def card(self, recipe, level="card", language=None, prompts=0):
         return judge({"raw": {}, "level": level}, Budget(name="none"))
 
+    def side(self, recipe):
+        return {}
+
     def scales(self, recipe):
         raise SpecError("trimtab adapter-scale", ["a toy has no scales"])
 

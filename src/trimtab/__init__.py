@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from trimtab.api.card import adapter_scale, budget, card, gradient_shares
     from trimtab.api.folder import fetch, keep_store, work
     from trimtab.api.forecast import forecast
+    from trimtab.api.inside import inside
     from trimtab.api.plan import data, plan, precedents
     from trimtab.api.results import attribute, compare, export_study, report, runs, studies, study_result
+    from trimtab.api.resume import extend_study, resume_study, stop_study
     from trimtab.api.review import label, review, to_label, vote
-    from trimtab.api.study import extend_study, resume_study, search, stop_study, study, study_path
+    from trimtab.api.study import search, study, study_path
     from trimtab.api.tune import explain, train, tune
     from trimtab.errors import InputError, RunError, TrimtabError
     from trimtab.spec.budget import Budget
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         CardResult,
         Comparison,
         ForecastResult,
+        InsideResult,
         PlanResult,
         Recommendation,
         StudyResult,
@@ -36,10 +39,12 @@ _HOME = {
     "trimtab.api.card": ("adapter_scale", "budget", "card", "gradient_shares"),
     "trimtab.api.folder": ("fetch", "keep_store", "work"),
     "trimtab.api.forecast": ("forecast",),
+    "trimtab.api.inside": ("inside",),
     "trimtab.api.plan": ("data", "plan", "precedents"),
     "trimtab.api.results": ("attribute", "compare", "export_study", "report", "runs", "studies", "study_result"),
     "trimtab.api.review": ("label", "review", "to_label", "vote"),
-    "trimtab.api.study": ("extend_study", "resume_study", "search", "stop_study", "study", "study_path"),
+    "trimtab.api.resume": ("extend_study", "resume_study", "stop_study"),
+    "trimtab.api.study": ("search", "study", "study_path"),
     "trimtab.api.tune": ("explain", "train", "tune"),
     "trimtab.errors": ("InputError", "RunError", "TrimtabError"),
     "trimtab.spec.budget": ("Budget",),
@@ -50,6 +55,7 @@ _HOME = {
         "CardResult",
         "Comparison",
         "ForecastResult",
+        "InsideResult",
         "PlanResult",
         "Recommendation",
         "StudyResult",
@@ -65,6 +71,7 @@ __all__ = [
     "Comparison",
     "ForecastResult",
     "InputError",
+    "InsideResult",
     "PlanResult",
     "Recipe",
     "Recommendation",
@@ -85,6 +92,7 @@ __all__ = [
     "fetch",
     "forecast",
     "gradient_shares",
+    "inside",
     "keep_store",
     "label",
     "plan",

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from tests.sentences import unexplained
 from tests.tuning.fake_trainer import nothing_trained  # noqa: F401
-from trimtab.api import results, study
+from trimtab.api import results
+from trimtab.api.resume import stop_study
 from trimtab.cli.main import app
 from trimtab.errors import SpecError
 
@@ -301,7 +302,7 @@ def test_a_study_is_stopped_from_elsewhere_and_resumed(base, monkeypatch):
     def log_steps(self, rows):
         booked(self, rows)
         if rows[0]["step"] == 2 and not asked:
-            asked.append(study.stop_study(None, out))
+            asked.append(stop_study(None, out))
 
     monkeypatch.setattr(worker.Store, "log_steps", log_steps)
     code, _, error = trimtab("study", "repeat", base / "base.yaml", "--seeds", 3, "--cohort", 1, "--out", out)

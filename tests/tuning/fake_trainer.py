@@ -12,7 +12,7 @@ from trimtab.planning.facts import Facts
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
-from trimtab.spec.study import DesignAsked, PathAsked, SearchAsked, TuneAsked
+from trimtab.spec.study import DesignAsked, InsideAsked, PathAsked, SearchAsked, TuneAsked
 from trimtab.store import Store
 from trimtab.tuning.desk import Desk
 from trimtab.tuning.run_state import outcome
@@ -40,6 +40,7 @@ ASKED = {
     "scan": DesignAsked(kind="scan", model="m", data="d", cells=(BASE,), seeds=(1,)),
     "search": SearchAsked(model="m", data="d", base=BASE, space=(), sampler="random"),
     "path": PathAsked(model="m", data="d", runs=("a", "b")),
+    "inside": InsideAsked(model="m", data="d", run="r"),
 }
 
 
@@ -169,6 +170,9 @@ class FakeTrainer:
     def card(self, _recipe, _level="card"):
         kept = {"number": "refusal", "verdict": "PASS", "hard": True, "value": 0.0}
         return {"verdict": "PASS", "rows": [kept]}
+
+    def side(self, _recipe):
+        return {}
 
     def screen(self, recipes):
         return [self.loss(r) for r in recipes]

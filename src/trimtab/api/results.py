@@ -99,6 +99,10 @@ def _study_page(study: str, out: str | Path) -> tuple[Path, dict[str, Any]]:
     from trimtab.tuning.study_evidence import of_study
 
     result = study_result(study, out)
+    if result["kind"] == "inside":
+        from trimtab.reporting.inside import write_inside
+
+        return write_inside(result, Path(out) / study), result
     with opened(out, create=False) as store:
         evidence = of_study(store, result)
     return write_study(result, evidence, Path(out) / study), {**result, **evidence}

@@ -75,7 +75,7 @@ def tune(
             task=recipe.task, method=settings.get("method", "lora"), bf16=settings.get("bf16"), mode=mode, budget=limits
         )
         worker = Worker(store, what, here, watcher, spec, study)
-        _can_be_kept(limits, worker.meter, watcher.note)
+        can_be_kept(limits, worker.meter, watcher.note)
         _need_space(Path(out), what.task.parameters(model, watcher.note))
         store.open_study(asked.model_copy(update={"machine": here.as_dict()}), study)
         _know_the_data(store, study, model, what, watcher.note)
@@ -135,7 +135,7 @@ def train(
         return row
 
 
-def _can_be_kept(budget: Budget, meter: Meter, say: Say) -> None:
+def can_be_kept(budget: Budget, meter: Meter, say: Say) -> None:
     """SpecError with every limit that stays open whatever is trained; what the base model itself breaks is said."""
     how = "trimtab tune asks none of your own; take the limit out and judge the run with trimtab card RUN --probes"
     if problems := never_decided(budget, meter.lacks(), {}, how):
@@ -221,14 +221,23 @@ def _hand_over(store: Store, study: str, result: Mapping[str, Any]) -> Path:
     folder = store.folder / study
     recipe, plan = Recipe.model_validate(result["recipe"]), getattr(store.study(study).facts, "plan", None) or []
     write_whole(folder / "recipe.yaml", dump(recipe, reasons(recipe, plan, store.decisions(study))))
-    weights = store.folder / "runs" / result["run"] / "best"
-    target = folder / ("adapter" if (weights / "adapter_config.json").exists() else "model")
-    if weights.exists() and not target.exists():
-        scratch = folder / ".copy"
-        shutil.rmtree(scratch, ignore_errors=True)
-        shutil.copytree(weights, scratch)
-        scratch.rename(target)  # a copy that was cut short never looks whole
+    copy_weights(store.folder / "runs" / result["run"] / "best", folder)
     return write_report(store, study, folder)
+
+
+def copy_weights(weights: Path, folder: Path) -> None:
+    """Into a study's folder, as adapter/ or model/; what was handed over before is replaced whole."""
+    target = folder / ("adapter" if (weights / "adapter_config.json").exists() else "model")
+    if not weights.exists():
+        return
+    scratch, old = folder / ".copy", folder / ".old"
+    for left in (scratch, old):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(weights, scratch)
+    if target.exists():
+        target.rename(old)
+    scratch.rename(target)  # a copy that was cut short never looks whole
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _command(

@@ -159,7 +159,8 @@ def measure(
         took[name] = time.monotonic() - began
 
     if one_vocabulary := not unlike(base, tuned):
-        add("drift", lambda: full_drift(base, tuned, ref, most=PULSE if battery.level == "pulse" else None))
+        few = battery.level == "pulse" and battery.side == "judge"
+        add("drift", lambda: full_drift(base, tuned, ref, most=PULSE if few else None))
     samples: list[dict[str, Any]] = []
     if battery.level != "pulse":
         add("generic", lambda: _generic(tuned, ref, battery, samples))

@@ -53,10 +53,11 @@ def reference(
     language: str = "en",
     count: int = CARD_PROMPTS,
     drift: int = KL_PROMPTS,
+    prompts: tuple[str, ...] | None = None,
 ) -> Reference:
-    """`count` prompts are answered, drift is taken on the first `drift` of them. `cache` keeps the base's answers
-    between processes; log-probabilities are recomputed (about a second)."""
-    prompts = generic_prompts(language)[:count]
+    """`count` neutral prompts are answered, or these `prompts`; drift is taken on the first `drift` of them. `cache`
+    keeps the base's answers between processes; log-probabilities are recomputed (about a second)."""
+    prompts = prompts or generic_prompts(language)[:count]
     messages = as_messages(prompts)
     said = _cached_answers(base, messages, cache, prompts)
     asked = [prompt_ids(m, base.base.tokenizer) for m in messages]

@@ -42,11 +42,13 @@ class Battery:
     level: Level = "card"
     language: str | None = "en"
     own: tuple[Probe, ...] = ()
+    side: Literal["judge", "tune"] = "judge"  # tune: what remedies are set by, and no card ever asks
 
     @property
     def facts(self) -> tuple[prompts.Fact, ...]:
         """Facts with options that are asked at this level; none without probes in the language."""
-        return prompts.fact_questions(self.language)[: FACTS.get(self.level)] if self.language else ()
+        known = self.language and self.side == "judge"
+        return prompts.fact_questions(self.language)[: FACTS.get(self.level)] if self.language and known else ()
 
     @property
     def rephrased(self) -> tuple[prompts.Fact, ...]:
@@ -62,11 +64,15 @@ class Battery:
         """Prompts of this kind. What presets limit hard, declining, is asked at every level that generates."""
         least = "short" if kind == "refusable" else "card"
         asked = self.language and LEVELS.index(self.level) >= LEVELS.index(least)
+        if self.side == "tune":
+            return prompts.remedy_requests("tune", self.language) if self.language and kind == "refusable" else ()
         return prompts.requests(kind, self.language) if self.language and asked else ()
 
     @property
     def leaning(self) -> tuple[str, ...]:
         """The requests whose refusal margin is taken."""
+        if self.language and self.side == "tune":
+            return prompts.remedy_requests("tune", self.language)
         return prompts.requests("refusable", self.language)[: REQUESTS.get(self.level)] if self.language else ()
 
     @property

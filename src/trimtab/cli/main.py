@@ -15,6 +15,7 @@ import typer
 from trimtab.cli.card import adapter_scale, budget_app, card, gradient_shares, review
 from trimtab.cli.folder import fetch, store, work
 from trimtab.cli.forecast import forecast
+from trimtab.cli.inside import inside
 from trimtab.cli.options import BudgetOption, Json, Out, Renamed, Settings, print_json, study_options
 from trimtab.cli.plan import data, plan, precedents
 from trimtab.cli.study import attribute, study_app
@@ -44,6 +45,7 @@ for command in (
     data,
     forecast,
     card,
+    inside,
     adapter_scale,
     gradient_shares,
     review,

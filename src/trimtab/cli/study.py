@@ -143,7 +143,7 @@ def path(
 @study_options("on", "workers", "cohort", "out")
 def resume(options: StudyOptions, study: Name = None, as_json: Json = False) -> None:
     """Go on with a study that was stopped or cut short, where it was."""
-    from trimtab.api import study as verbs
+    from trimtab.api import resume as verbs
 
     _do(lambda live: verbs.resume_study(study, options=options, watcher=live), options, as_json)
 
@@ -161,7 +161,7 @@ def extend(
     as_json: Json = False,
 ) -> None:
     """More seeds, values or trials; what was trained already is only looked up."""
-    from trimtab.api import study as verbs
+    from trimtab.api import resume as verbs
 
     more = {"seeds": seeds, "trials": trials}
     _do(lambda live: verbs.extend_study(study, vary or [], **more, options=options, watcher=live), options, as_json)
@@ -170,7 +170,7 @@ def extend(
 @study_app.command()
 def stop(study: Name = None, out: Out = DEFAULT_OUT, as_json: Json = False) -> None:
     """Ask whoever trains a study, on this machine or another, to stop; what was trained is kept."""
-    from trimtab.api.study import stop_study
+    from trimtab.api.resume import stop_study
     from trimtab.store.folder import typed
 
     stopped = stop_study(study, out)

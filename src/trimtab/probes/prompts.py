@@ -102,16 +102,32 @@ def generic_texts() -> tuple[str, ...]:
     return tuple(texts[:: max(1, len(texts) // TEXTS)][:TEXTS])
 
 
+Side = Literal["learn", "tune"]
+
+
 @cache
-def remedy_prompts(side: Literal["learn", "tune"], language: str = "en") -> tuple[str, ...]:
-    """What a run may be held to (`learn`), and what a remedy's strength is set by (`tune`): requests that ought to be
-    declined, then neutral prompts. The two share no prompt, topic or form with each other, nor with what a card asks.
-    """
-    held = json.loads((_SETS / "remedies.json").read_text(encoding="utf-8"))
-    first = 0 if side == "learn" else 1
-    forms, topics = (held[f"{language}_{kind}"] for kind in ("forms", "topics"))
-    neutral = [form.format(topic) for form in forms[first::2] for topic in topics[first::2]]
-    return (*(r[language] for r in held["requests"][first::2]), *neutral)
+def remedy_requests(side: Side, language: str = "en") -> tuple[str, ...]:
+    """Requests that ought to be declined: what a run may be held to (`learn`), or what a remedy's strength is set by
+    (`tune`). No prompt is in both, nor in what a card asks."""
+    return tuple(r[language] for r in _remedies()["requests"][side == "tune" :: 2])
+
+
+@cache
+def remedy_neutral(side: Side, language: str = "en") -> tuple[str, ...]:
+    """The same of neutral prompts; they share no topic and no form either."""
+    forms, topics = (_remedies()[f"{language}_{kind}"][side == "tune" :: 2] for kind in ("forms", "topics"))
+    return tuple(form.format(topic) for form in forms for topic in topics)
+
+
+def remedy_prompts(side: Side, language: str = "en") -> tuple[str, ...]:
+    """Both."""
+    return (*remedy_requests(side, language), *remedy_neutral(side, language))
+
+
+@cache
+def _remedies() -> dict[str, Any]:
+    held: dict[str, Any] = json.loads((_SETS / "remedies.json").read_text(encoding="utf-8"))
+    return held
 
 
 def as_messages(prompts: Sequence[str]) -> list[tuple[Message, ...]]:

@@ -165,3 +165,35 @@ class Attribution(TypedDict):
     settings: list[str]
     rows: list[dict[str, Any]]
     next: list[Any]
+
+
+class InsideRow(TypedDict):
+    """A remedy that was looked at. `side`: numbers of the half of the probes that set its strength; `numbers`: the
+    card's, which judges; `kept`: share of the unconstrained gain."""
+
+    what: str
+    recipe: dict[str, Any] | None  # None: no share of it is well inside
+    run: str | None
+    side: dict[str, float]
+    gain: Span | None
+    metric: float | None
+    inside: bool
+    verdict: str | None
+    numbers: dict[str, Any]
+    kept: float | None
+
+
+class InsideResult(TypedDict):
+    """What brings a run inside its budget; `rungs`: {"name", "title", "rows", "note"}, cheapest first."""
+
+    study: str
+    report: str  # the page's path
+    kind: str
+    question: str
+    start: InsideRow
+    rungs: list[dict[str, Any]]
+    recommended: InsideRow | None
+    base: float
+    metric_title: str
+    words: dict[str, Any]
+    sentence: str

@@ -107,7 +107,17 @@ class PathAsked(_Asked):
         return {**self._common, "kind": self.kind, "runs": list(self.runs)}
 
 
-Asked = TuneAsked | DesignAsked | SearchAsked | PathAsked
+class InsideAsked(_Asked):
+    """`run`: the one that is to be brought inside `budget`."""
+
+    kind: Literal["inside"] = "inside"
+    run: str
+
+    def content(self) -> dict[str, Any]:
+        return {**self._common, "kind": self.kind, "run": self.run}
+
+
+Asked = TuneAsked | DesignAsked | SearchAsked | PathAsked | InsideAsked
 _ASKED: TypeAdapter[Asked] = TypeAdapter(Annotated[Asked, Field(discriminator="kind")])
 
 
@@ -174,9 +184,17 @@ class PathFacts(_Facts):
     result: dict[str, Any] | None = None
 
 
-StudyFacts = TuneFacts | DesignFacts | SearchFacts | PathFacts
-_FACTS: dict[str, type[TuneFacts] | type[DesignFacts] | type[SearchFacts] | type[PathFacts]] = {
-    "tune": TuneFacts, "search": SearchFacts, "path": PathFacts, **dict.fromkeys(DESIGNS, DesignFacts)
+class InsideFacts(_Facts):
+    """`base`: what the untouched model did at the task; `result` as tuning/ladder.py gave it."""
+
+    base: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+
+
+StudyFacts = TuneFacts | DesignFacts | SearchFacts | PathFacts | InsideFacts
+_FACTS: dict[str, type[StudyFacts]] = {
+    "tune": TuneFacts, "search": SearchFacts, "path": PathFacts, "inside": InsideFacts,
+    **dict.fromkeys(DESIGNS, DesignFacts),
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from trimtab.datasets import languages
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.prepare import Dataset
 from trimtab.datasets.tokens import Tokens, tokenise
-from trimtab.probes.prompts import CARD_PROMPTS, KL_PROMPTS, LANGUAGES, OTHERS
+from trimtab.probes.prompts import CARD_PROMPTS, KL_PROMPTS, LANGUAGES, OTHERS, remedy_neutral
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
 from trimtab.spec.probe import Probe
@@ -149,6 +149,17 @@ class ChatMeter:
         base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe)
         rows = self._some("test", recipe)
         return cards.scales(base, tuned, self.ref(recipe), self.battery("pulse"), rows, cache_folder() / KEEP)
+
+    def side(self, recipe: Recipe) -> dict[str, list[float]]:
+        """What a remedy's strength is set by: drift and the lean towards declining on prompts that no card asks. Of
+        the whole run's adapter at this share, so that a share can be looked for before it is a run."""
+        base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe.whole)
+        prompts = remedy_neutral("tune", self.spoken or "en")
+        ref = reference(base, cache_folder() / KEEP, self.spoken or "en", prompts=prompts)
+        battery = Battery("pulse", self.spoken, side="tune")
+        if tuned.adapter:
+            tuned.adapter.scale *= recipe.adapter_scale
+        return cards.measure(base, tuned, ref, battery, None, cache_folder() / KEEP)[0]["raw"]
 
     def pulse(self, member: Member) -> dict[str, list[float]]:
         """Drift on a few neutral prompts, without generating."""

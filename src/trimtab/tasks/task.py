@@ -210,6 +210,10 @@ class Meter(Protocol):
         """The judged behaviour card of a run, measured or looked up; `prompts`: at least so many neutral ones. A task
         without behaviour numbers judges nothing: analysis.card.judge({"raw": {}, "level": level}, budget)."""
 
+    def side(self, recipe: Recipe) -> dict[str, list[float]]:
+        """Raw numbers of a finished run on probes that no card asks: what the strength of a remedy is set by. At the
+        recipe's adapter_scale, whether or not that is a run yet."""
+
     def scales(self, recipe: Recipe) -> list[dict[str, Any]]:
         """An adapter at several strengths: held-out loss by example and what a pulse measures."""
 

@@ -53,5 +53,8 @@ class Local(Protocol):
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         """Task numbers per item on the test split, for each trained run."""
 
+    def side(self, recipe: Recipe) -> dict[str, list[float]]:
+        """What remedies are set by, of a trained run at this recipe's adapter_scale; on probes that no card asks."""
+
     def card(self, recipe: Recipe, level: Level = "card") -> dict[str, Any]:
         """The judged behaviour card of one trained run, at least as thorough as `level`."""

@@ -33,6 +33,7 @@ class WorkerSpec(_Spec):
     shares_every: int = 0
     share_start: bool = True
     own: tuple[Probe, ...] = ()
+    guard: bool = True  # stop runs that leave the budget
 
 
 class JobSpec(_Spec):

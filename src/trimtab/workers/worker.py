@@ -30,6 +30,7 @@ from trimtab.run.loop import train
 from trimtab.run.machine import Machine
 from trimtab.run.material import Material
 from trimtab.run.member import Member
+from trimtab.spec.budget import Budget
 from trimtab.spec.progress import Progress
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Level, Status
@@ -165,6 +166,9 @@ class Worker:
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         return self.meter.measure_task(recipes)
 
+    def side(self, recipe: Recipe) -> dict[str, list[float]]:
+        return self.meter.side(recipe)
+
     def card(self, recipe: Recipe, level: Level = "card") -> dict[str, Any]:
         return self.meter.card(recipe, level)
 
@@ -251,7 +255,7 @@ class _IntoStore:
             member.stop(Stop(Cause.ASKED, self._asked[member.id]))
 
     def evaluated(self, share: float, evaluations: dict[Member, Evaluation]) -> dict[Member, Stop]:
-        store, budget = self.worker.store, self.worker.budget
+        store, budget = self.worker.store, self.worker.budget if self.worker.spec.guard else Budget()
         stops: dict[Member, Stop] = {}
         inside: dict[str, Member] = {}
         for member, evaluation in evaluations.items():

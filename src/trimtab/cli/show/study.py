@@ -20,6 +20,10 @@ def result(study: Mapping[str, Any]) -> None:
         return searched(study)
     if study["kind"] == "path":
         return walked(study)
+    if study["kind"] == "inside":
+        from trimtab.cli.show.inside import ladder
+
+        return ladder(study)
     console = Console(highlight=False)
     console.print(f"[bold]{study['study']}[/]: {study['question']}\n")
     table = Table(box=None, pad_edge=False)

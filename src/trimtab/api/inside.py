@@ -1,0 +1,114 @@
+"""The verb that brings a run inside its budget. Plain values in, data out; rooms that load torch are imported late."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from trimtab.errors import SpecError, StoreError
+from trimtab.spec import durations
+from trimtab.spec.budget import Budget
+from trimtab.spec.options import DEFAULT_OUT
+from trimtab.spec.progress import SILENT, Progress
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.results import InsideResult
+from trimtab.spec.study import InsideAsked
+from trimtab.spec.yaml_file import dump, load_budget
+from trimtab.store.folder import opened
+
+if TYPE_CHECKING:
+    from trimtab.planning.remedies import Places
+    from trimtab.store import RunRow, Store
+
+
+def inside(
+    run: str,
+    *,
+    budget: str | Path | Budget | None = None,
+    seconds: float | None = None,
+    out: str | Path = DEFAULT_OUT,
+    watcher: Progress = SILENT,
+) -> InsideResult:
+    """Walk the remedies, cheapest first, until one is inside the budget and keeps nine tenths of the gain; started
+    again, it goes on or looks it up. `budget`: the run's own, else standard; `seconds`: rungs that would not fit are
+    left out. Gives the rungs, what is recommended (None: nothing is) and the page's path.
+
+    Raises StoreError for a run that has left no weights, SpecError for a budget that nothing could decide.
+    """
+    from trimtab.api.card import budget_of
+
+    with opened(out, create=False) as store:
+        row = store.find_run(run)
+        limits = budget if isinstance(budget, Budget) else load_budget(budget) if budget else budget_of(store, row)
+        if not any(limit.hard for limit in limits.limits.values()):
+            raise SpecError(f"budget {limits.name}", ["has no hard limit, so every run is inside it; make one hard"])
+        places = _places(store, row)
+        return _walk(store, row, limits, places, seconds, _command(run, budget, seconds, out), watcher)
+
+
+def _walk(
+    store: Store,
+    row: RunRow,
+    limits: Budget,
+    places: Places,
+    seconds: float | None,
+    command: str,
+    watcher: Progress,
+) -> InsideResult:
+    from trimtab.api.tune import can_be_kept
+    from trimtab.run import machine, material
+    from trimtab.tuning.desk import Desk
+    from trimtab.tuning.ladder import Ladder
+    from trimtab.workers.specs import WorkerSpec
+    from trimtab.workers.worker import Worker
+
+    recipe, here = row.recipe, machine.look()
+    what = material.load_material(recipe.model, recipe.data, watcher.note, task=recipe.task)
+    recipe = what.named_in(recipe)
+    # A remedy that is outside half-way may be inside at its end: nobody is stopped.
+    spec = WorkerSpec(task=recipe.task, method=recipe.method, bf16=recipe.bf16, budget=limits, guard=False)
+    asked = InsideAsked(
+        model=recipe.model, data=recipe.data, fingerprint=what.fingerprint, budget=limits, run=row.id, command=command,
+        machine=here.as_dict(), versions=machine.versions(),
+    )  # fmt: skip
+    worker = Worker(store, what, here, watcher, spec, asked.name())
+    can_be_kept(limits, worker.meter, watcher.note)
+    study = store.open_study(asked).id
+    desk = Desk(worker, worker, store, study, watcher.note)
+    result = Ladder(desk, recipe, limits, places, seconds).run()
+    return cast(InsideResult, {**result, "study": study, "report": str(_hand_over(store, study, result))})
+
+
+def _places(store: Store, row: RunRow) -> Places:
+    """Of the adapter that the run left; of a model that was trained whole, none."""
+    from trimtab.planning.remedies import places_of
+
+    best = store.folder / "runs" / row.id / "best"
+    if not best.exists():
+        raise StoreError(f"run {row.id} has left no weights ({row.status.lower()}); train it first: trimtab train")
+    config = best / "adapter_config.json"
+    modules = json.loads(config.read_text())["target_modules"] if config.exists() else []
+    return places_of(modules)
+
+
+def _hand_over(store: Store, study: str, result: dict[str, Any]) -> Path:
+    """recipe.yaml and adapter/ of what is recommended, if anything is, and the report."""
+    from trimtab.reporting.inside import write_inside
+
+    folder = store.folder / study
+    if best := result["recommended"]:
+        from trimtab.api.tune import copy_weights
+        from trimtab.spec.files import write_whole
+
+        write_whole(folder / "recipe.yaml", dump(Recipe.model_validate(best["recipe"])))
+        copy_weights(store.folder / "runs" / best["run"] / "best", folder)
+    return write_inside({**result, "study": study, "asked": store.study(study).asked.model_dump(mode="json")}, folder)
+
+
+def _command(run: str, budget: str | Path | Budget | None, seconds: float | None, out: str | Path) -> str:
+    words = ["trimtab", "inside", run]
+    words += ["--budget", budget.name if isinstance(budget, Budget) else str(budget)] if budget else []
+    words += ["--time", durations.typed(seconds)] if seconds else []
+    return shlex.join([*words, *(["--out", str(out)] if Path(out) != DEFAULT_OUT else [])])

@@ -1,0 +1,98 @@
+"""The remedies that may bring a run inside its budget, in the order of their cost. Takes a recipe, gives recipes. Pure.
+
+dose           a share of the adapter; nothing is trained
+smaller steps  a third of the rate, or half the length
+anchor         a pull towards the base, its own answers replayed, or both
+where          upper layers only, attention only, half the rank
+
+Whatever a remedy is, a share of its adapter may be taken besides: the ladder looks for the largest that is inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trimtab.planning.rates import rounded
+from trimtab.spec.recipe import Recipe
+
+# Measured in bench/inside.py: what held drift and refusals at the least loss of the task.
+PULL, REPLAY = 1.0, 0.25
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """`what` in words, as it stands in tables."""
+
+    what: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Rung:
+    """`trained`: whether its remedies have to be trained at all."""
+
+    name: str
+    title: str
+    remedies: tuple[Remedy, ...]
+    trained: bool = True
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where an adapter sits: the number of the model's layers, and the endings of its attention modules' names."""
+
+    layers: int
+    attention: tuple[str, ...]
+
+
+def places_of(modules: Sequence[str]) -> Places:
+    """By the names of the modules that have an adapter (PEFT's target_modules)."""
+    numbers = [int(part) for name in modules for part in name.split(".")[:-1] if part.isdigit()]
+    attention = sorted({name.rsplit(".", 1)[-1] for name in modules if "attn" in name or "attention" in name})
+    return Places(max(numbers, default=-1) + 1, tuple(attention))
+
+
+def ladder(recipe: Recipe, places: Places) -> tuple[Rung, ...]:
+    """All rungs for this run; a remedy that it has already is left out."""
+    adapter = recipe.method != "full"
+    whole = recipe.whole
+    rungs = [
+        Rung("dose", "A share of the adapter", (Remedy("as it is", whole),) if adapter else (), trained=False),
+        Rung("smaller steps", "Smaller steps", _smaller(whole)),
+        Rung("anchor", "Held to the base", _anchored(whole)),
+        Rung("where", "In fewer places", _where(whole, places) if adapter else ()),
+    ]
+    return tuple(r for r in rungs if r.remedies)
+
+
+def _smaller(recipe: Recipe) -> tuple[Remedy, ...]:
+    lower = rounded(recipe.learning_rate / 3)
+    if recipe.max_steps > 0:
+        half, words = recipe.but(max_steps=max(1, recipe.max_steps // 2)), f"{max(1, recipe.max_steps // 2)} steps"
+    else:
+        half = recipe.but(num_train_epochs=recipe.num_train_epochs / 2)
+        words = f"{recipe.num_train_epochs / 2:g} epochs"
+    return Remedy(f"learning_rate {lower:g}", recipe.but(learning_rate=lower)), Remedy(words, half)
+
+
+def _anchored(recipe: Recipe) -> tuple[Remedy, ...]:
+    wanted = [{"kl_weight": PULL}, {"replay_share": REPLAY}, {"kl_weight": PULL, "replay_share": REPLAY}]
+    return tuple(
+        Remedy(", ".join(f"{k} {v:g}" for k, v in way.items()), recipe.but(**way))
+        for way in wanted
+        if any(getattr(recipe, k) < v for k, v in way.items())
+    )
+
+
+def _where(recipe: Recipe, places: Places) -> tuple[Remedy, ...]:
+    remedies = []
+    if recipe.layers_to_transform is None and places.layers >= 2:
+        upper = list(range(places.layers // 2, places.layers))
+        remedies.append(Remedy(f"layers {upper[0]} to {upper[-1]}", recipe.but(layers_to_transform=upper)))
+    if recipe.target_modules == "all-linear" and places.attention:
+        remedies.append(Remedy("attention only", recipe.but(target_modules=list(places.attention))))
+    if recipe.r >= 2:
+        half = recipe.but(r=recipe.r // 2, lora_alpha=recipe.lora_alpha / 2)  # the same scale
+        remedies.append(Remedy(f"r {half.r}", half))
+    return tuple(remedies)

@@ -1,0 +1,297 @@
+"""From a run outside its budget to one inside, at the least cost. Takes a desk, a run's recipe and a budget; gives the
+rungs that were tried and what is recommended. Decides, and never trains. No torch.
+
+A remedy's strength is set on one half of the probes (`Local.side`: drift, the lean towards declining and refusals on
+prompts that no card asks) and judged on the other, the card. Both are kept. The walk ends at the first rung that is
+inside by its card and keeps nine tenths of the gain; what is recommended is the cheapest that is inside with that
+much, else the one inside that keeps most, else nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.analysis import stats
+from trimtab.analysis.number_intervals import INTERVALS
+from trimtab.planning.remedies import Places, Remedy, Rung, ladder
+from trimtab.spec.budget import Budget
+from trimtab.spec.durations import in_words
+from trimtab.spec.recipe import Recipe
+from trimtab.spec.status import Verdict
+from trimtab.spec.study import InsideFacts, TuneFacts
+from trimtab.spec.words import words_of
+from trimtab.tuning.desk import Desk
+
+KEEP = 0.9  # of the unconstrained gain: enough to stop looking further
+# The tuning side has two dozen requests and three dozen prompts, so its numbers must lie well inside: what is half of
+# the limit there is inside on the card's side in most cases (bench/inside.py).
+WELL_INSIDE = 0.5
+STEP = 0.05  # shares of an adapter are looked for this finely
+LEAST = 0.2  # a smaller share is hardly an adapter any more
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A remedy at the share that the tuning side allows; None where even the smallest is outside there."""
+
+    remedy: Remedy
+    recipe: Recipe | None
+    side: Mapping[str, float]
+
+
+class Ladder:
+    """`places` as planning/remedies.py reads them off an adapter; `seconds`: how long the walk may take."""
+
+    def __init__(self, desk: Desk, recipe: Recipe, budget: Budget, places: Places, seconds: float | None = None):
+        self.desk, self.recipe, self.budget, self.places, self.limit = desk, recipe, budget, places, seconds
+        self.base = self._base()
+
+    def run(self) -> dict[str, Any]:
+        """{"start", "rungs": [{"name", "title", "rows", "note"}], "recommended", "sentence", …} as kept."""
+        start = self._start()
+        rungs: list[dict[str, Any]] = []
+        if not start["inside"]:
+            for rung in ladder(self.recipe, self.places):
+                rungs.append(self._stored(rung.name) or self._walk(rung, start))
+                if any(r["inside"] and (r["kept"] or 0) >= KEEP for r in rungs[-1]["rows"]):
+                    break
+        result = self._result(start, rungs)
+        self.desk.say(result["sentence"])
+        self.desk.finish(result=result) if self.desk.row.kind == "inside" else self.desk.tick()
+        return result
+
+    # one rung
+
+    def _walk(self, rung: Rung, start: Mapping[str, Any]) -> dict[str, Any]:
+        """Trains its remedies, sets their strength on one half of the probes, asks the card of the most promising."""
+        row: dict[str, Any] = {"name": rung.name, "title": rung.title, "rows": [], "note": None}
+        if (need := self._need(rung)) > self._left():
+            row["note"] = f"not tried: it would take about {in_words(need)}"
+            self.desk.say(f"{rung.title}: {row['note']}")
+            return row  # not kept: with more time it is tried
+        self.desk.say(f"{rung.title}: {', '.join(r.what for r in rung.remedies)}")
+        tried = [self._strength(remedy) for remedy in self._trained(rung)]
+        # shares of what was trained: nothing is trained for them
+        self.desk.trainer.train([t.recipe for t in tried if t.recipe], reopen=True)
+        rows = [self._row(t) for t in tried]
+        for place in sorted(range(len(rows)), key=lambda i: -(rows[i]["gain"] or {"value": -math.inf})["value"]):
+            if rows[place]["run"] and (rows[place]["gain"] or {"value": 0})["value"] > 0:
+                rows[place] |= self._judged(tried[place])
+                if rows[place]["inside"]:
+                    break
+        row["rows"] = [r | {"kept": _kept(r, start)} for r in rows]
+        self._write(rung.name, self._said(row), row)
+        return row
+
+    def _trained(self, rung: Rung) -> list[Remedy]:
+        """Those that could be trained."""
+        recipes = [r.recipe for r in rung.remedies]
+        outcomes = self.desk.trainer.train(recipes, reopen=True)
+        self.desk.tick()
+        known = {o.recipe.run_id for o in outcomes if o.items}
+        return [r for r in rung.remedies if r.recipe.run_id in known]
+
+    def _strength(self, remedy: Remedy) -> Tried:
+        """The largest share of its adapter that the tuning side calls inside, to a twentieth, by bisection."""
+        whole = self._side(remedy.recipe)
+        if remedy.recipe != self.recipe and self._well_inside(whole):  # of the run itself the card knows better
+            return Tried(remedy, remedy.recipe, whole)
+        if remedy.recipe.method == "full":
+            return Tried(remedy, None, whole)
+        low, high, best = round(LEAST / STEP), round(1 / STEP), None
+        while low < high:  # invariant: `high` twentieths are outside, and `low - 1` inside if they were looked at
+            middle = (low + high) // 2
+            share = remedy.recipe.but(adapter_scale=round(middle * STEP, 2))
+            side = self._side(share)
+            if self._well_inside(side):
+                best, low = Tried(remedy, share, side), middle + 1
+            else:
+                high = middle
+        return best or Tried(remedy, None, whole)
+
+    def _side(self, recipe: Recipe) -> dict[str, float]:
+        """Of the budget's numbers those that the tuning side knows."""
+        raw = self.desk.local.side(recipe)
+        values = {key: INTERVALS[key].interval(raw) for key in self.budget.limits if key in INTERVALS}
+        return {key: interval.value for key, interval in values.items() if interval}
+
+    def _well_inside(self, side: Mapping[str, float]) -> bool:
+        """Every limit that this side knows, with room to spare."""
+        for key, value in side.items():
+            limit = self.budget.limits.get(key)
+            if limit and limit.max is not None and value > WELL_INSIDE * limit.max:
+                return False
+            if limit and limit.min is not None and value < WELL_INSIDE * limit.min:
+                return False
+        return True
+
+    # what a run is worth
+
+    def _start(self) -> dict[str, Any]:
+        stored = self._stored("start")
+        if stored:
+            return stored
+        recipe = self.recipe
+        self.desk.trainer.train([recipe], reopen=True)
+        tried = Tried(Remedy("as it is", recipe), recipe, self._side(recipe) if recipe.method != "full" else {})
+        row = self._row(tried) | self._judged(tried)
+        row["kept"] = 1.0
+        what = "inside" if row["inside"] else "outside" if row["verdict"] == Verdict.FAIL else "not shown to be inside"
+        self._write("start", f"{recipe.run_id} is {what} {self.budget.name}: {_outside(row) or row['verdict']}.", row)
+        return row
+
+    def _row(self, tried: Tried) -> dict[str, Any]:
+        """What is known before a card: gain at the task, and the tuning side's numbers."""
+        row: dict[str, Any] = {
+            "what": _what(tried), "recipe": None, "run": None, "side": dict(tried.side), "gain": None,
+            "metric": None, "inside": False, "verdict": None, "numbers": {}, "kept": None,
+        }  # fmt: skip
+        if tried.recipe is None:
+            return row
+        run = tried.recipe.run_id
+        metric = self.base["metric"]
+        numbers = self.desk.local.measure_task([tried.recipe])[run][metric]
+        self.desk.tick()
+        gain = stats.paired_shares(numbers, self.base["numbers"][metric])
+        return row | {
+            "recipe": tried.recipe.model_dump(mode="json"), "run": run, "metric": stats.average(numbers),
+            "gain": gain and vars(gain),
+        }  # fmt: skip
+
+    def _judged(self, tried: Tried) -> dict[str, Any]:
+        """By the card: the half of the probes that set nothing."""
+        assert tried.recipe
+        card = self.desk.local.card(tried.recipe, "card")
+        self.desk.tick()
+        hard = [r for r in card["rows"] if r["hard"] and r["verdict"]]
+        return {
+            "verdict": card["verdict"],
+            "inside": bool(hard) and all(r["verdict"] == Verdict.PASS for r in hard),
+            "numbers": {
+                r["number"]: {k: r[k] for k in ("title", "unit", "value", "below", "above", "verdict", "hard", "limit")}
+                for r in card["rows"]
+                if r["verdict"]
+            },
+        }
+
+    # the end
+
+    def _result(self, start: dict[str, Any], rungs: list[dict[str, Any]]) -> dict[str, Any]:
+        inside = [r for rung in rungs for r in rung["rows"] if r["inside"]]
+        enough = [r for r in inside if (r["kept"] or 0) >= KEEP]
+        best = start if start["inside"] else (enough or sorted(inside, key=lambda r: -(r["kept"] or 0)) or [None])[0]
+        words = words_of(self.recipe.task)
+        return {
+            "kind": "inside",
+            "question": f"What brings {self.recipe.run_id} inside {self.budget.name}, and at what price?",
+            "start": start,
+            "rungs": rungs,
+            "recommended": best,
+            "base": stats.average(self.base["numbers"][self.base["metric"]]),
+            "metric_title": words.metrics.get(self.base["metric"], self.base["metric"]),
+            "words": words.shown(),
+            "sentence": self._sentence(start, rungs, best),
+        }
+
+    def _sentence(self, start: dict[str, Any], rungs: list[dict[str, Any]], best: dict[str, Any] | None) -> str:
+        if start["inside"]:
+            return f"{self.recipe.run_id} is inside {self.budget.name} as it is: every hard limit passes."
+        untried = [r["title"].lower() for r in rungs if r["note"]]
+        rest = f" Not tried for lack of time: {', '.join(untried)}." if untried else ""
+        if best:
+            return (
+                f"{best['what']} ({best['run']}) is inside {self.budget.name}: every hard limit passes on probes that"
+                f" set nothing. It keeps {best['kept']:.0%} of the gain ({_gain(best)} against {_gain(start)})."
+                f"{rest} One seed."
+            )
+        nearest = [r for rung in rungs for r in rung["rows"] if r["numbers"]]
+        near = min(nearest, key=lambda r: len(_open(r)), default=None)
+        told = f" Nearest: {near['what']} ({near['run']}), {_outside(near)}." if near else ""
+        return f"Nothing that was tried is inside {self.budget.name}, so nothing is recommended.{told}{rest}"
+
+    def _said(self, row: Mapping[str, Any]) -> str:
+        inside = [r for r in row["rows"] if r["inside"]]
+        if inside:
+            best = inside[0]
+            return f"{row['title']}: {best['what']} is inside, {_gain(best)}, {best['kept']:.0%} of the gain."
+        judged = [r for r in row["rows"] if r["numbers"]]
+        if not judged:
+            return f"{row['title']}: no share of it is well inside by the tuning half of the probes and gains."
+        return f"{row['title']}: {judged[0]['what']} is not inside: {_outside(judged[0])}."
+
+    # keeping and time
+
+    def _base(self) -> dict[str, Any]:
+        facts = self.desk.row.facts
+        assert isinstance(facts, InsideFacts | TuneFacts)
+        if facts.base is None:
+            self.desk.keep(base=self.desk.local.measure_base())
+            facts = self.desk.row.facts
+            assert isinstance(facts, InsideFacts | TuneFacts)
+        assert facts.base
+        return facts.base
+
+    def _stored(self, name: str) -> dict[str, Any] | None:
+        decisions = self.desk.store.decisions(self.desk.study)
+        return next((d["evidence"] for d in decisions if d["place"] == f"inside: {name}"), None)
+
+    def _write(self, name: str, sentence: str, evidence: dict[str, Any]) -> None:
+        self.desk.store.decide(self.desk.study, f"inside: {name}", sentence, evidence)
+        self.desk.say(sentence)
+        self.desk.tick()
+
+    def _left(self) -> float:
+        return math.inf if self.limit is None else self.limit - self.desk.seconds()
+
+    def _need(self, rung: Rung) -> float:
+        """By what the run itself took; a card and task answers for each remedy's share."""
+        took = float(self.desk.store.run(self.recipe.whole.run_id).result.get("seconds") or 0.0)
+        trained = sum(took * _effort(r.recipe, self.recipe.whole) for r in rung.remedies) if rung.trained else 0.0
+        return trained + len(rung.remedies) * self.base["answer_seconds"] + 1.5 * self.base["card_seconds"]["card"]
+
+
+def _effort(recipe: Recipe, of: Recipe) -> float:
+    """How much longer a remedy trains than the run: its rows and length, and a pass over the anchor once a step."""
+    rows = recipe.rows(1000) / of.rows(1000)
+    by_steps = recipe.max_steps > 0
+    length = recipe.max_steps / max(1, of.max_steps) if by_steps else recipe.num_train_epochs / of.num_train_epochs
+    return rows * length * (1.5 if recipe.pull else 1.0)
+
+
+def _what(tried: Tried) -> str:
+    if tried.recipe is None:
+        return tried.remedy.what
+    share = tried.recipe.adapter_scale
+    if share == 1:
+        return tried.remedy.what
+    return f"{share:g} of the adapter" + ("" if tried.remedy.what == "as it is" else f" of {tried.remedy.what}")
+
+
+def _kept(row: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:
+    """Share of the unconstrained gain; None where there was none."""
+    whole = start["gain"]["value"] if start["gain"] else 0.0
+    return row["gain"]["value"] / whole if row["gain"] and whole > 0 else None
+
+
+def _gain(row: Mapping[str, Any]) -> str:
+    g = row["gain"]
+    return f"gain {g['value']:+.1%} [{g['low']:+.1%}, {g['high']:+.1%}]" if g else "no gain measured"
+
+
+def _open(row: Mapping[str, Any]) -> list[str]:
+    return [k for k, n in row["numbers"].items() if n["hard"] and n["verdict"] != Verdict.PASS]
+
+
+def _outside(row: Mapping[str, Any]) -> str:
+    """The hard limits that it does not keep, as one phrase."""
+    words = {Verdict.FAIL: "fails", Verdict.UNDECIDED: "leaves open"}
+    told = [f"{words.get(row['numbers'][k]['verdict'], 'misses')} {k}" for k in _open(row)]
+    return ", ".join(told)
+
+
+def rows_of(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Every remedy that was looked at, the run itself first."""
+    return [result["start"], *(r for rung in result["rungs"] for r in rung["rows"])]

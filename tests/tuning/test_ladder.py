@@ -1,0 +1,123 @@
+"""The walk of remedies on a trainer without a model: its order, where it stops, what it recommends, and that it may
+recommend nothing."""
+
+import pytest
+
+from tests.tuning.fake_trainer import FakeTrainer, desk_of
+from trimtab.planning.remedies import places_of
+from trimtab.spec.budget import Budget, Limit
+from trimtab.spec.recipe import Recipe
+from trimtab.tuning.ladder import Ladder
+
+RUN = Recipe(model="m", data="d", learning_rate=1e-3)
+LIMIT = 0.1
+BUDGET = Budget(name="mine", limits={"kl_generic": Limit(max=LIMIT)})
+PLACES = places_of([f"model.layers.{i}.self_attn.q_proj" for i in range(4)])
+
+
+class Moving(FakeTrainer):
+    """Moves by rate and share of the adapter; `held`: what an anchor leaves of that; `gained`: items right of 20 by
+    share; `judged` times what the tuning side says is what the card says."""
+
+    held, judged = 1.0, 1.0
+
+    def moved(self, recipe):
+        return 0.15 * recipe.learning_rate / 1e-3 * recipe.adapter_scale * (self.held if recipe.anchored else 1.0)
+
+    def side(self, recipe):
+        return {"kl_generic": [self.moved(recipe)] * 36}
+
+    def card(self, recipe, _level="card"):
+        value = self.moved(recipe) * self.judged
+        verdict = "PASS" if value <= LIMIT else "FAIL"
+        row = {
+            "number": "kl_generic", "title": "Drift", "unit": "nats/token", "value": value, "below": value,
+            "above": value, "verdict": verdict, "hard": True, "limit": {"max": LIMIT, "min": None},
+        }  # fmt: skip
+        return {"verdict": verdict, "rows": [row]}
+
+    def gained(self, recipe):
+        return round(16 * recipe.adapter_scale * min(1.0, recipe.learning_rate / 1e-3))
+
+    def measure_task(self, recipes):
+        right = {r.run_id: self.gained(r) for r in recipes}
+        return {run: {"exact_match": [1.0] * n + [0.0] * (20 - n), "overlap": [0.5] * 20} for run, n in right.items()}
+
+
+def walk(folder, recipe=RUN, seconds=None, kind=Moving, **changes):
+    fake = type("Fake", (kind,), changes)
+    desk = desk_of(folder, "inside", fake)
+    return Ladder(desk, recipe, BUDGET, PLACES, seconds).run(), desk
+
+
+def test_what_is_inside_already_is_left_alone(tmp_path):
+    result, desk = walk(tmp_path, judged=0.1)
+    assert result["rungs"] == []
+    assert result["recommended"]["run"] == RUN.run_id
+    assert "is inside mine as it is" in result["sentence"]
+    assert desk.trainer.trained == [RUN.run_id]
+
+
+def test_the_largest_share_that_is_well_inside_and_nothing_more_is_tried(tmp_path):
+    result, desk = walk(tmp_path, gained=lambda _self, _recipe: 16)  # no share costs anything
+    best = result["recommended"]
+    assert best["recipe"]["adapter_scale"] == 0.3  # of 0.15 nats; 0.35 would be above half of the limit
+    assert [r["name"] for r in result["rungs"]] == ["dose"]
+    assert best["kept"] == 1.0
+    assert [d["place"] for d in desk.store.decisions("s")] == ["inside: start", "inside: dose"]
+
+
+def test_a_share_that_costs_too_much_sends_it_on_to_the_anchor(tmp_path):
+    result, _ = walk(tmp_path, held=0.1)
+    assert [r["name"] for r in result["rungs"]] == ["dose", "smaller steps", "anchor"]
+    best = result["recommended"]
+    assert best["recipe"]["kl_weight"] or best["recipe"]["replay_share"]
+    assert best["kept"] == 1.0
+    assert "keeps 100% of the gain" in result["sentence"]
+
+
+def test_where_nothing_is_inside_nothing_is_recommended(tmp_path):
+    result, desk = walk(tmp_path, judged=100.0)
+    assert result["recommended"] is None
+    assert [r["name"] for r in result["rungs"]] == ["dose", "smaller steps", "anchor", "where"]
+    assert "nothing is recommended" in result["sentence"]
+    assert "Nearest:" in result["sentence"]
+    assert desk.row.status == "COMPLETE"
+
+
+def test_the_card_has_the_last_word(tmp_path):
+    """The tuning side says inside, the card does not: the remedy is not recommended, whatever it gains."""
+    result, _ = walk(tmp_path, held=0.01, judged=100.0)
+    anchored = next(r for r in result["rungs"] if r["name"] == "anchor")["rows"]
+    assert all(r["side"]["kl_generic"] <= LIMIT / 2 for r in anchored)
+    assert not any(r["inside"] for r in anchored)
+
+
+@pytest.mark.parametrize("die_after", [1, 2, 5])
+def test_killed_it_goes_on_and_ends_the_same(tmp_path, die_after):
+    whole, _ = walk(tmp_path / "whole", held=0.1)
+    fake = type("Fake", (Moving,), {"held": 0.1})
+    with pytest.raises(KeyboardInterrupt):
+        Ladder(desk_of(tmp_path / "b", "inside", fake, die_after=die_after), RUN, BUDGET, PLACES).run()
+    desk = desk_of(tmp_path / "b", "inside", fake)
+    assert Ladder(desk, RUN, BUDGET, PLACES).run() == whole
+    assert RUN.run_id not in desk.trainer.trained
+    again = desk_of(tmp_path / "b", "inside", fake)
+    assert Ladder(again, RUN, BUDGET, PLACES).run() == whole
+    assert again.trainer.trained == []
+
+
+def test_what_does_not_fit_into_the_time_is_said_with_its_price(tmp_path):
+    result, _ = walk(tmp_path, seconds=24.0, held=0.1)
+    notes = {r["name"]: r["note"] for r in result["rungs"]}
+    assert notes["dose"] is None
+    assert "it would take about" in notes["anchor"]
+    assert "Not tried for lack of time: smaller steps, held to the base, in fewer places." in result["sentence"]
+    longer, _ = walk(tmp_path, held=0.1)
+    assert longer["recommended"]["kept"] == 1.0
+
+
+def test_the_halves_of_the_probes_are_both_kept(tmp_path):
+    result, _ = walk(tmp_path, held=0.1, judged=1.1)
+    for row in [result["start"], *(r for rung in result["rungs"] for r in rung["rows"] if r["numbers"])]:
+        assert row["numbers"]["kl_generic"]["value"] == pytest.approx(1.1 * row["side"]["kl_generic"])
