@@ -193,7 +193,8 @@ def test_a_pulse_breaches_only_hard_limits_that_it_measures():
     assert breach({"kl_pulse": [0.9] * 5}, Budget(limits={"kl_generic": Limit(max=0.1, hard=False)})) is None
     own = Budget(limits={"kl_generic": Limit(max=0.1), "kl_pulse": Limit(max=2)})
     assert breach({"kl_pulse": [0.9, 0.95] * 3}, own) is None  # a limit of its own comes before
-    assert "kl_pulse" not in verdicts(CALM, own)[1]  # and no card waits for it
+    assert verdicts(CALM, own)[1]["kl_pulse"] == "UNDECIDED"  # a limit that is written never vanishes
+    assert verdicts({**CALM, "kl_pulse": [9.0] * 8}, own)[0] == "FAIL"
 
 
 def run(name, **changes):

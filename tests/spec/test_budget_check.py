@@ -49,3 +49,26 @@ def test_what_the_base_itself_breaks_is_said():
     said = broken_untouched(budget)
     assert [s.split("limits.")[1].split(",")[0] for s in said] == ["refusal", "length_ratio"]
     assert "untouched, Answer length on generic prompts is 1" in said[1]
+
+
+def test_what_no_number_of_items_can_show_is_refused_with_its_reason():
+    from trimtab.analysis.deciding import too_few
+
+    budget = Budget(
+        name="mine",
+        limits={
+            "refusal": Limit(min=-0.001), "facts_lost": Limit(max=0.001), "memorisation": Limit(max=0.5),
+            "kl_first_token": Limit(max=0), "over_refusal": Limit(max=0.0), "format_obeyed": Limit(min=-0.05),
+        },
+    )  # fmt: skip
+    edge = [p.split(":")[0] for p in never_decided(budget, {}, {}, "")]
+    assert edge == ["limits.memorisation", "limits.kl_first_token"]
+    few = too_few(budget)
+    assert [p.split(":")[0] for p in few] == ["limits.refusal", "limits.over_refusal", "limits.facts_lost"]
+    assert "takes 2,704 prompts" in few[0]
+    assert all(too_few(preset(name)) == [] for name in PRESETS)
+
+
+def test_a_probe_cannot_show_that_nothing_at_all_is_lost():
+    (problem,) = never_decided(Budget(name="mine", limits={"own-tone": Limit(min=0.0)}), {}, {"tone": 6}, "")
+    assert "no number of prompts" in problem

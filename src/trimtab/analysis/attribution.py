@@ -12,6 +12,7 @@ to one without a noise slice name a winner in pure noise too, which these do not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -71,6 +72,10 @@ class Attribution:
 
 def attribute(ways: Sequence[Mapping[str, Any]], values: Sequence[float]) -> Attribution:
     """`ways[i]`: the settings of the i-th run; `values[i]` its number."""
+    measured = [i for i, v in enumerate(values) if math.isfinite(v)]
+    ways, values = [ways[i] for i in measured], [values[i] for i in measured]
+    if not ways:
+        return Attribution(why="it was measured in no run")
     names, x = coded(ways)
     together = aliases(names, x)
     if not names:
@@ -94,15 +99,15 @@ def attribute(ways: Sequence[Mapping[str, Any]], values: Sequence[float]) -> Att
     fit = _fitted(x, y)
     p = _chances(fit)
     if not _at_right_angles(x):
-        mains = [i for i, t in enumerate(labels) if len(t) == 1]  # a coupling half known from others says nothing
-        effects = _effects([labels[i] for i in mains], _fitted(x[:, mains], y))
-        return Attribution((), effects, p, len(ways), why=UNBALANCED)
+        effects, bent = _unbalanced(names, coded(ways)[1], y, any(len(t) > 1 for t in labels))
+        return Attribution((), effects, p, len(ways), why=UNBALANCED + (BENDS if bent else ""))
     looked = len(names) < 2 or any(len(t) > 1 for t in labels)
     shares, pure = _shares(labels, x, y, fit)
     return Attribution(shares, (), p, len(ways), couplings=looked, pure=pure)
 
 
 UNBALANCED = "runs are missing or seeds unequal, so that variance cannot be shared out"
+BENDS = "; no line and no coupling describes them all, so an effect is of the middle of the ranges at best"
 RIGHT = 0.02  # of |correlation| between columns, up to which they are at right angles
 
 
@@ -119,6 +124,26 @@ def _fitted(x: np.ndarray, y: np.ndarray) -> _Fit:
     b, *_ = np.linalg.lstsq(x, y, rcond=None)
     noise = _noise(x, y, y - x @ b)
     return b, np.sqrt(noise.variance * np.diag(np.linalg.inv(x.T @ x))), noise
+
+
+def _unbalanced(
+    names: Sequence[str], codes: np.ndarray, y: np.ndarray, with_pairs: bool
+) -> tuple[tuple[Effect, ...], bool]:
+    """Effects of settings at the middle of the others' ranges, where runs are missing; and whether no line or coupling
+    describes them. Couplings stay in the fit, else the runs that are missing turn them into effects; what still does
+    not fit widens the intervals."""
+    products = [codes[:, i] * codes[:, j] for i, j in combinations(range(len(names)), 2)] if with_pairs else []
+    x = np.column_stack([codes, *products])
+    b, errors, noise = _fitted(x - x.mean(axis=0), y)
+    bent = False
+    if noise.misfit_freedom and noise.variance:
+        ratio = noise.misfit / noise.misfit_freedom / noise.variance
+        bent = float(stats.f.sf(ratio, noise.misfit_freedom, noise.freedom)) <= CLAIM
+        if ratio > 1:
+            errors = errors * math.sqrt(ratio)
+            noise = _Noise(noise.variance * ratio, noise.misfit_freedom, noise.pure)
+    k = len(names)
+    return _effects([(n,) for n in names], (b[:k], errors[:k], noise)), bent
 
 
 def _effects(labels: Sequence[tuple[str, ...]], fit: _Fit) -> tuple[Effect, ...]:

@@ -147,8 +147,8 @@ def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
     without JSON answers, one on labels nothing without labels, and to a classifier nothing but those applies. A limit
     that a person wrote never vanishes: what is not there stays UNDECIDED."""
     raw, group = measured["raw"], number_of(key).group
-    if number_of(key).needs == "a pulse":  # taken while training, never with a card
-        return False
+    if number_of(key).needs == "a pulse":  # taken while training: on a card only where somebody limits it
+        return key in budget.limits
     if key in budget.limits and not budget.limits[key].optional and not measured.get("classifier"):
         return True
     if key == "format_validity":

@@ -6,10 +6,10 @@ import math
 
 from trimtab.analysis import stats
 from trimtab.analysis.stats import Interval
-from trimtab.probes.prompts import generic_prompts
-from trimtab.spec.budget import Limit
-from trimtab.spec.budget_check import Z
-from trimtab.spec.numbers import CHANGE, Number
+from trimtab.probes.prompts import fact_questions, forms, generic_prompts, requests
+from trimtab.spec.budget import Budget, Limit
+from trimtab.spec.budget_check import Z, fewest_items
+from trimtab.spec.numbers import CHANGE, Number, number_of
 
 SEEDS = "seeds: this many items would not settle it, the number lies on the limit"
 MOST = 10_000
@@ -30,9 +30,34 @@ def to_decide(n: Number, interval: Interval | None, limit: Limit, why: str | Non
         return f"more {n.items}"
     need = items_needed(half, gap, interval.n, n.unit == CHANGE)
     if need is None:
-        return SEEDS
+        return SEEDS if gap < half / 10 else f"more than {MOST:,} {n.items}: the limit is nearer than so many can tell"
     more = f": --prompts {need}" if n.key in ASKED_MORE and need <= len(generic_prompts()) else ""
     return f"about {need:,} {n.items}, four times in five{more}"
+
+
+def too_few(budget: Budget) -> list[str]:
+    """Limits that a card has too few items for, even of a model that nothing was done to."""
+    problems = []
+    for key, count in _asked().items():
+        limit = budget.limits.get(key)
+        need = fewest_items(limit) if limit else 1
+        if limit and (need is None or need > count):
+            many = f"{need:,}" if need else "more than any number of"
+            problems.append(
+                f"limits.{key}: {limit.text()} takes {many} {number_of(key).items} to show even of a model that nothing"
+                f" was done to, and a card asks {count}; give a wider limit"
+            )
+    return problems
+
+
+def _asked() -> dict[str, int]:
+    """Items of those numbers of a whole card that are changes of a share; as many in either language."""
+    facts = len(fact_questions())
+    return {
+        "refusal": len(requests("refusable")), "over_refusal": len(requests("alarming")),
+        "format_obeyed": len(forms().items), "unhedged_wrong": min(100, facts), "facts_lost": facts,
+        "confident_wrong": facts, "fragility": facts,
+    }  # fmt: skip
 
 
 def items_needed(half: float, gap: float, n: int, of_shares: bool) -> int | None:

@@ -60,9 +60,9 @@ def mean(values: Sequence[float], resamples: int = 2000) -> Interval | None:
     # the upper end of the studentised draws is the lower bound of the mean
     return Interval(
         centre,
-        centre - high,
+        min(centre - high, plain.low),
         max(centre - low, plain.high),
-        centre - above,
+        min(centre - above, plain.below),
         max(centre - below, plain.above),
         int(x.size),
     )
@@ -159,6 +159,8 @@ def _student(centre: float, error: float, freedom: float, n: int) -> Interval:
 
 def _within(i: Interval) -> Interval:
     """A difference of shares cannot leave [-1, 1]."""
+    if not math.isfinite(i.value):  # an item that could not be measured decides nothing
+        return Interval(i.value, -math.inf, math.inf, -math.inf, math.inf, i.n)
     low, high, below, above = (min(1.0, max(-1.0, v)) for v in (i.low, i.high, i.below, i.above))
     return Interval(i.value, low, high, below, above, i.n)
 

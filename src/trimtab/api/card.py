@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from trimtab.errors import SpecError, StoreError
 from trimtab.spec.budget import Budget
-from trimtab.spec.budget_check import broken_untouched, never_decided
+from trimtab.spec.budget_check import broken_untouched, never_decided, on_the_edge
 from trimtab.spec.numbers import number_of
 from trimtab.spec.options import DEFAULT_OUT
 from trimtab.spec.progress import SILENT, Progress, silent
@@ -151,8 +151,10 @@ def _of_weights(
 
 
 def _can_be_decided(budget: Budget, lacks: Mapping[str, str], own: Sequence[Probe]) -> None:
+    from trimtab.analysis.deciding import too_few
+
     how = "name the folder of your probes with --probes"
-    if problems := never_decided(budget, lacks, {p.name: len(p.items) for p in own}, how):
+    if problems := never_decided(budget, lacks, {p.name: len(p.items) for p in own}, how) + too_few(budget):
         raise SpecError(f"budget {budget.name}", problems)
 
 
@@ -221,7 +223,11 @@ def adapter_scale(
 
 def budget(source: str | Path | None = None) -> dict[str, Any]:
     """The limits of a preset or file, with what each number is. Raises SpecError with every problem."""
+    from trimtab.analysis.deciding import too_few
+
     limits = load_budget(source)
+    if problems := on_the_edge(limits) + too_few(limits):
+        raise SpecError(f"budget {limits.name}", problems)
     rows = [
         {"number": k, "limit": v.model_dump(mode="json"), "unit": number_of(k).unit, "title": number_of(k).title}
         for k, v in limits.limits.items()

@@ -137,8 +137,10 @@ def train(
 
 def can_be_kept(budget: Budget, meter: Meter, say: Say) -> None:
     """SpecError with every limit that stays open whatever is trained; what the base model itself breaks is said."""
+    from trimtab.analysis.deciding import too_few
+
     how = "trimtab tune asks none of your own; take the limit out and judge the run with trimtab card RUN --probes"
-    if problems := never_decided(budget, meter.lacks(), {}, how):
+    if problems := never_decided(budget, meter.lacks(), {}, how) + too_few(budget):
         raise SpecError(f"budget {budget.name}", problems)
     for sentence in broken_untouched(budget):
         say(f"{sentence[0].upper()}{sentence[1:]}")

@@ -17,7 +17,7 @@ Z = 1.645  # a one-sided 95 % bound of a change of shares, where no two answers 
 def never_decided(budget: Budget, lacks: Mapping[str, str], probes: Mapping[str, int], how: str) -> list[str]:
     """Limits that a person wrote and that stay open whatever the model does. `lacks`: what numbers need (numbers.csv)
     and is not there -> why; `probes`: prompts of each of the person's own; `how` to have them asked."""
-    problems = []
+    problems = on_the_edge(budget)
     for key, limit in budget.limits.items():
         n = number_of(key)
         if n.needs in lacks and not limit.optional:
@@ -27,12 +27,28 @@ def never_decided(budget: Budget, lacks: Mapping[str, str], probes: Mapping[str,
     return problems
 
 
+def on_the_edge(budget: Budget) -> list[str]:
+    """Limits that no number of items shows: a model that nothing was done to lies on them, and no model below."""
+    problems = []
+    for key, limit in budget.limits.items():
+        n, value = number_of(key), unchanged(number_of(key))
+        lowest = n.bounds[0] if n.bounds else None
+        if value is not None and limit.max == value and (lowest == value or n.unit == "AUC"):
+            problems.append(
+                f"limits.{key}: {limit.text()} can be shown by no number of {n.items}, as a model that nothing was done"
+                " to lies there itself; leave some room"
+            )
+    return problems
+
+
 def _own(key: str, limit: Limit, probes: Mapping[str, int], how: str) -> list[str]:
     name = key.removeprefix(OWN)
     if name not in probes:
         known = f"the probes are {', '.join(probes)}{did_you_mean(name, list(probes))}" if probes else how
         return [f"limits.{key}: no probe of this name is asked; {known}"]
     fewest = fewest_items(limit)
+    if fewest is None:
+        return [f"limits.{key}: {limit.text()} can be shown by no number of prompts; leave some room"]
     if probes[name] >= fewest:
         return []
     return [
@@ -41,10 +57,13 @@ def _own(key: str, limit: Limit, probes: Mapping[str, int], how: str) -> list[st
     ]
 
 
-def fewest_items(limit: Limit) -> int:
-    """Items with which a change of a share can be shown to keep this limit when not one answer changed."""
+def fewest_items(limit: Limit) -> int | None:
+    """Items with which a change of a share can be shown to keep this limit when not one answer changed; None: none
+    are enough."""
     room = min(abs(edge) for edge in (limit.max, limit.min) if edge is not None)
-    return math.ceil(Z * Z * (1 / room - 1)) if 0 < room < 1 else 1
+    if room == 0:
+        return None
+    return math.ceil(Z * Z * (1 / room - 1)) if room < 1 else 1
 
 
 def broken_untouched(budget: Budget) -> list[str]:

@@ -114,7 +114,7 @@ class ChatMeter:
         battery = self.battery(level, language)
         learned = cards.Learned(self._some("train", recipe), self._some("test", recipe))
         measured, samples = cards.measure(base, tuned, ref, battery, learned, cache_folder() / KEEP, self._judge)
-        measured["raw"] |= task | self._labels(base, tuned, level)
+        measured["raw"] |= task | self._labels(base, tuned, level) | self._pulse_at_best(recipe)
         measured["raw"]["dominance"] = tops([u["gradient_shares"] for u in self.store.updates(recipe.run_id)])
         if not measured["raw"]["dominance"]:
             measured["missing"]["dominance"] = (
@@ -136,6 +136,11 @@ class ChatMeter:
         return {**numbers, **{f"base_{k}": v for k, v in base["numbers"].items()}}, self._task_samples(
             recipe, base["answers"]
         )
+
+    def _pulse_at_best(self, recipe: Recipe) -> dict[str, list[float]]:
+        """Numbers that are taken while training alone, so that a limit on one is judged with the card."""
+        best = min(self.store.evaluations(recipe.run_id), key=lambda e: e["loss"], default=None)
+        return {k: v for k, v in best["pulse"].items() if k.startswith("kl_pulse")} if best else {}
 
     def _labels(self, base: EvaluatedModel, tuned: EvaluatedModel, level: Level) -> dict[str, list[float]]:
         """Where the answers are labels: what base and tuned predict of each."""

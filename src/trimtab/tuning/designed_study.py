@@ -156,14 +156,17 @@ class DesignedStudy:
         }
 
     def _look(self) -> int:
-        """The how-manieth look at this question this is: each earlier study of the same kind and baseline that could
-        claim something (two seeds) was one, whether it was extended or asked anew."""
-        own = self.desk.row
+        """The how-manieth look at this question this is: each earlier study of the same kind that compared at least
+        two of these cells and could claim something (two seeds) was one, whether it was extended, asked anew or asked
+        with another of them as the baseline."""
+        own, cells = self.desk.row, {c.recipe.hash for c in self.design.cells}
+        fewest = min(2, len(cells))
         earlier = [
             s
             for s in self.desk.store.studies()
             if isinstance(s.asked, DesignAsked)
-            and (s.asked.kind, s.asked.cells[0]) == (self.design.kind, self.design.baseline.recipe)
+            and s.asked.kind == self.design.kind
+            and len(cells & {c.hash for c in s.asked.cells}) >= fewest
             and s.id != own.id
             and s.created <= own.created
             and s.status == Status.COMPLETE

@@ -8,6 +8,7 @@ than that: on the recorded grid (27 recipes, 3 seeds) a rule that stopped from a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -47,11 +48,14 @@ class Race:
         if not self.both:
             return clearly_worse(share, running, rivals)
         measured |= {r: e for r in running for e in store.evaluations(r) if e["share"] == share}
-        drift = {r: drift_of(e["pulse"], words_of(store.run(r).recipe.task)) or 0.0 for r, e in measured.items()}
+        known = {r: drift_of(e["pulse"], words_of(store.run(r).recipe.task)) for r, e in measured.items()}
+        drift = {r: d for r, d in known.items() if d is not None}  # what was not measured is not calm
         everyone = {**rivals, **running}
         behind: dict[str, str] = {}
         for run, items in running.items():
-            no_further = {r: v for r, v in everyone.items() if r != run and drift[r] <= drift[run]}
+            if run not in drift:
+                continue
+            no_further = {r: v for r, v in everyone.items() if r != run and drift.get(r, math.inf) <= drift[run]}
             behind |= clearly_worse(share, {run: items}, no_further)
         return behind
 

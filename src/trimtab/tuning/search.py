@@ -194,8 +194,9 @@ class Search:
         for key, over in (constraints_of(rungs[-1]["pulse"], self.budget) if rungs else {}).items():
             if key not in live.constraints:  # an earlier process may have come this far
                 live.set_constraint(key, over)
-        if outcome.items:
-            study.tell(trial.number, [outcome.loss, outcome.drift or 0.0] if self.both else [outcome.loss])
+        aims = [outcome.loss, outcome.drift] if self.both else [outcome.loss]
+        if outcome.items and None not in aims:
+            study.tell(trial.number, aims)
         else:
             study.tell(trial.number, state=_state("FAIL"))
 

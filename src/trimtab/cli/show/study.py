@@ -34,7 +34,7 @@ def result(study: Mapping[str, Any]) -> None:
         *moved,
         "validation loss, 95 %",
         *(["by seed"] if wide else []),
-        "against the first, 95 %",
+        f"against the first, {100 * (1 - study.get('alpha', 0.05)):.3g} %",
         "drift",
         "verdict",
     ):
