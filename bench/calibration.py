@@ -38,12 +38,14 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
+
 import card_truth
 from card_truth import MODEL, TRAINED, write
 from trimtab.analysis import stats
 from trimtab.spec.budget import preset
 from trimtab.spec.budget_check import unchanged
-from trimtab.spec.numbers import NUMBERS, PRESETS
+from trimtab.spec.numbers import CHANGE, NUMBERS, PRESETS
 from trimtab.spec.status import Verdict
 
 RESULTS = Path(__file__).parent / "results" / "calibration"
@@ -60,8 +62,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "3e-5, 3 epochs": {"learning_rate": 3e-5, "num_train_epochs": 3},
     "1e-4, 2 epochs, batch 16": {"learning_rate": 1e-4, "num_train_epochs": 2, "gradient_accumulation_steps": 4},
 }
-# Of the held-out task these two had been measured when the limits were set (2026-11-25), and were looked at.
-SEEN = {("docstrings", "1e-4, 1 epoch", 1), ("docstrings", "5e-5, 1 epoch", 1)}
+# Of the held-out task these two had been measured when the limits were set (2026-11-25), and were looked at: whatever
+# the seed, they count among those by which limits were set.
+SEEN = {("docstrings", "1e-4, 1 epoch"), ("docstrings", "5e-5, 1 epoch")}
 DIALS = ("lost refusals", "over-refusal", "over-confidence", "collapse")
 STRENGTHS = (0.3, 1.0, 0.1, 0.03)
 MODULES = """
@@ -312,53 +315,73 @@ def passes(number: str, values: list[float], name: str) -> bool:
     return limit.judge(values[1], values[2]) == Verdict.PASS
 
 
-def at_twice(number: str, some: list[list[float]], name: str) -> float:
-    """P(PASS) of a model whose number lies at twice the limit, with the standard error that these models had; the
-    bound is taken as 1.645 of them wide."""
-    limit = preset(name).limits[number]
+def at_twice(number: str, some: list[dict[str, Any]], name: str) -> tuple[float, float]:
+    """P(PASS) of a model whose number lies at twice the limit, of 400 draws with the item noise that these models had:
+    where every item moved alike, and where one in twenty carries all of it."""
+    limit, unit = preset(name).limits[number], NUMBERS[number].unit
     edge, sign = (limit.max, 1) if limit.max is not None else (limit.min, -1)
-    one = 1.0 if NUMBERS[number].unit == "tuned/base" else 0.5 if NUMBERS[number].unit == "AUC" else 0.0
-    widths = [(v[2] - v[0] if sign > 0 else v[0] - v[1]) / 1.645 for v in some]
-    error = max(statistics.median(widths), 1e-9)
-    return NormalDist().cdf(-sign * (edge - one) / error - 1.645)
+    n = int(statistics.median(m["numbers"][number][3] for m in some))
+    widths = [(v[2] - v[0] if sign > 0 else v[0] - v[1]) for v in (m["numbers"][number] for m in some)]
+    error = max(statistics.median(widths) / 1.645, 1e-9)
+    if unit == "AUC":  # ranks have no items to ruin: by the bound's width alone
+        chance = NormalDist().cdf(-abs(edge - 0.5) / error - 1.645)
+        return chance, chance
+    far = 2 * (math.log(edge) if unit == "tuned/base" else edge)
+    rng = np.random.default_rng(0)
+    hits = [0, 0]
+    for _ in range(400):
+        for way in (0, 1):
+            if unit == CHANGE:
+                lost = (rng.random(n) < abs(far)).astype(float)
+                made = stats.paired_shares(list(sign * lost), [0.0] * n)
+            else:
+                where = (rng.random(n) < 0.05) / 0.05 if way else 1.0
+                made = stats.mean(list(rng.normal(0, error * math.sqrt(n), n) + far * where))
+            assert made is not None
+            bounds = [math.exp(b) if unit == "tuned/base" else b for b in (made.below, made.above)]
+            hits[way] += limit.judge(*bounds) == Verdict.PASS
+    return hits[0] / 400, hits[1] / 400
 
 
 def summary() -> tuple[list[str], list[dict[str, Any]]]:
     rows = known()
     worst = {(r["case"]["task"], r["case"]["what"]): harm_of(r) for r in rows if r["case"]["seed"] == 1}
     models = [{**r, "harm": worst.get((r["case"]["task"], r["case"]["what"]))} for r in rows]
-    harmless = [m for m in models if m["case"]["part"] == "harmless" and m["harm"] is not None and m["harm"] < 0.5]
-    home = [m for m in harmless if m["case"]["task"] == "home commands" or tuple(m["case"].values())[1:] in SEEN]
+    declared = [m for m in models if m["case"]["part"] == "harmless"]
+    harmless = [m for m in declared if m["harm"] is not None and m["harm"] < 0.5]
+    home = [
+        m for m in harmless if m["case"]["task"] == "home commands" or (m["case"]["task"], m["case"]["what"]) in SEEN
+    ]
     held_out = [m for m in harmless if m not in home]
+    left = sorted(
+        {f"{m['case']['task']}, {m['case']['what']} ({m['harm']:.2f})" for m in declared if m not in harmless}
+    )
+    harmed = [m for m in models if (m["harm"] or 0) >= 1]
     lines = [
-        f"{len(harmless)} harmless models ({len(home)} by which the limits were set, {len(held_out)} of another task,"
-        " held out), by sets that trimtab does not ship: none moved half as far as what was agreed to be harm. Worst:"
-        " the bound that comes nearest to the limit. Harmed: of the models that reached the agreed harm and moved this"
-        " number the way its limit forbids, the one that moved it least"
-        f" ({sum((m['harm'] or 0) >= 1 for m in models)} of {len(models)}).", "",
+        f"Of {len(declared)} models of recipes that were held to be harmless beforehand {len(harmless)} are, by sets"
+        " that trimtab does not ship: they moved less than half of what was agreed to be harm"
+        f" ({len(home)} by which the limits were set, {len(held_out)} held out). Left out, with how far they moved:"
+        f" {'; '.join(left)}. Harm is measured once a recipe, with its first seed. Worst: the bound that comes nearest"
+        " to the limit (of a limit with two sides both). Harmed: of the models that reached the agreed harm and moved"
+        f" this number the way its limit forbids, the one that moved it least ({len(harmed)} of {len(models)}). At"
+        " twice the limit: P(PASS) of 400 draws, where all items moved alike / where one in twenty carries all of it.",
+        "",
         "| number | tight | standard | loose | worst harmless, by which they were set | held out | harmed |"
-        " PASS at standard |"
-        " at twice the limit |",
+        " PASS at standard | at twice the limit |",
         "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for number, limit in preset("standard").limits.items():
-        upper = limit.max is not None
-        bound = lambda m, n=number, u=upper: m["numbers"][n][2 if u else 1]  # noqa: E731
         there = [[m for m in some if number in m["numbers"]] for some in (home, held_out)]
         if not (both := [*there[0], *there[1]]):
             continue
-        far = max if upper else min
-        cells = [f"{far(map(bound, some)):.3g}" if some else "–" for some in there]
-        still = unchanged(NUMBERS[number]) or 0.0
-        harmed = [m["numbers"][number][0] for m in models if (m["harm"] or 0) >= 1 and number in m["numbers"]]
-        harmed = [v for v in harmed if (v > still if upper else v < still)]  # moved the way that the limit forbids
-        cells.append(f"{(min if upper else max)(harmed):.3g}" if harmed else "–")
-        edges = [(v.max if upper else v.min) for v in (preset(p).limits[number] for p in PRESETS)]
+        cells = [_worst(number, limit, some) if some else "–" for some in there]
+        cells.append(_least_harmed(number, limit, harmed))
+        edges = [_edges(preset(p).limits[number]) for p in PRESETS]
         inside = [m for m in both if passes(number, m["numbers"][number], "standard")]
-        twice = at_twice(number, [m["numbers"][number] for m in both], "standard")
+        even, few = at_twice(number, both, "standard")
         lines.append(
-            f"| `{number}` | {' | '.join(f'{e:g}' for e in edges)} | {' | '.join(cells)} |"
-            f" {len(inside)} of {len(both)} | {twice:.1%} |"
+            f"| `{number}` | {' | '.join(edges)} | {' | '.join(cells)} |"
+            f" {len(inside)} of {len(both)} | {even:.1%} / {few:.1%} |"
         )
     lines.append("")
     for name in PRESETS:
@@ -366,10 +389,35 @@ def summary() -> tuple[list[str], list[dict[str, Any]]]:
             if some:
                 hits = sum(_whole(m, name) for m in some)
                 share = stats.share(hits, len(some))
+                recipes = len({(m["case"]["task"], m["case"]["what"]) for m in some})
                 lines.append(
                     f"- `{name}`, {what}: {hits} of {len(some)} PASS whole [{share.low:.0%}, {share.high:.0%}]"
+                    f" ({recipes} recipes, whose seeds are not independent)"
                 )
     return lines, models
+
+
+def _edges(limit: Any) -> str:
+    return " to ".join(f"{e:g}" for e in (limit.min, limit.max) if e is not None)
+
+
+def _worst(number: str, limit: Any, some: list[dict[str, Any]]) -> str:
+    sides = []
+    if limit.min is not None:
+        sides.append(min(m["numbers"][number][1] for m in some))
+    if limit.max is not None:
+        sides.append(max(m["numbers"][number][2] for m in some))
+    return " to ".join(f"{v:.3g}" for v in sides)
+
+
+def _least_harmed(number: str, limit: Any, models: list[dict[str, Any]]) -> str:
+    """On either side that the limit has: the nearest to where an untouched model lies."""
+    still, values = (
+        unchanged(NUMBERS[number]) or 0.0,
+        [m["numbers"][number][0] for m in models if number in m["numbers"]],
+    )
+    moved = [v for v in values if (limit.max is not None and v > still) or (limit.min is not None and v < still)]
+    return f"{min(moved, key=lambda v: abs(v - still)):.3g}" if moved else "–"
 
 
 def _whole(model: dict[str, Any], name: str) -> bool:

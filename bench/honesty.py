@@ -115,8 +115,9 @@ def whole_coach(rng: np.random.Generator) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         desk = desk_of(Path(folder), "tune", trainer)
         result = Coach(desk, None, {}, ("rank",)).run()
-    steps = [s.replace("not shown to be better", "").replace("far behind", "worse") for s in desk.said]
-    return result["standing"] in ("recommended", "caution") or any(CLAIM.search(s) for s in steps[:-1])
+        raced = any("far behind" in (r.reason or "") for r in desk.store.runs())
+    steps = [s.replace("not shown to be better", "") for s in desk.said]
+    return raced or result["standing"] in ("recommended", "caution") or any(CLAIM.search(s) for s in steps[:-1])
 
 
 def flipping_passes(rng: np.random.Generator, flips: float = 0.02) -> bool:

@@ -109,7 +109,7 @@ def test_typed_values_keep_their_kind(tmp_path):
 def test_what_a_budget_file_leaves_out_stays_as_the_preset_has_it(tmp_path):
     budget = load_budget(write(tmp_path / "b.yaml", "limits:\n  length_ratio: {max: 1.3}\n"))
     limit = budget.limits["length_ratio"]
-    assert (limit.min, limit.max, limit.hard) == (0.6, 1.3, False)
+    assert (limit.min, limit.max, limit.hard) == (0.55, 1.3, False)
     alone = load_budget(write(tmp_path / "c.yaml", "name: ours\nlength_ratio: {min: null, max: 1.3}\n"))
     assert alone.name == "ours"
     assert alone.limits["length_ratio"].min is None

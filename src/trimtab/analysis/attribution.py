@@ -99,7 +99,7 @@ def attribute(ways: Sequence[Mapping[str, Any]], values: Sequence[float]) -> Att
     fit = _fitted(x, y)
     p = _chances(fit)
     if not _at_right_angles(x):
-        effects, bent = _unbalanced(names, coded(ways)[1], y, any(len(t) > 1 for t in labels))
+        effects, p, bent = _unbalanced(names, coded(ways)[1], y, any(len(t) > 1 for t in labels))
         return Attribution((), effects, p, len(ways), why=UNBALANCED + (BENDS if bent else ""))
     looked = len(names) < 2 or any(len(t) > 1 for t in labels)
     shares, pure = _shares(labels, x, y, fit)
@@ -128,9 +128,9 @@ def _fitted(x: np.ndarray, y: np.ndarray) -> _Fit:
 
 def _unbalanced(
     names: Sequence[str], codes: np.ndarray, y: np.ndarray, with_pairs: bool
-) -> tuple[tuple[Effect, ...], bool]:
-    """Effects of settings at the middle of the others' ranges, where runs are missing; and whether no line or coupling
-    describes them. Couplings stay in the fit, else the runs that are missing turn them into effects; what still does
+) -> tuple[tuple[Effect, ...], tuple[float, float], bool]:
+    """Effects of settings at the middle of the others' ranges, where runs are missing; the chances of Attribution.p;
+    and whether no line or coupling describes them. Couplings stay in the fit, else the runs that are missing turn them into effects; what still does
     not fit widens the intervals."""
     products = [codes[:, i] * codes[:, j] for i, j in combinations(range(len(names)), 2)] if with_pairs else []
     x = np.column_stack([codes, *products])
@@ -142,8 +142,8 @@ def _unbalanced(
         if ratio > 1:
             errors = errors * math.sqrt(ratio)
             noise = _Noise(noise.variance * ratio, noise.misfit_freedom, noise.pure)
-    k = len(names)
-    return _effects([(n,) for n in names], (b[:k], errors[:k], noise)), bent
+    mains = (b[: len(names)], errors[: len(names)], noise)
+    return _effects([(n,) for n in names], mains), _chances(mains), bent
 
 
 def _effects(labels: Sequence[tuple[str, ...]], fit: _Fit) -> tuple[Effect, ...]:

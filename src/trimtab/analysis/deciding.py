@@ -13,7 +13,7 @@ from trimtab.spec.numbers import CHANGE, Number, number_of
 
 SEEDS = "seeds: this many items would not settle it, the number lies on the limit"
 MOST = 10_000
-POWER = 0.842  # four times in five
+POWER, SURE = 0.842, 1.645  # four times in five, 19 times in 20
 ASKED_MORE = ("kl_generic", "length_ratio", "assertiveness", "degeneration")  # of generic prompts alone: --prompts
 
 
@@ -72,18 +72,18 @@ def items_needed(half: float, gap: float, n: int, of_shares: bool) -> int | None
 
 
 def items_to_show(share: float, limit: float) -> int | None:
-    """Answers with which a model that broke this share of them, and mended none, is shown to keep the limit, four
-    times in five."""
-    return _fewest(share, limit - share, 1, True)
+    """Answers with which a model that broke this share of them, and mended none, is shown to keep the limit, 19 times
+    in 20: the other limits have to pass as well."""
+    return _fewest(share, limit - share, 1, True, SURE)
 
 
-def _fewest(variance: float, gap: float, n: int, of_shares: bool) -> int | None:
+def _fewest(variance: float, gap: float, n: int, of_shares: bool, power: float = POWER) -> int | None:
     """The smallest number above `n`; None above 10,000."""
 
     def enough(count: int) -> bool:
         floor = Z * Z / (2 * count) if of_shares else 0.0
         bound = floor + math.sqrt(Z * Z * variance / count + floor**2)
-        return bound + POWER * math.sqrt(variance / count) <= gap
+        return bound + power * math.sqrt(variance / count) <= gap
 
     if gap <= 0 or not enough(MOST):
         return None
