@@ -107,6 +107,8 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     ]
     if unmeasured := sum(bool(r["verdict"]) and r["value"] is None for r in card["rows"]):
         notes.append(f"{unmeasured} limited numbers not measured: trimtab card {result['run']} --level card")
+    if result["standing"] in ("outside", "not shown") and Recipe.model_validate(result["recipe"]).method == "lora":
+        notes.append(f"a way inside and its price: trimtab inside {result['run']}")
     if seeds > 1:
         notes.append(f"measured on seed {result['recipe']['seed']}")
     return (
