@@ -152,3 +152,25 @@ def test_among_forty_numbers_of_pure_noise_a_setting_is_seldom_named():
         told = [sentence(a, "n", "", q) for a, q in zip(made, discoveries(made), strict=True)]
         named += any("no setting stands out" not in t for t in told)
     assert named / 60 <= 0.12  # nominal 5 %; three standard errors
+
+
+def test_a_lost_cell_turns_no_coupling_into_an_effect():
+    """A pure crossover of a and b: on average neither matters, c never does; one of eight cells is lost."""
+    rng, false, studies = np.random.default_rng(4), 0, 100
+    for _ in range(studies):
+        cells = list(itertools.product((0, 1), repeat=3))
+        cells.pop(rng.integers(8))
+        ways = [dict(zip("abc", (10.0**v for v in c), strict=True)) for c in cells for _ in range(3)]
+        values = [float(c[0] != c[1]) + rng.normal(0, 0.1) for c in cells for _ in range(3)]
+        effects = {e.names[0]: e for e in attribute(ways, values).effects}
+        assert set(effects) == set("abc")
+        false += not effects["c"].low <= 0 <= effects["c"].high
+    assert false <= 12  # nominal 5 %; 400 of 400 with the couplings left out
+
+
+def test_a_run_that_was_not_measured_is_left_out():
+    ways = [{"a": v} for v in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)]
+    values = [1.0, 2.0, float("nan"), 4.0, 5.0, 6.1]
+    measured = [i for i, v in enumerate(values) if v == v]
+    assert attribute(ways, values) == attribute([ways[i] for i in measured], [values[i] for i in measured])
+    assert attribute(ways, [float("nan")] * 6).why

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, bootstrap
+from scipy.stats import t as scipy_t
 from sklearn.metrics import f1_score
 
 from trimtab.analysis import stats
@@ -137,3 +138,19 @@ def test_groups_keep_the_mean(pairs):
     assert sum(kept) / len(kept) == pytest.approx(sum(values) / len(values), abs=1e-9)
     assert len(kept) == (len(set(groups)) if len(set(groups)) < len(groups) else len(groups))
     assert stats.by_group(values, None) == stats.by_group(values, groups[:-1]) == values
+
+
+def test_an_item_that_could_not_be_measured_decides_nothing():
+    broken = stats.paired_shares([1.0, float("nan"), 0.5], [1.0, 1.0, 1.0])
+    assert broken is not None
+    assert (broken.below, broken.above) == (-math.inf, math.inf)
+
+
+def test_bounds_of_skewed_items_are_no_narrower_than_t_on_either_side():
+    values = list(-np.random.default_rng(1).lognormal(-2, 1, 30))
+    for some in (values, [-v for v in values]):
+        made, n = stats.mean(some), len(some)
+        wide = float(scipy_t.ppf(0.95, n - 1)) * float(np.std(some, ddof=1)) / math.sqrt(n)
+        assert made is not None
+        assert made.below <= made.value - wide + 1e-12
+        assert made.above >= made.value + wide - 1e-12

@@ -159,3 +159,14 @@ def test_time_sets_the_starting_length():
     assert pace.seconds([BASE.but(per_device_train_batch_size=16)]) == 10  # never promised to be quicker
     four = Pace({8: 0.01}, 1000, 80, evaluated=300).seconds([BASE.but(eval_steps=0.25)])
     assert four == pytest.approx(10 + 4 * 1.0)  # a token passed forward alone is a third
+
+
+def test_a_run_whose_drift_was_not_measured_is_not_calm(tmp_path):
+    store = Store(tmp_path)
+    running = {}
+    for seed, level, pulse in ((1, 1.0, {}), (2, 2.0, {"kl_pulse": [0.01]})):
+        run = store.add_run(BASE.but(seed=seed)).id
+        store.log_evaluation(run=run, step=1, share=0.5, loss=level, items=items(level), pulse=pulse)
+        running[run] = items(level)
+    assert Race(both=True).losers(store, 0.5, running) == {}
+    assert len(Race().losers(store, 0.5, running)) == 1

@@ -130,8 +130,8 @@ def _unbalanced(
     names: Sequence[str], codes: np.ndarray, y: np.ndarray, with_pairs: bool
 ) -> tuple[tuple[Effect, ...], tuple[float, float], bool]:
     """Effects of settings at the middle of the others' ranges, where runs are missing; the chances of Attribution.p;
-    and whether no line or coupling describes them. Couplings stay in the fit, else the runs that are missing turn them into effects; what still does
-    not fit widens the intervals."""
+    and whether no line or coupling describes them. Couplings stay in the fit, else the runs that are missing turn them
+    into effects; what still does not fit widens the intervals."""
     products = [codes[:, i] * codes[:, j] for i, j in combinations(range(len(names)), 2)] if with_pairs else []
     x = np.column_stack([codes, *products])
     b, errors, noise = _fitted(x - x.mean(axis=0), y)
