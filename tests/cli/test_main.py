@@ -61,7 +61,7 @@ def test_train_runs_card_and_compare(trimtab, recipe_file, tmp_path):
     code, text, _ = trimtab("card", first[:7], "--out", out, "--level", "short", "--budget", "loose", "--json")
     assert code == 0
     assert json.loads(text)["budget"]["name"] == "loose"
-    code, text, _ = trimtab("card", first, "--level", "short", "--out", out)
+    code, text, _ = trimtab("card", first, "--level", "short", "--budget", "loose", "--out", out)
     assert "against budget" in text
 
 

@@ -32,7 +32,7 @@ def member(items=20, micro=4, accumulation=2, **more):
     )
     train = [Item(3 + i % 7, 1 + i % 3) for i in range(items)]
     group = Group([nn.Parameter(torch.randn(3, 4))])
-    return Member(recipe, train, [group], None, Limits(), lambda: 0.0, LEARNING)
+    return Member(recipe, train, [group], None, Limits(), lambda: 0.0, LEARNING, len(train))
 
 
 def do_pass(m, loss=0.5):

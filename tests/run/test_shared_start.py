@@ -38,7 +38,7 @@ def lengths(recipe, schedule, *epochs):
     return [recipe.but(num_train_epochs=e, lora_dropout=0.2, eval_steps=0.25, **SCHEDULES[schedule]) for e in epochs]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", [pytest.param(s, marks=pytest.mark.slow if s == "wsd" else ()) for s in SCHEDULES])
 def test_a_shared_start_changes_nothing(schedule, tiny_tokenizer, small_data, recipe, tmp_path):
     recipes = lengths(recipe, schedule, 1, 1.7, 3)
     together, passes = carried_out(tiny_tokenizer, small_data, recipes, tmp_path / "together")

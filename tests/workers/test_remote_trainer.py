@@ -48,6 +48,7 @@ def truth(store):
     return runs, steps, {r: [(e["step"], e["items"], e["pulse"]) for e in store.evaluations(r)] for r in runs}
 
 
+@pytest.mark.slow  # the same on a server is in the quick suite
 def test_worker_processes_leave_what_this_process_leaves(tmp_path, small_file, recipe):
     recipes = [recipe.but(seed=s, data=str(small_file)) for s in (1, 2, 3)]
     recipes.append(recipe.but(target_modules=["no_such_layer"]))

@@ -79,7 +79,10 @@ def test_two_breaches_in_a_row_stop_a_run_and_it_keeps_its_weights(worker, recip
     assert (w.store.folder / "runs" / row.id / "best" / "adapter_model.safetensors").exists()
 
 
-@pytest.mark.parametrize(("method", "level"), [("lora", "card"), pytest.param("full", "short", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("method", "level"),
+    [("lora", "short"), *(pytest.param(*how, marks=pytest.mark.slow) for how in (("lora", "card"), ("full", "short")))],
+)
 def test_the_card_of_a_run(worker, recipe, method, level):
     w = worker(preset("loose"))
     r = recipe.but(method=method)
@@ -158,6 +161,7 @@ def test_data_that_a_cutoff_leaves_nothing_of_loses_no_other_run(worker, recipe)
     assert "every label is masked" in w.store.run(cut.recipe.run_id).reason
 
 
+@pytest.mark.slow  # its halves are measured above, each in a process of its own
 def test_one_process_measures_full_and_adapter_runs(worker, recipe):
     w = worker(Budget())
     both = [recipe.but(bf16=True), recipe.but(method="full", bf16=True)]
