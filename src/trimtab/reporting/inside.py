@@ -58,9 +58,11 @@ def trade(rows: Sequence[Mapping[str, Any]], number: str, metric: str, best: str
 def _point(x: Axis, y: Axis, row: Mapping[str, Any], number: str, best: str | None) -> str:
     gain, at = row["gain"], x(row["numbers"][number]["value"])
     style = "ring" if not row["inside"] else "dot c1" if row["run"] == best else "dot c2"
+    beside, side = (at - 10, "end") if at > (LEFT + WIDTH - RIGHT) / 2 else (at + 10, "start")
     return (
         f'<line class="span c0" x1="{at:.1f}" x2="{at:.1f}" y1="{y(100 * gain["low"]):.1f}"'
-        f' y2="{y(100 * gain["high"]):.1f}" stroke-width="2"/>'
+        f' y2="{y(100 * gain["high"]):.1f}" style="stroke-width:2"/>'
         f'<circle class="{style}" cx="{at:.1f}" cy="{y(100 * gain["value"]):.1f}" r="6"/>'
-        f'<text class="label" x="{at + 10:.1f}" y="{y(100 * gain["value"]) - 8:.1f}">{escape(row["what"])}</text>'
+        f'<text class="label" x="{beside:.1f}" y="{y(100 * gain["value"]) - 8:.1f}" text-anchor="{side}"'
+        f' style="paint-order:stroke;stroke:var(--page);stroke-width:4px">{escape(row["what"])}</text>'
     )
