@@ -145,6 +145,7 @@ def test_a_crossover_is_not_called_seed_noise():
     assert "the settings matter, but along no straight line" in sentence(found, "loss", "nats/token")
 
 
+@pytest.mark.slow  # as bench/honesty.py
 def test_among_forty_numbers_of_pure_noise_a_setting_is_seldom_named():
     rng, named = np.random.default_rng(8), 0
     for _ in range(60):

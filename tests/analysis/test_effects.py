@@ -130,6 +130,7 @@ def test_stability_by_the_articles_rule():
     assert effects._expected_range(5) == pytest.approx(2.326, abs=1e-3)
 
 
+@pytest.mark.slow  # as bench/honesty.py
 def test_where_nothing_differs_following_the_advice_to_eight_seeds_claims_seldom():
     """Two cells; whoever is told "about N more seeds" adds them, up to eight, and looks again each time."""
     rng, false, studies = np.random.default_rng(12), 0, 150

@@ -158,6 +158,7 @@ def test_weights_by_hand(evaluated_models):
     assert sum(intruders(base, moved)) > 0  # pushed far beyond the base's own directions
 
 
+@pytest.mark.slow  # the command at other scales is in the quick suite
 def test_doses_go_from_nothing_to_more_than_all(evaluated_models):
     base, _, moved = evaluated_models
     scale = moved.adapter.scale
