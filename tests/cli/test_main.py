@@ -277,7 +277,7 @@ def test_the_card_of_a_full_run_and_the_budget_of_its_study(trimtab, small_file,
     assert {*json.loads(text), "page"} == set(CardResult.__annotations__)
     code, text, err = trimtab("card", result["run"], "--out", tmp_path, "--budget", "standard", "--json")
     assert code == 0, err
-    assert next(r["n"] for r in json.loads(text)["rows"] if r["number"] == "cut") == 49
+    assert next(r["n"] for r in json.loads(text)["rows"] if r["number"] == "cut") == 100
 
 
 def test_a_run_that_breaks_exits_with_1(trimtab, recipe_file, tmp_path):

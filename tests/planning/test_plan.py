@@ -140,3 +140,8 @@ def test_every_number_of_a_reason_is_an_input_or_a_rules(change):
         known = (row, dataclasses.asdict(facts), table(), {k: s.value for k, s in plan.settings.items()})
         left = unexplained(row["reason"], *known, constants=[len(rate_sweep.sweep())])
         assert left == [], (row["setting"], row["reason"], left)
+
+
+def test_facts_of_an_earlier_version_are_read():
+    kept = {("card" if k == "device_name" else k): v for k, v in vars(FACTS).items()}
+    assert Facts.of(kept) == FACTS == Facts.of(vars(FACTS))

@@ -75,7 +75,7 @@ def tune(
             task=recipe.task, method=settings.get("method", "lora"), bf16=settings.get("bf16"), mode=mode, budget=limits
         )
         worker = Worker(store, what, here, watcher, spec, study)
-        can_be_kept(limits, worker.meter, watcher.note)
+        can_be_kept(limits, worker.meter, watcher.note, begun=study in known)
         _need_space(Path(out), what.task.parameters(model, watcher.note))
         store.open_study(asked.model_copy(update={"machine": here.as_dict()}), study)
         _know_the_data(store, study, model, what, watcher.note)
@@ -135,13 +135,17 @@ def train(
         return row
 
 
-def can_be_kept(budget: Budget, meter: Meter, say: Say) -> None:
-    """SpecError with every limit that stays open whatever is trained; what the base model itself breaks is said."""
+def can_be_kept(budget: Budget, meter: Meter, say: Say, begun: bool = False) -> None:
+    """SpecError with every limit that stays open whatever is trained; of a study that is `begun` already it is only
+    said, as is what the base model itself breaks."""
     from trimtab.analysis.deciding import too_few
 
     how = "trimtab tune asks none of your own; take the limit out and judge the run with trimtab card RUN --probes"
     if problems := never_decided(budget, meter.lacks(), {}, how) + too_few(budget):
-        raise SpecError(f"budget {budget.name}", problems)
+        if not begun:
+            raise SpecError(f"budget {budget.name}", problems)
+        for problem in problems:
+            say(f"It stays open: {problem}")
     for sentence in broken_untouched(budget):
         say(f"{sentence[0].upper()}{sentence[1:]}")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from trimtab.spec.words import TASKS
 
 DIFFICULTIES = ("simple", "ordinary", "complex")
 RISKS = ("tight", "standard", "loose")
+OLD_NAMES = {"card": "device_name"}
 PAIRED = tuple(name for name, kind in TASKS.items() if kind.paired)
 
 
@@ -47,6 +50,11 @@ class Facts:
     mean_cut: tuple[tuple[float, float], ...] = ()  # (cutoff, mean length when cut there), rising
     length_margin: float = 1.0  # how far above estimated lengths a cutoff is set
     assumed: tuple[str, ...] = ()  # what had to be assumed, in sentences
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Facts:
+        """As a study keeps them, of this version or an earlier one."""
+        return cls(**{OLD_NAMES.get(k, k): v for k, v in stored.items()})
 
     @property
     def billions(self) -> float:

@@ -68,7 +68,7 @@ class Coach:
 
     def _plan(self) -> Recipe:
         facts = self._once("facts", lambda: vars(self.desk.local.facts()))
-        plan = make_plan(Facts(**facts), {**self.own, "trainer": "trimtab"}, self.desk.local.forecaster())
+        plan = make_plan(Facts.of(facts), {**self.own, "trainer": "trimtab"}, self.desk.local.forecaster())
         recipe = plan.trainable()
         self._once("plan", plan.as_rows)
         self._once("warnings", lambda: list(plan.warnings))
@@ -319,7 +319,7 @@ class Coach:
 
     def _timed(self, recipe: Recipe) -> dict[str, Any]:
         """Of this recipe's micro-batches; evaluations are in it by the room that is left."""
-        facts = Facts(**self._known("facts"))
+        facts = Facts.of(self._known("facts"))
         micro, pace = recipe.per_device_train_batch_size, self.desk.local.seconds_per_size(recipe) * ROOM
         return Timed(per_size=pace, size=facts.size, examples=facts.examples, micro=micro).model_dump()
 
