@@ -18,6 +18,7 @@ from typing import Any
 import trimtab
 from trimtab.run import machine
 from trimtab.spec.recipe import Recipe
+from trimtab.tuning.ladder import rows_of
 
 SETTINGS = {
     "learning_rate": 5e-4, "num_train_epochs": 1, "r": 16, "lora_alpha": 32, "max_length": 128,
@@ -35,7 +36,7 @@ def ladder_of(data: str, seed: int, budget: str, out: Path) -> dict[str, Any]:
 def rows_of(seed: int, result: dict[str, Any]) -> list[str]:
     best = result["recommended"] and result["recommended"]["run"]
     lines = []
-    for r in [result["start"], *(r for rung in result["rungs"] for r in rung["rows"])]:
+    for r in rows_of(result):
         bold = "**" if best and r["run"] == best else ""
         cells = [str(seed), f"{bold}{r['what']}{bold}", _gain(r), _kept(r), _limits(r), _side(r)]
         lines.append(f"| {' | '.join(cells)} |")

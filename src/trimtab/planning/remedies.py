@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from trimtab.planning.rates import rounded
 from trimtab.spec.recipe import Recipe
 
-# Measured in bench/inside.py: what held drift and refusals at the least loss of the task.
+# The first values that were tried; bench/inside.py shows what they gave, and no other values were compared.
 PULL, REPLAY = 1.0, 0.25
 
 

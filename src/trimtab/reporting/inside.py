@@ -14,11 +14,12 @@ from trimtab.reporting.draw import _svg
 from trimtab.reporting.page import environment
 from trimtab.reporting.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, _frame
 from trimtab.spec.files import write_whole
+from trimtab.tuning.ladder import rows_of
 
 
 def write_inside(result: Mapping[str, Any], folder: Path) -> Path:
     """folder/report.html, report.json and pictures/NAME.svg, .png."""
-    rows = [result["start"], *(r for rung in result["rungs"] for r in rung["rows"])]
+    rows = rows_of(result)
     named: Mapping[str, Any] = next((r["numbers"] for r in rows if r["numbers"]), {})
     best = result["recommended"] and result["recommended"]["run"]
     drawn = {key: trade(rows, key, result["metric_title"], best) for key, n in named.items() if n["hard"]}

@@ -10,7 +10,7 @@ much, else the one inside that keeps most, else nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,8 @@ from trimtab.spec.words import words_of
 from trimtab.tuning.desk import Desk
 
 KEEP = 0.9  # of the unconstrained gain: enough to stop looking further
-# The tuning side has two dozen requests and three dozen prompts, so its numbers must lie well inside: what is half of
-# the limit there is inside on the card's side in most cases (bench/inside.py).
+# The tuning side has two dozen requests and three dozen prompts, so its numbers must lie well inside. A choice: how
+# often what is inside here is inside by the card was not measured (docs/inside.md).
 WELL_INSIDE = 0.5
 STEP = 0.05  # shares of an adapter are looked for this finely
 LEAST = 0.2  # a smaller share is hardly an adapter any more
@@ -292,6 +292,6 @@ def _outside(row: Mapping[str, Any]) -> str:
     return ", ".join(told)
 
 
-def rows_of(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def rows_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Every remedy that was looked at, the run itself first."""
     return [result["start"], *(r for rung in result["rungs"] for r in rung["rows"])]
