@@ -33,7 +33,7 @@ def ladder_of(data: str, seed: int, budget: str, out: Path) -> dict[str, Any]:
     return dict(trimtab.inside(run.id, budget=budget, out=out))
 
 
-def rows_of(seed: int, result: dict[str, Any]) -> list[str]:
+def lines_of(seed: int, result: dict[str, Any]) -> list[str]:
     best = result["recommended"] and result["recommended"]["run"]
     lines = []
     for r in rows_of(result):
@@ -76,7 +76,7 @@ def main() -> None:
     for seed in range(1, args.seeds + 1):
         began = time.monotonic()
         result = ladder_of(args.data, seed, args.budget, args.out)
-        lines += rows_of(seed, result)
+        lines += lines_of(seed, result)
         print(seed, f"{time.monotonic() - began:.0f} s", result["sentence"], flush=True)
         text = "\n".join([
             "# Staying inside the budget", "",
