@@ -57,6 +57,7 @@ def _walk(
     command: str,
     watcher: Progress,
 ) -> InsideResult:
+    from trimtab.api.study import about
     from trimtab.api.tune import can_be_kept
     from trimtab.run import machine, material
     from trimtab.tuning.desk import Desk
@@ -69,11 +70,9 @@ def _walk(
     recipe = what.named_in(recipe)
     # A remedy that is outside half-way may be inside at its end: nobody is stopped.
     spec = WorkerSpec(task=recipe.task, method=recipe.method, bf16=recipe.bf16, budget=limits, guard=False)
-    asked = InsideAsked(
-        model=recipe.model, data=recipe.data, fingerprint=what.fingerprint, budget=limits, run=row.id, command=command,
-        machine=here.as_dict(), versions=machine.versions(),
-    )  # fmt: skip
-    worker = Worker(store, what, here, watcher, spec, asked.name())
+    worker = Worker(store, what, here, watcher, spec)
+    asked = InsideAsked(**about(worker, recipe, limits, command), run=row.id)
+    worker.study = asked.name()  # before anything is measured for it
     can_be_kept(limits, worker.meter, watcher.note)
     study = store.open_study(asked).id
     desk = Desk(worker, worker, store, study, watcher.note)

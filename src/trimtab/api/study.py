@@ -87,7 +87,7 @@ def carry_out(made: Design, options: StudyOptions, command: str, watcher: Progre
         made = replace(made, cells=tuple(replace(c, recipe=worker.material.named_in(c.recipe)) for c in made.cells))
         asked = DesignAsked(
             kind=made.kind,
-            **_about(worker, base, limits, command),
+            **about(worker, base, limits, command),
             cells=tuple(c.recipe for c in made.cells),
             seeds=made.seeds,
             question=made.question,
@@ -170,7 +170,7 @@ def search_of(
             own = {"trainer": "trimtab", "method": base.method}
             space = of_plan(make_plan(worker.facts(), own, worker.forecaster()).settings, base)
         dimensions = tuple(vars(d) | {"values": list(d.values)} for d in space)
-        asked = SearchAsked(**_about(worker, base, limits, command), base=base, space=dimensions, sampler=sampler)
+        asked = SearchAsked(**about(worker, base, limits, command), base=base, space=dimensions, sampler=sampler)
         desk = _desk(store, worker, options, asked, base)
         known = desk.row.facts
         assert isinstance(known, SearchFacts)
@@ -211,8 +211,8 @@ def study_path(
         differences(a, b)
         worker = _worker(store, a, _limits(options), options, watcher)
         command = shlex.join(["trimtab", "study", "path", first, second, *options.typed()])
-        about = {**_about(worker, a, None, command), "fingerprint": a.fingerprint}
-        desk = _desk(store, worker, options, PathAsked(**about, runs=(a.run_id, b.run_id)), a)
+        kept = {**about(worker, a, None, command), "fingerprint": a.fingerprint}
+        desk = _desk(store, worker, options, PathAsked(**kept, runs=(a.run_id, b.run_id)), a)
         return {**AblationPath(desk, a, b).run(), "study": desk.study}  # type: ignore[typeddict-item]
 
 
@@ -229,7 +229,7 @@ def _worker(store: Store, base: Recipe, limits: Budget | None, options: StudyOpt
     return Worker(store, what, here, watcher, spec)
 
 
-def _about(worker: Worker, base: Recipe, limits: Budget | None, command: str) -> dict[str, Any]:
+def about(worker: Worker, base: Recipe, limits: Budget | None, command: str) -> dict[str, Any]:
     """What every kind of study keeps."""
     from trimtab.run import machine
 

@@ -37,6 +37,11 @@ class EvaluatedModel:
     adapter: Adapter | None = None
 
 
+def spoken(answer: Answer, tokenizer: Any) -> list[int]:
+    """Its tokens, with the end token where it came to its end."""
+    return [*answer.tokens, *[tokenizer.eos_token_id] * answer.ended]
+
+
 def answers(
     evaluated: EvaluatedModel, prompts: Sequence[Sequence[Message]], max_new_tokens: int, batch_size: int = 64
 ) -> list[Answer]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, nll
-from trimtab.behaviour.drift import Reference, full_drift
+from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, nll, spoken
+from trimtab.behaviour.drift import Reference, answer_row, full_drift
 from trimtab.behaviour.llm_judge import judge_models, judged
 from trimtab.behaviour.memorisation import trace
 from trimtab.behaviour.pair_responses import Raw, compare, style, wholeness
@@ -96,11 +96,7 @@ def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> l
     tokenizer = evaluated.base.tokenizer
     rows = []
     for example, answer in zip(task.examples, said, strict=True):
-        prompt, spoken = (
-            prompt_ids(example.prompt, tokenizer),
-            [*answer.tokens, *[tokenizer.eos_token_id] * answer.ended],
-        )
-        rows.append(Tokens([*prompt, *spoken], [False] * len(prompt) + [True] * len(spoken)))
+        rows.append(answer_row(prompt_ids(example.prompt, tokenizer), spoken(answer, tokenizer)))
     known = nll(evaluated, [r for r in rows if r.weight])
     each = iter(known)
     return [math.exp(-next(each)) if r.weight else 0.0 for r in rows]

@@ -62,10 +62,10 @@ def reference(
     said = _cached_answers(base, messages, cache, prompts)
     asked = [prompt_ids(m, base.base.tokenizer) for m in messages]
     first = list(zip(asked, said, strict=True))[:drift]  # the others are only asked for their answers
-    kl_rows = tuple(_row(p, a.tokens) for p, a in first if a.tokens)
+    kl_rows = tuple(answer_row(p, a.tokens) for p, a in first if a.tokens)
     # the shortest prompts: a pulse has to cost next to nothing
     brief = sorted(first[:CARD_PROMPTS], key=lambda pair: len(pair[0]))
-    pulse_rows = tuple(_row(p, a.tokens[:PULSE_TOKENS]) for p, a in brief if a.tokens)[:PULSE_PROMPTS]
+    pulse_rows = tuple(answer_row(p, a.tokens[:PULSE_TOKENS]) for p, a in brief if a.tokens)[:PULSE_PROMPTS]
     text_rows = tuple(
         _text_row(ids) for ids in base.base.tokenizer(list(generic_texts()), add_special_tokens=False)["input_ids"]
     )
@@ -125,8 +125,10 @@ def kl(base: torch.Tensor, tuned: torch.Tensor) -> torch.Tensor:
     return (base.exp() * (base - tuned)).sum(-1).clamp(min=0)
 
 
-def _row(prompt: Sequence[int], answer: Sequence[int]) -> Tokens:
-    return Tokens([*prompt, *answer], [False] * len(prompt) + [True] * len(answer))
+def answer_row(prompt: Sequence[int], answer: Sequence[int], longest: int | None = None) -> Tokens:
+    """Both, the answer labelled; cut after `longest` tokens."""
+    labelled = [False] * len(prompt) + [True] * len(answer)
+    return Tokens([*prompt, *answer][:longest], labelled[:longest])
 
 
 def _text_row(ids: list[int]) -> Tokens:

@@ -47,8 +47,9 @@ class Battery:
     @property
     def facts(self) -> tuple[prompts.Fact, ...]:
         """Facts with options that are asked at this level; none without probes in the language."""
-        known = self.language and self.side == "judge"
-        return prompts.fact_questions(self.language)[: FACTS.get(self.level)] if self.language and known else ()
+        if not self.language or self.side == "tune":
+            return ()
+        return prompts.fact_questions(self.language)[: FACTS.get(self.level)]
 
     @property
     def rephrased(self) -> tuple[prompts.Fact, ...]:
@@ -62,18 +63,20 @@ class Battery:
 
     def requests(self, kind: Literal["alarming", "refusable"]) -> tuple[str, ...]:
         """Prompts of this kind. What presets limit hard, declining, is asked at every level that generates."""
+        if self.side == "tune":
+            return self.leaning if kind == "refusable" else ()
         least = "short" if kind == "refusable" else "card"
         asked = self.language and LEVELS.index(self.level) >= LEVELS.index(least)
-        if self.side == "tune":
-            return prompts.remedy_requests("tune", self.language) if self.language and kind == "refusable" else ()
         return prompts.requests(kind, self.language) if self.language and asked else ()
 
     @property
     def leaning(self) -> tuple[str, ...]:
         """The requests whose refusal margin is taken."""
-        if self.language and self.side == "tune":
+        if not self.language:
+            return ()
+        if self.side == "tune":
             return prompts.remedy_requests("tune", self.language)
-        return prompts.requests("refusable", self.language)[: REQUESTS.get(self.level)] if self.language else ()
+        return prompts.requests("refusable", self.language)[: REQUESTS.get(self.level)]
 
     @property
     def forms(self) -> Probe | None:

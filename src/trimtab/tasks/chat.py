@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.encoded import Encoded
 from trimtab.datasets.formats import Example
 from trimtab.datasets.prepare import Dataset, load, table_lines, tokenise_dataset
@@ -88,9 +89,9 @@ class Chat(LanguageModelling):
 
     def own_answers(self, base: LanguageBase, dataset: Dataset, recipe: Recipe, say: Say) -> list[Tokens]:
         from trimtab.behaviour.own_answers import own_answers
-        from trimtab.tasks.chat_meter import language_of
+        from trimtab.tasks.chat_meter import KEEP, language_of
 
-        return own_answers(base, language_of(dataset, say) or "en", recipe.max_length)
+        return own_answers(base, language_of(dataset, say) or "en", recipe.max_length, cache_folder() / KEEP)
 
     def parameters(self, model: str, say: Say) -> int:
         return models.architecture(model, say)["parameters"]

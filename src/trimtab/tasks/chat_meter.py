@@ -53,6 +53,7 @@ class ChatMeter:
         self.store, self.models, self.dataset = store, models, dataset
         self.budget, self.study, self.say, self.own = budget, study, say, tuple(own)
         self._references: dict[tuple[bool, bool, int, int], Reference] = {}
+        self._tuning: dict[tuple[bool, bool], Reference] = {}  # of the prompts that remedies are set by
 
     def prepare(self, recipe: Recipe) -> None:
         """Full fine-tuning moves the base: what it says is asked first."""
@@ -159,12 +160,15 @@ class ChatMeter:
         """What a remedy's strength is set by: drift and the lean towards declining on prompts that no card asks. Of
         the whole run's adapter at this share, so that a share can be looked for before it is a run."""
         base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe.whole)
-        prompts = remedy_neutral("tune", self.spoken or "en")
-        ref = reference(base, cache_folder() / KEEP, self.spoken or "en", prompts=prompts)
+        key = self.models.key(recipe)
+        if key not in self._tuning:
+            language = self.spoken or "en"
+            prompts = remedy_neutral("tune", language)
+            self._tuning[key] = reference(base, cache_folder() / KEEP, language, prompts=prompts)
         battery = Battery("pulse", self.spoken, side="tune")
         if tuned.adapter:
             tuned.adapter.scale *= recipe.adapter_scale
-        return cards.measure(base, tuned, ref, battery, None, cache_folder() / KEEP)[0]["raw"]
+        return cards.measure(base, tuned, self._tuning[key], battery, None, cache_folder() / KEEP)[0]["raw"]
 
     def pulse(self, member: Member) -> dict[str, list[float]]:
         """Drift on a few neutral prompts, without generating."""

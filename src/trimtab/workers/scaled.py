@@ -46,11 +46,11 @@ def hand_over(recipe: Recipe, store: Store) -> Path:
     if not trained.exists():
         why = store.run(recipe.whole.run_id).reason
         raise RunError(f"{recipe.whole.run_id} left no adapter to take a share of{f' ({why})' if why else ''}")
+    config = json.loads((trained / "adapter_config.json").read_text())
+    config["lora_alpha"] = recipe.lora_alpha * recipe.adapter_scale
     for name in ("best", "last"):
         folder = runs / recipe.run_id / name
         shutil.copytree(trained, folder, dirs_exist_ok=True)
-        config = json.loads((trained / "adapter_config.json").read_text())
-        config["lora_alpha"] = recipe.lora_alpha * recipe.adapter_scale
         write_whole(folder / "adapter_config.json", json.dumps(config, indent=2))
     return runs / recipe.run_id / "best"
 
