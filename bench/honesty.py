@@ -30,6 +30,7 @@ from tests.tuning.fake_trainer import ITEMS, FakeTrainer, desk_of
 
 from trimtab.analysis import attribution, effects, stats
 from trimtab.analysis.card import judge
+from trimtab.analysis.deciding import items_needed
 from trimtab.spec.budget import preset
 from trimtab.spec.recipe import Recipe
 from trimtab.tuning.coach import Coach
@@ -51,17 +52,19 @@ def one_look(rng: np.random.Generator, spreads: tuple[float, ...] = (0.03,) * 3,
     return any(c and c.need is None for c in effects.contrasts(first, others, effects.spent(1)))
 
 
-def to_eight_seeds(rng: np.random.Generator) -> bool:
-    """Two cells; whoever is told "about N more seeds" adds them and looks again."""
-    whole, seeds, look = cells(rng, (0.03, 0.03), 8), 2, 1
+def to_eight_seeds(rng: np.random.Generator, spreads: tuple[float, ...] = (0.03, 0.03)) -> bool:
+    """Whoever is told "about N more seeds" adds the fewest that any cell is told, and looks again."""
+    whole, seeds, look = cells(rng, spreads, 8), 2, 1
     while True:
-        first, other = ({s: c[s] for s in range(seeds)} for c in whole)
-        (found,) = effects.contrasts(first, [other], effects.spent(look))
-        assert found is not None
-        if found.need is None or seeds == 8 or "seed" not in found.need:
-            return found.need is None
-        more = re.search(r"about (\d+) more", found.need)
-        seeds, look = min(8, seeds + (int(more[1]) if more else 1)), look + 1
+        first, *others = ({s: c[s] for s in range(seeds)} for c in whole)
+        needs = [c.need for c in effects.contrasts(first, others, effects.spent(look)) if c]
+        if None in needs:
+            return True
+        advised = [n for n in needs if n and "seed" in n]
+        if seeds == 8 or not advised:
+            return False
+        more = [int(m[1]) if (m := re.search(r"about (\d+) more", n)) else 1 for n in advised]
+        seeds, look = min(8, seeds + min(more)), look + 1
 
 
 def gain_of_nothing(rng: np.random.Generator) -> bool:
@@ -158,6 +161,56 @@ def named_in_noise(rng: np.random.Generator) -> bool:
     return any("no setting stands out" not in t for t in told)
 
 
+def lost_cell(rng: np.random.Generator) -> bool:
+    """A pure crossover of two settings, a third that does nothing, one of eight cells lost: is the third given an
+    effect?"""
+    cells_left = list(product((0, 1), repeat=3))
+    cells_left.pop(rng.integers(8))
+    ways = [dict(zip("abc", (10.0**v for v in c), strict=True)) for c in cells_left for _ in range(3)]
+    values = [float(c[0] != c[1]) + rng.normal(0, 0.1) for c in cells_left for _ in range(3)]
+    third = next(e for e in attribution.attribute(ways, values).effects if e.names == ("c",))
+    return not third.low <= 0 <= third.high
+
+
+# (share of items lost, won, limit, items): the truth is such that the first card leaves the verdict open
+ADVISED = ((0.03, 0.01, 0.05, 100), (0.02, 0.02, 0.03, 300), (0.05, 0.02, 0.07, 95))
+
+
+def advice_decides(rng: np.random.Generator, lost: float, won: float, limit: float, n: int) -> bool | None:
+    """A card with as many items as an open verdict asked for: does it decide? None where the first one decided."""
+
+    def card(items: int) -> stats.Interval:
+        made = stats.paired_shares(
+            list(rng.choice([1.0, -1.0, 0.0], items, p=[lost, won, 1 - lost - won])), [0.0] * items
+        )
+        assert made is not None
+        return made
+
+    first = card(n)
+    if first.above <= limit or first.below > limit:
+        return None
+    need = items_needed(first.above - first.value, abs(first.value - limit), n, True)
+    if need is None:
+        return None
+    again = card(need)
+    return again.above <= limit or again.below > limit
+
+
+def raced_seeds() -> tuple[int, int]:
+    """Of the recorded grid's triples that differ in the seed alone, in how many one is called far behind."""
+    grid = json.loads((HERE / "study_grid.json").read_text(encoding="utf-8"))
+    by_way: dict[tuple[float, ...], dict[str, dict[float, list[float]]]] = {}
+    for run in grid["runs"]:
+        rungs = {g["share"]: g["items"] for g in run["rungs"]}
+        by_way.setdefault(tuple(run["way"].values()), {})[str(run["seed"])] = rungs
+    return sum(map(_any_is_stopped, by_way.values())), len(by_way)
+
+
+def _any_is_stopped(seeds: dict[str, dict[float, list[float]]]) -> bool:
+    shared = set.intersection(*(set(rungs) for rungs in seeds.values()))
+    return any(clearly_worse(share, {s: rungs[share] for s, rungs in seeds.items()}, {}) for share in shared)
+
+
 def raced() -> dict[str, tuple[int, int]]:
     """By setting: of the recorded grid's triples that differ in it alone, how often the eventual best was stopped."""
     grid = json.loads((HERE / "study_grid.json").read_text(encoding="utf-8"))
@@ -185,9 +238,15 @@ CLAIMS: list[tuple[str, str, Callable[[np.random.Generator], bool]]] = [
     ("the same, one cell five times as noisy", "5 %", lambda r: one_look(r, (0.03, 0.03, 0.15))),
     ("the same, spreads of .012, .05 and .23", "5 %", lambda r: one_look(r, (0.012, 0.05, 0.23))),
     ("2 equal cells, followed to 8 seeds as advised: a claim at any look", "5 %", to_eight_seeds),
+    (
+        "3 cells, one eight times as noisy, followed to 8 seeds as advised: a claim at any look",
+        "5 %",
+        lambda r: to_eight_seeds(r, (0.03, 0.03, 0.23)),
+    ),
     ("a gain over the base is shown where there is none (2 fresh seeds)", "2.5 %", gain_of_nothing),
     ("a whole tune where nothing matters: a sentence says that one setting is better", "5 %", whole_coach),
     ("attribution names a setting for any of 40 numbers of pure noise", "5 %", named_in_noise),
+    ("attribution, one cell lost, a strong coupling: a setting that does nothing has an effect", "5 %", lost_cell),
 ]
 
 
@@ -209,6 +268,15 @@ def main() -> None:
             f" {_share(inside, studies)} |"
         )
         print(rows[-1], flush=True)
+    for case in ADVISED:
+        rng = np.random.default_rng(29)
+        told = [t for t in (advice_decides(rng, *case) for _ in range(4 * studies)) if t is not None][:studies]
+        lost, won, limit, n = case
+        text = f"of {n} items {lost:.0%} lost and {won:.0%} won, limit {limit:.0%}: as many as advised decide"
+        rows.append(f"| {text} | 80 % | {_share(sum(told), len(told))} |")
+        print(rows[-1], flush=True)
+    rows.append(f"| of three seeds of one recorded recipe one is called far behind | – | {_share(*raced_seeds())} |")
+    print(rows[-1], flush=True)
     for name, (lost, triples) in raced().items():
         rows.append(f"| the race stops the eventual best of three values of {name} | – | {_share(lost, triples)} |")
         print(rows[-1], flush=True)

@@ -251,9 +251,21 @@ def regrets(reach: float | None = None) -> dict[str, dict[str, float]]:
             "below 0.005": sum(x < 0.005 for x in v) / len(v),
             "after two, mean": statistics.mean(after[n]),
             "after two, max": max(after[n]),
-            "minus constant": by_family(families, [a - b for a, b in zip(v, starts[CONSTANT], strict=True)]),
+            "minus constant": by_family(families, less := [a - b for a, b in zip(v, starts[CONSTANT], strict=True)]),
+            "where": _where(families, less),
         }
         for n, v in starts.items()
+    }
+
+
+def _where(families: Sequence[str], less: Sequence[float]) -> dict[str, Any]:
+    """Of the differences from the constant: models better and worse, and the mean without the two that differ most."""
+    most = sorted(range(len(less)), key=lambda i: -abs(less[i]))[:2]
+    rest = [i for i in range(len(less)) if i not in most]
+    return {
+        "better": sum(d < 0 for d in less),
+        "worse": sum(d > 0 for d in less),
+        "without two": by_family([families[i] for i in rest], [less[i] for i in rest]),
     }
 
 
@@ -346,8 +358,14 @@ def page(r: dict[str, Any]) -> str:
     reach = "; ".join(f"{w}: {v['mean']:.4f}, {v['after two, mean']:.4f}" for w, v in r["reach"].items())
     n = r["nested"]
     less, picks = n["minus constant"], ", ".join(f"{f} {w:g}" for f, w in n["chosen"].items())
+    where = r["regret"][SHIPPED]["where"]
+    without = where["without two"]
     lines += [
         "",
+        (
+            f"As shipped against the constant: better on {where['better']} models, worse on {where['worse']}; without"
+            f" the two that differ most {without[0]:+.5f} [{without[1]:+.5f}, {without[2]:+.5f}]."
+        ),
         (
             f"With the weight of the measured models chosen on the other families ({picks}): mean {n['mean']:.4f},"
             f" minus the constant {less[0]:+.4f} [{less[1]:+.4f}, {less[2]:+.4f}]."
