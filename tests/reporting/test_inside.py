@@ -3,7 +3,7 @@
 import json
 
 from tests.tuning.test_ladder import walk
-from trimtab.reporting.inside import trade, write_inside
+from trimtab.reporting.inside import write_inside
 
 ASKED = {
     "model": "m",
@@ -23,8 +23,3 @@ def test_a_page_with_every_remedy_and_its_pictures(tmp_path):
     assert "limit 0.1" in page
     assert json.loads((tmp_path / "page" / "report.json").read_text())["recommended"] == result["recommended"]
     assert (tmp_path / "page" / "pictures" / "kl_generic.png").stat().st_size > 1000
-
-
-def test_one_judged_run_makes_no_picture(tmp_path):
-    result, _ = walk(tmp_path, judged=0.1)
-    assert trade([result["start"]], "kl_generic", "Exact match", None) == ""

@@ -7,8 +7,9 @@ from tests.tuning.fake_trainer import ASKED, FakeTrainer, desk_of
 from trimtab.errors import SpecError
 from trimtab.spec.status import Status
 from trimtab.tuning.choice import MARGIN
-from trimtab.tuning.coach import SEEDS, Coach
+from trimtab.tuning.coach import Coach
 from trimtab.tuning.desk import Desk
+from trimtab.tuning.time_left import SEEDS
 
 
 def study(folder, seconds=None, own=(), also=(), **trainer):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from trimtab.errors import SpecError, StoreError
+from trimtab.errors import SpecError
 from trimtab.spec import durations
 from trimtab.spec.budget import Budget
 from trimtab.spec.options import DEFAULT_OUT
@@ -38,13 +37,14 @@ def inside(
     Raises StoreError for a run that has left no weights, SpecError for a budget that nothing could decide.
     """
     from trimtab.api.card import budget_of
+    from trimtab.tuning.ladder import places_of_run
 
     with opened(out, create=False) as store:
         row = store.find_run(run)
         limits = budget if isinstance(budget, Budget) else load_budget(budget) if budget else budget_of(store, row)
         if not any(limit.hard for limit in limits.limits.values()):
             raise SpecError(f"budget {limits.name}", ["has no hard limit, so every run is inside it; make one hard"])
-        places = _places(store, row)
+        places = places_of_run(store, row.id)
         return _walk(store, row, limits, places, seconds, _command(run, budget, seconds, out), watcher)
 
 
@@ -78,18 +78,6 @@ def _walk(
     desk = Desk(worker, worker, store, study, watcher.note)
     result = Ladder(desk, recipe, limits, places, seconds).run()
     return cast(InsideResult, {**result, "study": study, "report": str(_hand_over(store, study, result))})
-
-
-def _places(store: Store, row: RunRow) -> Places:
-    """Of the adapter that the run left; of a model that was trained whole, none."""
-    from trimtab.planning.remedies import places_of
-
-    best = store.folder / "runs" / row.id / "best"
-    if not best.exists():
-        raise StoreError(f"run {row.id} has left no weights ({row.status.lower()}); train it first: trimtab train")
-    config = best / "adapter_config.json"
-    modules = json.loads(config.read_text())["target_modules"] if config.exists() else []
-    return places_of(modules)
 
 
 def _hand_over(store: Store, study: str, result: dict[str, Any]) -> Path:

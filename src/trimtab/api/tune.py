@@ -80,7 +80,9 @@ def tune(
         store.open_study(asked.model_copy(update={"machine": here.as_dict()}), study)
         _know_the_data(store, study, model, what, watcher.note)
         desk = Desk(placement.trainer(worker, on, workers, recipe), worker, store, study, watcher.note)
-        result = Coach(desk, seconds, settings, also).run()
+        result = Coach(
+            desk, seconds, settings, also, lambda: placement.trainer(worker.unguarded(), on, workers, recipe)
+        ).run()
         report = str(_hand_over(store, study, result))
         return {**result, "study": study, "report": report}  # type: ignore[typeddict-item]
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from trimtab.planning.rates import rounded
 from trimtab.spec.recipe import Recipe
+from trimtab.spec.words import words_of
 
 # The first values that were tried; bench/inside.py shows what they gave, and no other values were compared.
 PULL, REPLAY = 1.0, 0.25
@@ -53,6 +54,17 @@ def places_of(modules: Sequence[str]) -> Places:
     return Places(max(numbers, default=-1) + 1, tuple(attention))
 
 
+def held_by(recipe: Recipe) -> str:
+    """The remedies that a recipe has already, in words; empty where it has none."""
+    told = [f"{k} {getattr(recipe, k):g}" for k in ("kl_weight", "replay_share") if getattr(recipe, k)]
+    if layers := recipe.layers_to_transform:
+        told.append(f"layers {layers[0]} to {layers[-1]}")
+    if recipe.target_modules != "all-linear":
+        modules = recipe.target_modules
+        told.append(f"{modules if isinstance(modules, str) else ', '.join(modules)} only")
+    return ", ".join([*told, *([f"{recipe.adapter_scale:g} of the adapter"] if recipe.adapter_scale != 1 else [])])
+
+
 def ladder(recipe: Recipe, places: Places) -> tuple[Rung, ...]:
     """All rungs for this run; a remedy that it has already is left out."""
     adapter = recipe.method != "full"
@@ -60,7 +72,7 @@ def ladder(recipe: Recipe, places: Places) -> tuple[Rung, ...]:
     rungs = [
         Rung("dose", "A share of the adapter", (Remedy("as it is", whole),) if adapter else (), trained=False),
         Rung("smaller steps", "Smaller steps", _smaller(whole)),
-        Rung("anchor", "Held to the base", _anchored(whole)),
+        Rung("anchor", "Held to the base", _anchored(whole) if words_of(whole.task).anchored else ()),
         Rung("where", "In fewer places", _where(whole, places) if adapter else ()),
     ]
     return tuple(r for r in rungs if r.remedies)

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from trimtab.reporting import card_parts, draw, pictures
+from trimtab.reporting import card_parts, draw, ladder_parts, pictures
 from trimtab.reporting.report_data import study_report
 from trimtab.spec.durations import in_words
 from trimtab.spec.files import write_whole
@@ -27,13 +27,21 @@ def environment() -> Environment:
 
 def html(report: dict[str, Any]) -> str:
     """The page of a tune study as text."""
+    walked = (report["recommendation"] or {}).get("inside") or {}
+    ladder = ladder_parts.parts(walked) if "rungs" in walked else None
     shown = card_parts.parts(report["card"]["rows"], report["epochs"]) if report["card"] else {}
     page = environment().get_template("page.html")
     metrics = [
         k for k in report["words"]["metrics"] if report["recommendation"] and k in report["recommendation"]["seeds"][0]
     ]
     return page.render(
-        r=report, metrics=metrics, curves=draw.curves, against=pictures.against, memory=draw.memory, **shown
+        r=report,
+        ladder=ladder,
+        metrics=metrics,
+        curves=draw.curves,
+        against=pictures.against,
+        memory=draw.memory,
+        **shown,
     )
 
 

@@ -24,6 +24,13 @@ WHAT_PLACES = {
     "rank": "Rank",
     "decay": "Weight decay",
     "seeds": "Seeds",
+    "more seeds": "More seeds",
+    "inside: start": "Against the budget",
+    "inside: dose": "Remedy: a share of the adapter",
+    "inside: smaller steps": "Remedy: smaller steps",
+    "inside: anchor": "Remedy: held to the base",
+    "inside: where": "Remedy: in fewer places",
+    "inside: seeds": "Seeds of what is inside",
     "recommendation": "Recommendation",
 }
 

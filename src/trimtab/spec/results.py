@@ -37,6 +37,8 @@ class Recommendation(TypedDict, total=False):
     verdict: str
     standing: str
     couplings: list[dict[str, Any]]
+    inside: dict[str, Any]  # the remedies that were walked, as InsideResult; or {"price": seconds} of doing so
+    free: dict[str, Any]  # what there was before the remedy that is recommended, with the rows of its card
 
 
 class StudyResult(TypedDict, total=False):

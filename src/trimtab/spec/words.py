@@ -37,7 +37,8 @@ class Words:
     """`unit` of the loss; `size` is what a pass costs, counted in these (tokens, pixels, rows); `drift` None where
     none is measured.
 
-    `metrics`: the task's numbers that a recommendation speaks of, by key.
+    `metrics`: the task's numbers that a recommendation speaks of, by key; `anchored`: a run can be held to its base on
+    prompts that are none of the task's.
     """
 
     unit: str
@@ -45,6 +46,7 @@ class Words:
     drift: Drift | None = None
     metrics: Mapping[str, str] = field(default_factory=dict)
     pulse_size: int = 0  # what a pulse passes forward, in the same unit as `size`
+    anchored: bool = False
 
     @property
     def drift_unit(self) -> str:
@@ -88,6 +90,7 @@ LANGUAGE = Words(
         "format_validity": "Valid JSON",
     },
     pulse_size=2000,  # 12 answers and 42 choices, with their prompts
+    anchored=True,
 )
 TASKS: dict[str, Kind] = {
     "sft": Kind("sft", trained=True, words=LANGUAGE, home="trimtab.tasks.chat:Chat"),

@@ -9,6 +9,7 @@ much, else the one inside that keeps most, else nothing.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +17,16 @@ from typing import Any
 
 from trimtab.analysis import stats
 from trimtab.analysis.number_intervals import INTERVALS
-from trimtab.planning.remedies import Places, Remedy, Rung, ladder
+from trimtab.errors import StoreError
+from trimtab.planning.remedies import Places, Remedy, Rung, ladder, places_of
 from trimtab.spec.budget import Budget
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Verdict
+from trimtab.spec.status import Level, Verdict
 from trimtab.spec.study import InsideFacts, TuneFacts
 from trimtab.spec.words import words_of
+from trimtab.store import Store
+from trimtab.tuning.decisions import Decisions
 from trimtab.tuning.desk import Desk
 
 KEEP = 0.9  # of the unconstrained gain: enough to stop looking further
@@ -43,25 +47,44 @@ class Tried:
 
 
 class Ladder:
-    """`places` as planning/remedies.py reads them off an adapter; `seconds`: how long the walk may take."""
+    """`places` as planning/remedies.py reads them off an adapter; `seconds`: how long all work at this desk may take;
+    `level`: the card that judges."""
 
-    def __init__(self, desk: Desk, recipe: Recipe, budget: Budget, places: Places, seconds: float | None = None):
-        self.desk, self.recipe, self.budget, self.places, self.limit = desk, recipe, budget, places, seconds
-        self.base = self._base()
+    def __init__(
+        self,
+        desk: Desk,
+        recipe: Recipe,
+        budget: Budget,
+        places: Places,
+        seconds: float | None = None,
+        level: Level = "card",
+    ):
+        self.desk, self.recipe, self.budget, self.limit, self.level = desk, recipe, budget, seconds, level
+        self.rungs = ladder(recipe, places)
+        self.decisions, self.base = Decisions(desk), self._base()
 
     def run(self) -> dict[str, Any]:
         """{"start", "rungs": [{"name", "title", "rows", "note"}], "recommended", "sentence", …} as kept."""
         start = self._start()
         rungs: list[dict[str, Any]] = []
         if not start["inside"]:
-            for rung in ladder(self.recipe, self.places):
-                rungs.append(self._stored(rung.name) or self._walk(rung, start))
-                if any(r["inside"] and (r["kept"] or 0) >= KEEP for r in rungs[-1]["rows"]):
+            for rung in self.rungs:
+                rungs.append(self.decisions.evidence(f"inside: {rung.name}") or self._walk(rung, start))
+                if any(r["inside"] and _enough(r) for r in rungs[-1]["rows"]):
                     break
         result = self._result(start, rungs)
         self.desk.say(result["sentence"])
         self.desk.finish(result=result) if self.desk.row.kind == "inside" else self.desk.tick()
         return result
+
+    def price(self) -> float:
+        """Seconds of the whole walk, where nothing is known yet."""
+        return sum(self._need(rung) for rung in self.rungs)
+
+    def fits(self) -> bool:
+        """Whether it has begun, or there is time for one step of it."""
+        begun = self.decisions.stored("inside: start")
+        return bool(begun) or min((self._need(r) for r in self.rungs), default=math.inf) <= self._left()
 
     # one rung
 
@@ -83,7 +106,7 @@ class Ladder:
                 if rows[place]["inside"]:
                     break
         row["rows"] = [r | {"kept": _kept(r, start)} for r in rows]
-        self._write(rung.name, self._said(row), row)
+        self.decisions.write(f"inside: {rung.name}", self._said(row), row)
         return row
 
     def _trained(self, rung: Rung) -> list[Remedy]:
@@ -131,8 +154,7 @@ class Ladder:
     # what a run is worth
 
     def _start(self) -> dict[str, Any]:
-        stored = self._stored("start")
-        if stored:
+        if stored := self.decisions.evidence("inside: start"):
             return stored
         recipe = self.recipe
         self.desk.trainer.train([recipe], reopen=True)
@@ -140,7 +162,8 @@ class Ladder:
         row = self._row(tried) | self._judged(tried)
         row["kept"] = 1.0
         what = "inside" if row["inside"] else "outside" if row["verdict"] == Verdict.FAIL else "not shown to be inside"
-        self._write("start", f"{recipe.run_id} is {what} {self.budget.name}: {_outside(row) or row['verdict']}.", row)
+        sentence = f"{recipe.run_id} is {what} {self.budget.name}: {_outside(row) or row['verdict']}."
+        self.decisions.write("inside: start", sentence, row)
         return row
 
     def _row(self, tried: Tried) -> dict[str, Any]:
@@ -164,7 +187,7 @@ class Ladder:
     def _judged(self, tried: Tried) -> dict[str, Any]:
         """By the card: the half of the probes that set nothing."""
         assert tried.recipe
-        card = self.desk.local.card(tried.recipe, "card")
+        card = self.desk.local.card(tried.recipe, self.level)
         self.desk.tick()
         hard = [r for r in card["rows"] if r["hard"] and r["verdict"]]
         return {
@@ -181,8 +204,8 @@ class Ladder:
 
     def _result(self, start: dict[str, Any], rungs: list[dict[str, Any]]) -> dict[str, Any]:
         inside = [r for rung in rungs for r in rung["rows"] if r["inside"]]
-        enough = [r for r in inside if (r["kept"] or 0) >= KEEP]
-        best = start if start["inside"] else (enough or sorted(inside, key=lambda r: -(r["kept"] or 0)) or [None])[0]
+        most = sorted(inside, key=lambda r: -r["gain"]["value"])
+        best = start if start["inside"] else ([r for r in inside if _enough(r)] or most or [None])[0]
         words = words_of(self.recipe.task)
         return {
             "kind": "inside",
@@ -204,7 +227,7 @@ class Ladder:
         if best:
             return (
                 f"{best['what']} ({best['run']}) is inside {self.budget.name}: every hard limit passes on probes that"
-                f" set nothing. It keeps {best['kept']:.0%} of the gain ({_gain(best)} against {_gain(start)})."
+                f" set nothing. {_kept_in_words(best)} ({_gain(best)} against {_gain(start)})."
                 f"{rest} One seed."
             )
         nearest = [r for rung in rungs for r in rung["rows"] if r["numbers"]]
@@ -216,7 +239,8 @@ class Ladder:
         inside = [r for r in row["rows"] if r["inside"]]
         if inside:
             best = inside[0]
-            return f"{row['title']}: {best['what']} is inside, {_gain(best)}, {best['kept']:.0%} of the gain."
+            kept = f", {best['kept']:.0%} of the gain" if best["kept"] is not None else ""
+            return f"{row['title']}: {best['what']} is inside, {_gain(best)}{kept}."
         judged = [r for r in row["rows"] if r["numbers"]]
         if not judged:
             return f"{row['title']}: no share of it is well inside by the tuning half of the probes and gains."
@@ -234,15 +258,6 @@ class Ladder:
         assert facts.base
         return facts.base
 
-    def _stored(self, name: str) -> dict[str, Any] | None:
-        decisions = self.desk.store.decisions(self.desk.study)
-        return next((d["evidence"] for d in decisions if d["place"] == f"inside: {name}"), None)
-
-    def _write(self, name: str, sentence: str, evidence: dict[str, Any]) -> None:
-        self.desk.store.decide(self.desk.study, f"inside: {name}", sentence, evidence)
-        self.desk.say(sentence)
-        self.desk.tick()
-
     def _left(self) -> float:
         return math.inf if self.limit is None else self.limit - self.desk.seconds()
 
@@ -250,7 +265,7 @@ class Ladder:
         """By what the run itself took; a card and task answers for each remedy's share."""
         took = float(self.desk.store.run(self.recipe.whole.run_id).result.get("seconds") or 0.0)
         trained = sum(took * _effort(r.recipe, self.recipe.whole) for r in rung.remedies) if rung.trained else 0.0
-        return trained + len(rung.remedies) * self.base["answer_seconds"] + 1.5 * self.base["card_seconds"]["card"]
+        return trained + len(rung.remedies) * self.base["answer_seconds"] + 1.5 * self.base["card_seconds"][self.level]
 
 
 def _effort(recipe: Recipe, of: Recipe) -> float:
@@ -274,6 +289,25 @@ def _kept(row: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:
     """Share of the unconstrained gain; None where there was none."""
     whole = start["gain"]["value"] if start["gain"] else 0.0
     return row["gain"]["value"] / whole if row["gain"] and whole > 0 else None
+
+
+def _enough(row: Mapping[str, Any]) -> bool:
+    """Most of the unconstrained gain; where there was none, any gain that is shown."""
+    return bool(row["kept"] >= KEEP if row["kept"] is not None else row["gain"] and row["gain"]["low"] > 0)
+
+
+def _kept_in_words(row: Mapping[str, Any]) -> str:
+    return f"It keeps {row['kept']:.0%} of the gain" if row["kept"] is not None else "The run itself gains nothing"
+
+
+def places_of_run(store: Store, run: str) -> Places:
+    """Of the adapter that the run left; of a model that was trained whole, none. StoreError where it left nothing."""
+    best = store.folder / "runs" / run / "best"
+    if not best.exists():
+        status = store.run(run).status.lower()
+        raise StoreError(f"run {run} has left no weights ({status}); train it first: trimtab train")
+    config = best / "adapter_config.json"
+    return places_of(json.loads(config.read_text())["target_modules"] if config.exists() else [])
 
 
 def _gain(row: Mapping[str, Any]) -> str:

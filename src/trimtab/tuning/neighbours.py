@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Container, Sequence
 
 from trimtab.planning.rates import batch_factor, rounded
+from trimtab.planning.remedies import held_by
 from trimtab.spec.recipe import Recipe
 from trimtab.tuning.choice import Outcome
 
@@ -76,7 +77,8 @@ ALSO: dict[str, tuple[str, Callable[[Recipe], list[Recipe]]]] = {
 def short(recipe: Recipe) -> str:
     """A recipe in a few words."""
     lora = f", r {recipe.r}" if recipe.method == "lora" else ""
+    held = f", {held}" if (held := held_by(recipe)) else ""
     return (
         f"{recipe.method}, learning_rate {recipe.learning_rate:g}, effective batch {recipe.effective_batch},"
-        f" {recipe.length}{lora}"
+        f" {recipe.length}{lora}{held}"
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.analysis import stats
+from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Verdict
 from trimtab.spec.words import words_of
@@ -107,15 +108,45 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     ]
     if unmeasured := sum(bool(r["verdict"]) and r["value"] is None for r in card["rows"]):
         notes.append(f"{unmeasured} limited numbers not measured: trimtab card {result['run']} --level card")
-    if result["standing"] in ("outside", "not shown") and Recipe.model_validate(result["recipe"]).method == "lora":
-        notes.append(f"a way inside and its price: trimtab inside {result['run']}")
+    notes += _ways_inside(result)
     if seeds > 1:
         notes.append(f"measured on seed {result['recipe']['seed']}")
     return (
         f"{head}: {short(Recipe.model_validate(result['recipe']))}. {result['metric_title']} {result['base']:.1%} ->"
         f" {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {counted}. Budget:"
-        f" {result['verdict']}{' (' + '; '.join(notes) + ')' if notes else ''}."
+        f" {result['verdict']}{' (' + '; '.join(notes) + ')' if notes else ''}.{_without(result)}"
     )
+
+
+def _ways_inside(result: Mapping[str, Any]) -> list[str]:
+    """Where it is not shown to be inside: what remedies gave, or what they would cost."""
+    walked = result.get("inside")
+    if result["standing"] not in ("outside", "not shown") or "free" in result:
+        return []
+    if walked is None:
+        return [f"a way inside and its price: trimtab inside {result['run']}"]
+    how = f"trimtab inside {result['run']}"
+    if "rungs" not in walked:
+        return [f"looking for a way inside would take about {in_words(walked['price'])}: {how}"]
+    untried = _untried(walked)
+    return [f"no remedy that was tried brings it inside{f'; {untried}: {how}' if untried else ''}"]
+
+
+def _untried(walked: Mapping[str, Any]) -> str:
+    titles = [r["title"].lower() for r in walked["rungs"] if r["note"]]
+    return f"there was no time for {', '.join(titles)}" if titles else ""
+
+
+def _without(result: Mapping[str, Any]) -> str:
+    """What the same recipe gave before the remedy."""
+    free = result.get("free")
+    if not free:
+        return ""
+    broken = [_named(r) for r in free["card"] if r["hard"] and r["verdict"] == Verdict.FAIL]
+    told = f" ({', '.join(broken)})" if broken else ""
+    untried = _untried(result["inside"])
+    rest = f" Of the remedies {untried}: trimtab inside {free['run']}." if untried else ""
+    return f" Without the remedy: gain {free['gain']['value']:+.1%}, budget {free['verdict']}{told}.{rest}"
 
 
 def reasons(
@@ -138,9 +169,24 @@ def reasons(
             if now != before and now == value:
                 said[name] = f"the study, not the plan's {first}: {step['sentence']}"
             before = now
+    said |= _remedies(recipe, decisions)
     if recipe.seed != (steps[-1]["evidence"]["recipe"]["seed"] if steps else recipe.seed):
         said["seed"] = "of the seeds that were trained, the median by validation loss"
     return said
+
+
+def _remedies(recipe: Recipe, decisions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Of the settings that brought it inside, by the step of the walk that it was found in."""
+    before: dict[str, Any] = {}
+    for d in decisions:
+        if d["place"] == "inside: start":
+            before = d["evidence"]["recipe"]
+        for row in d["evidence"].get("rows", []):
+            same = row["inside"] and Recipe.model_validate(row["recipe"]).but(seed=recipe.seed) == recipe
+            if same and before:
+                changed = [k for k, v in row["recipe"].items() if before.get(k) != v]
+                return dict.fromkeys(changed, f"a remedy, to stay inside the budget: {d['sentence']}")
+    return {}
 
 
 def _named(row: Mapping[str, Any]) -> str:

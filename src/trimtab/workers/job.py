@@ -23,7 +23,7 @@ def train(store: Store, job: Job) -> None:
     """The cohort of a job, as it asks. Raises what training raises."""
     asked = JobSpec.model_validate(job.asked)
     worker = _worker(store, job.study, asked)
-    recipes = [r.recipe for r in map(store.run, job.runs) if is_due(store, r, worker.budget, reopen=True)]
+    recipes = [r.recipe for r in map(store.run, job.runs) if is_due(store, r, worker.spec.stopping, reopen=True)]
     for recipe in recipes:
         worker.material.named_in(recipe)  # raises where this machine holds other files under the same names
     race = Race(asked.against, both=asked.both) if asked.against is not None else None

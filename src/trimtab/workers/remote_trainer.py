@@ -29,7 +29,7 @@ class RemoteTrainer:
 
     def train(self, recipes: Sequence[Recipe], race: Race | None = None, reopen: bool = False) -> list[Outcome]:
         rows = [self.store.add_run(r, self.study) for r in recipes]
-        due = [r for r in rows if is_due(self.store, r, self.budget, reopen)]
+        due = [r for r in rows if is_due(self.store, r, self.job.worker.stopping, reopen)]
         for row in due:
             self.store.go_on(row.id)
         most = min(self.job.worker.together, -(-len(due) // self.workers)) or 1  # something for every worker

@@ -35,6 +35,11 @@ class WorkerSpec(_Spec):
     own: tuple[Probe, ...] = ()
     guard: bool = True  # stop runs that leave the budget
 
+    @property
+    def stopping(self) -> Budget:
+        """The limits that end a run."""
+        return self.budget if self.guard else Budget()
+
 
 class JobSpec(_Spec):
     """`where`: the folder that names of models and data may be relative to; `against`, `both`: the race, see

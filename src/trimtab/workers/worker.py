@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -30,7 +31,6 @@ from trimtab.run.loop import train
 from trimtab.run.machine import Machine
 from trimtab.run.material import Material
 from trimtab.run.member import Member
-from trimtab.spec.budget import Budget
 from trimtab.spec.progress import Progress
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Level, Status
@@ -75,6 +75,13 @@ class Worker:
             self.store, self.models, self.dataset, self.budget, self.study, self.watcher.note, self.spec.own
         )
 
+    def unguarded(self) -> Worker:
+        """The same, with the same models in memory, but nobody is stopped for leaving the budget: a remedy that is
+        outside half-way may be inside at its end."""
+        other = copy(self)
+        other.spec = self.spec.model_copy(update={"guard": False})
+        return other
+
     # what a study asks
 
     def facts(self) -> Facts:
@@ -117,7 +124,7 @@ class Worker:
 
     def train(self, recipes: Sequence[Recipe], race: Race | None = None, reopen: bool = False) -> list[Outcome]:
         rows = [self.store.add_run(r, self.study) for r in recipes]
-        due = [r for r in rows if is_due(self.store, r, self.budget, reopen)]
+        due = [r for r in rows if is_due(self.store, r, self.spec.stopping, reopen)]
         for row in due:
             self.store.go_on(row.id)
         failed: dict[str, TrimtabError] = {}
@@ -255,7 +262,7 @@ class _IntoStore:
             member.stop(Stop(Cause.ASKED, self._asked[member.id]))
 
     def evaluated(self, share: float, evaluations: dict[Member, Evaluation]) -> dict[Member, Stop]:
-        store, budget = self.worker.store, self.worker.budget if self.worker.spec.guard else Budget()
+        store, budget = self.worker.store, self.worker.spec.stopping
         stops: dict[Member, Stop] = {}
         inside: dict[str, Member] = {}
         for member, evaluation in evaluations.items():

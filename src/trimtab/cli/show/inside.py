@@ -42,6 +42,8 @@ def _row(table: Table, row: Mapping[str, Any], best: str | None) -> None:
 def _budget(row: Mapping[str, Any]) -> str:
     if not row["run"]:
         return "[dim]none of it is well inside by the half that sets its strength[/]"
+    if not row["numbers"] and row["gain"] and row["gain"]["value"] <= 0:
+        return "[dim]not asked: gains nothing[/]"
     if not row["numbers"]:
         return "[dim]not asked: another of this step gained more[/]"
     if row["inside"]:

@@ -32,7 +32,8 @@ def recommendation(result: Mapping[str, Any]) -> None:
     )
     if seeds > 1:
         seed = result["recipe"]["seed"]
-        console.print(f"Handed over: the median seed by validation loss (seed {seed}), {result['handed_over']:.1%}")
+        which = "the worse of the seeds that the remedies have not judged" if "free" in result else "the median seed"
+        console.print(f"Handed over: {which} by validation loss (seed {seed}), {result['handed_over']:.1%}")
     console.print(f"Verdict against the budget: [{_STYLE[verdict]} bold]{verdict}[/]")
     console.print(f"Report: {result['report']}", markup=False)
 
