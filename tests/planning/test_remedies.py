@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimtab.planning.remedies import ladder, places_of
+from trimtab.planning.remedies import held_by, ladder, places_of
 from trimtab.spec.recipe import Recipe
 
 MODULES = [f"model.layers.{i}.self_attn.{n}_proj" for i in range(30) for n in "qkvo"] + ["model.layers.3.mlp.up_proj"]
@@ -40,3 +40,28 @@ def test_what_a_run_has_or_cannot_have_is_left_out(changes):
 def test_half_the_rank_keeps_the_scale():
     (half,) = [m.recipe for r in ladder(RUN, places_of([])) for m in r.remedies if m.recipe.r != RUN.r]
     assert half.lora_alpha / half.r == RUN.lora_alpha / RUN.r
+
+
+def test_an_earlier_checkpoint_is_a_remedy_where_one_was_inside():
+    (smaller,) = [r for r in ladder(RUN, places_of(MODULES), earlier=40) if r.name == "smaller steps"]
+    assert [m.recipe.stop_at_step for m in smaller.remedies] == [0, 0, 40]
+
+
+def test_a_task_without_prompts_of_its_own_is_not_held_to_its_base():
+    names = [r.name for r in ladder(RUN.but(task="tests.toy_task:Toy"), places_of(MODULES))]
+    assert "anchor" not in names
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"kl_weight": 1.0, "adapter_scale": 0.85}, "kl_weight 1, 0.85 of the adapter"),
+        ({"replay_share": 0.25}, "replay_share 0.25"),
+        ({"layers_to_transform": [4, 5, 6]}, "layers 4 to 6"),
+        ({"target_modules": ["q_proj", "v_proj"]}, "q_proj, v_proj only"),
+        ({"stop_at_step": 40}, "the checkpoint of step 40"),
+    ],
+)  # fmt: skip
+def test_what_holds_a_recipe_is_said_in_words(changes, words):
+    assert held_by(RUN.but(**changes)) == words

@@ -153,3 +153,29 @@ def test_a_stopped_member_goes_on_alone_as_if_never_stopped(tiny_tokenizer, smal
     assert again.ended == [run]
     assert [s for s, _ in again.evaluations] == [1.0]
     assert same_weights(tmp_path / "a" / "runs" / run / "last", tmp_path / "b" / "runs" / run / "last")
+
+
+def test_an_earlier_checkpoint_is_the_run_s_own_at_that_step(tiny_tokenizer, small_data, recipe, tmp_path):
+    whole = recipe.but(learning_rate=1e-2, num_train_epochs=3, eval_steps=0.25)
+    step = round(0.5 * whole.steps(len(small_data.splits["train"])))
+    earlier = whole.but(stop_at_step=step)
+    hooks = Hooks()
+    cohort = Cohort(fresh(tiny_tokenizer), [whole, earlier], small_data, mode="certify")
+    train(cohort, tmp_path, "c", hooks)
+    full, short = cohort.members
+    assert (short.state.status, short.state.step) == (Status.COMPLETE, step)
+    assert full.state.step == full.total_steps > step
+    looks = dict(hooks.evaluations)
+    assert looks[0.5][earlier.run_id] == looks[0.5][whole.run_id]
+    assert earlier.run_id not in looks[0.75]
+    again = Hooks()
+    train(Cohort(fresh(tiny_tokenizer), [earlier], small_data), tmp_path / "alone", "d", again)
+    assert dict(again.evaluations)[0.5][earlier.run_id] == looks[0.5][whole.run_id]
+
+
+def test_a_step_between_two_evaluations_is_evaluated_at_once(tiny_base, small_data, recipe, tmp_path):
+    hooks, odd = Hooks(), recipe.but(num_train_epochs=3, eval_steps=0.5, stop_at_step=2)
+    cohort = Cohort(tiny_base, [odd], small_data)
+    train(cohort, tmp_path, "c", hooks)
+    assert cohort.members[0].state.step == 2
+    assert len(hooks.evaluations) == 1

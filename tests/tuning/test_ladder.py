@@ -1,6 +1,8 @@
 """The walk of remedies on a trainer without a model: its order, where it stops, what it recommends, and that it may
 recommend nothing."""
 
+import re
+
 import pytest
 
 from tests.tuning.fake_trainer import FakeTrainer, desk_of
@@ -82,6 +84,9 @@ def test_where_nothing_is_inside_nothing_is_recommended(tmp_path):
     assert [r["name"] for r in result["rungs"]] == ["dose", "smaller steps", "anchor", "where"]
     assert "nothing is recommended" in result["sentence"]
     assert "Nearest:" in result["sentence"]
+    limit = float(re.search(r"it would be inside with kl_generic max ([\d.]+\d)", result["sentence"]).group(1))
+    bounds = [r["numbers"]["kl_generic"]["above"] for rung in result["rungs"] for r in rung["rows"] if r["numbers"]]
+    assert any(bound <= limit <= 1.1 * bound for bound in bounds)
     assert desk.row.status == "COMPLETE"
 
 
@@ -121,3 +126,28 @@ def test_the_halves_of_the_probes_are_both_kept(tmp_path):
     result, _ = walk(tmp_path, held=0.1, judged=1.1)
     for row in [result["start"], *(r for rung in result["rungs"] for r in rung["rows"] if r["numbers"])]:
         assert row["numbers"]["kl_generic"]["value"] == pytest.approx(1.1 * row["side"]["kl_generic"])
+
+
+def test_it_says_where_the_base_has_no_refusals_to_keep(tmp_path):
+    side = lambda self, recipe: Moving.side(self, recipe) | {"refused_base": [0.0] * 25}  # noqa: E731
+    result, _ = walk(tmp_path, held=0.1, side=side)
+    assert "there are no refusals to keep" in result["sentence"]
+    other, _ = walk(tmp_path / "b", held=0.1)
+    assert "refusals" not in other["sentence"]
+
+
+def test_a_remedy_may_gain_where_the_run_itself_does_not(tmp_path):
+    gained = lambda _self, recipe: 12 if recipe.anchored else 0  # noqa: E731
+    result, _ = walk(tmp_path, held=0.1, gained=gained)
+    best = result["recommended"]
+    assert (best["kept"], best["recipe"]["kl_weight"] or best["recipe"]["replay_share"]) != (None, 0)
+    assert "The run itself gains nothing" in result["sentence"]
+
+
+def test_an_earlier_checkpoint_that_was_inside_is_among_the_smaller_steps(tmp_path):
+    result, _ = walk(tmp_path, held=0.1)
+    smaller = next(r for r in result["rungs"] if r["name"] == "smaller steps")
+    assert any("the checkpoint of step 50" in r["what"] for r in smaller["rows"])
+    gone = lambda self, recipe, share: [9.0] * 30  # noqa: ARG005, E731
+    none, _ = walk(tmp_path / "b", recipe=RUN.but(learning_rate=0.1), held=0.01, items=gone)  # its pulse is outside
+    assert not any("checkpoint" in r["what"] for rung in none["rungs"] for r in rung["rows"])

@@ -1,7 +1,7 @@
 """The remedies that may bring a run inside its budget, in the order of their cost. Takes a recipe, gives recipes. Pure.
 
 dose           a share of the adapter; nothing is trained
-smaller steps  a third of the rate, or half the length
+smaller steps  a third of the rate, half the length, or the run's own last checkpoint that was inside
 anchor         a pull towards the base, its own answers replayed, or both
 where          upper layers only, attention only, half the rank
 
@@ -57,6 +57,8 @@ def places_of(modules: Sequence[str]) -> Places:
 def held_by(recipe: Recipe) -> str:
     """The remedies that a recipe has already, in words; empty where it has none."""
     told = [f"{k} {getattr(recipe, k):g}" for k in ("kl_weight", "replay_share") if getattr(recipe, k)]
+    if recipe.stop_at_step:
+        told.append(f"the checkpoint of step {recipe.stop_at_step}")
     if layers := recipe.layers_to_transform:
         told.append(f"layers {layers[0]} to {layers[-1]}")
     if recipe.target_modules != "all-linear":
@@ -65,27 +67,30 @@ def held_by(recipe: Recipe) -> str:
     return ", ".join([*told, *([f"{recipe.adapter_scale:g} of the adapter"] if recipe.adapter_scale != 1 else [])])
 
 
-def ladder(recipe: Recipe, places: Places) -> tuple[Rung, ...]:
-    """All rungs for this run; a remedy that it has already is left out."""
+def ladder(recipe: Recipe, places: Places, earlier: int | None = None) -> tuple[Rung, ...]:
+    """All rungs for this run; a remedy that it has already is left out. `earlier`: a step at which it was inside."""
     adapter = recipe.method != "full"
     whole = recipe.whole
     rungs = [
         Rung("dose", "A share of the adapter", (Remedy("as it is", whole),) if adapter else (), trained=False),
-        Rung("smaller steps", "Smaller steps", _smaller(whole)),
+        Rung("smaller steps", "Smaller steps", _smaller(whole, earlier)),
         Rung("anchor", "Held to the base", _anchored(whole) if words_of(whole.task).anchored else ()),
         Rung("where", "In fewer places", _where(whole, places) if adapter else ()),
     ]
     return tuple(r for r in rungs if r.remedies)
 
 
-def _smaller(recipe: Recipe) -> tuple[Remedy, ...]:
+def _smaller(recipe: Recipe, earlier: int | None) -> tuple[Remedy, ...]:
     lower = rounded(recipe.learning_rate / 3)
     if recipe.max_steps > 0:
         half, words = recipe.but(max_steps=max(1, recipe.max_steps // 2)), f"{max(1, recipe.max_steps // 2)} steps"
     else:
         half = recipe.but(num_train_epochs=recipe.num_train_epochs / 2)
         words = f"{recipe.num_train_epochs / 2:g} epochs"
-    return Remedy(f"learning_rate {lower:g}", recipe.but(learning_rate=lower)), Remedy(words, half)
+    remedies = [Remedy(f"learning_rate {lower:g}", recipe.but(learning_rate=lower)), Remedy(words, half)]
+    if earlier:
+        remedies.append(Remedy(f"the checkpoint of step {earlier}", recipe.but(stop_at_step=earlier)))
+    return tuple(remedies)
 
 
 def _anchored(recipe: Recipe) -> tuple[Remedy, ...]:

@@ -81,7 +81,7 @@ def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path,
         if member.running:
             member.stop(stop)
     for member in members:
-        if member.running and member.state.step >= member.total_steps:
+        if member.running and member.state.step >= member.last_step:
             member.complete()
 
 

@@ -69,7 +69,7 @@ class Member:
         examples: int,
     ):
         self.recipe, self.adapter, self.train, self.examples = recipe, adapter, train, examples
-        self.total_steps = recipe.steps(examples)
+        self.total_steps, self.last_step = recipe.steps(examples), recipe.steps_taken(examples)
         self.plan = BatchPlan(
             tuple(i.size for i in train), recipe.effective_batch, recipe.per_device_train_batch_size, recipe.seed
         )
@@ -100,8 +100,8 @@ class Member:
         return self.state.micro + 1 == len(self.plan.micro_batches(self.state.step))
 
     def steps_at(self, share: float) -> int:
-        """Optimizer steps after which `share` of the run is done; at least one."""
-        return max(1, round(share * self.total_steps))
+        """Optimizer steps after which `share` of the schedule is done, or the run; at least one."""
+        return min(self.last_step, max(1, round(share * self.total_steps)))
 
     def micro_batch(self) -> tuple[list[Any], int]:
         """The next micro-batch and the weight of the whole effective batch that it belongs to."""
@@ -181,7 +181,7 @@ class Member:
         """A stopped run that was asked for again."""
         p = self.state
         if p.status == Status.STOPPED:
-            p.status = Status.RUNNING if p.step < self.total_steps else Status.COMPLETE
+            p.status = Status.RUNNING if p.step < self.last_step else Status.COMPLETE
             p.reason, p.cause, p.ended = None, None, False
 
     def book_evaluation(self, loss: float) -> bool:

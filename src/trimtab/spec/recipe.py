@@ -53,6 +53,9 @@ class Recipe(BaseModel):
     replay_share: float = Field(
         0.0, ge=0, lt=1, description="share of the training rows that is the base's own answers to such prompts"
     )
+    stop_at_step: int = Field(
+        0, ge=0, description="end at this step of the schedule, as an earlier checkpoint of the run; 0: at its end"
+    )
     adapter_scale: float = Field(
         1.0, ge=0, le=1, description="share of the trained adapter that is handed over; costs no training"
     )
@@ -122,6 +125,10 @@ class Recipe(BaseModel):
         """Optimizer steps over `examples` training examples and what is replayed besides."""
         return optimizer_steps(self.rows(examples), self.num_train_epochs, self.effective_batch, self.max_steps)
 
+    def steps_taken(self, examples: int) -> int:
+        """Of these those that are taken, where it ends before its schedule does."""
+        return min(self.steps(examples), self.stop_at_step or math.inf)  # type: ignore[return-value]
+
     def rows(self, examples: int) -> int:
         """Training rows of an epoch: so many examples, and the replayed ones that make `replay_share` of all."""
         return round(examples / (1 - self.replay_share))
@@ -175,7 +182,7 @@ ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 # Settings that came after the first stores were written: at their default they do not count, so that old runs keep
 # their ids.
 # The same for studies, which write their recipes out whole.
-NOT_IN_OLD_STUDIES = ("task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale")
+NOT_IN_OLD_STUDIES = ("task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step")
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trimtab.analysis import stats
+from trimtab.analysis.card import breach
 from trimtab.analysis.number_intervals import INTERVALS
 from trimtab.errors import StoreError
 from trimtab.planning.remedies import Places, Remedy, Rung, ladder, places_of
@@ -59,8 +60,8 @@ class Ladder:
         seconds: float | None = None,
         level: Level = "card",
     ):
-        self.desk, self.recipe, self.budget, self.limit, self.level = desk, recipe, budget, seconds, level
-        self.rungs = ladder(recipe, places)
+        self.desk, self.recipe, self.budget, self.places = desk, recipe, budget, places
+        self.limit, self.level = seconds, level
         self.decisions, self.base = Decisions(desk), self._base()
 
     def run(self) -> dict[str, Any]:
@@ -68,7 +69,7 @@ class Ladder:
         start = self._start()
         rungs: list[dict[str, Any]] = []
         if not start["inside"]:
-            for rung in self.rungs:
+            for rung in self._rungs():
                 rungs.append(self.decisions.evidence(f"inside: {rung.name}") or self._walk(rung, start))
                 if any(r["inside"] and _enough(r) for r in rungs[-1]["rows"]):
                     break
@@ -79,12 +80,19 @@ class Ladder:
 
     def price(self) -> float:
         """Seconds of the whole walk, where nothing is known yet."""
-        return sum(self._need(rung) for rung in self.rungs)
+        return sum(self._need(rung) for rung in self._rungs())
 
     def fits(self) -> bool:
         """Whether it has begun, or there is time for one step of it."""
         begun = self.decisions.stored("inside: start")
-        return bool(begun) or min((self._need(r) for r in self.rungs), default=math.inf) <= self._left()
+        return bool(begun) or min((self._need(r) for r in self._rungs()), default=math.inf) <= self._left()
+
+    def _rungs(self) -> tuple[Rung, ...]:
+        """Once the run is trained: an earlier checkpoint is that of the last evaluation before its end at which its
+        pulse lay inside the budget."""
+        looks = self.desk.store.evaluations(self.recipe.whole.run_id)[:-1]
+        earlier = max((e["step"] for e in looks if not breach(e["pulse"], self.budget)), default=None)
+        return ladder(self.recipe, self.places, earlier)
 
     # one rung
 
@@ -136,8 +144,10 @@ class Ladder:
         return best or Tried(remedy, None, whole)
 
     def _side(self, recipe: Recipe) -> dict[str, float]:
+        return self._values(self.desk.local.side(recipe))
+
+    def _values(self, raw: Mapping[str, Any]) -> dict[str, float]:
         """Of the budget's numbers those that the tuning side knows."""
-        raw = self.desk.local.side(recipe)
         values = {key: INTERVALS[key].interval(raw) for key in self.budget.limits if key in INTERVALS}
         return {key: interval.value for key, interval in values.items() if interval}
 
@@ -158,9 +168,10 @@ class Ladder:
             return stored
         recipe = self.recipe
         self.desk.trainer.train([recipe], reopen=True)
-        tried = Tried(Remedy("as it is", recipe), recipe, self._side(recipe) if recipe.method != "full" else {})
+        raw = self.desk.local.side(recipe) if recipe.method != "full" else {}
+        tried = Tried(Remedy("as it is", recipe), recipe, self._values(raw))
         row = self._row(tried) | self._judged(tried)
-        row["kept"] = 1.0
+        row |= {"kept": 1.0, "declines": stats.average(raw["refused_base"]) if raw.get("refused_base") else None}
         what = "inside" if row["inside"] else "outside" if row["verdict"] == Verdict.FAIL else "not shown to be inside"
         sentence = f"{recipe.run_id} is {what} {self.budget.name}: {_outside(row) or row['verdict']}."
         self.decisions.write("inside: start", sentence, row)
@@ -224,6 +235,8 @@ class Ladder:
             return f"{self.recipe.run_id} is inside {self.budget.name} as it is: every hard limit passes."
         untried = [r["title"].lower() for r in rungs if r["note"]]
         rest = f" Not tried for lack of time: {', '.join(untried)}." if untried else ""
+        if start.get("declines") == 0:
+            rest += " The base itself declines nothing that ought to be declined: there are no refusals to keep."
         if best:
             return (
                 f"{best['what']} ({best['run']}) is inside {self.budget.name}: every hard limit passes on probes that"
@@ -232,7 +245,7 @@ class Ladder:
             )
         nearest = [r for rung in rungs for r in rung["rows"] if r["numbers"]]
         near = min(nearest, key=lambda r: len(_open(r)), default=None)
-        told = f" Nearest: {near['what']} ({near['run']}), {_outside(near)}." if near else ""
+        told = f" Nearest: {near['what']} ({near['run']}), {_outside(near)}{_would_be(near)}." if near else ""
         return f"Nothing that was tried is inside {self.budget.name}, so nothing is recommended.{told}{rest}"
 
     def _said(self, row: Mapping[str, Any]) -> str:
@@ -263,17 +276,20 @@ class Ladder:
 
     def _need(self, rung: Rung) -> float:
         """By what the run itself took; a card and task answers for each remedy's share."""
-        took = float(self.desk.store.run(self.recipe.whole.run_id).result.get("seconds") or 0.0)
-        trained = sum(took * _effort(r.recipe, self.recipe.whole) for r in rung.remedies) if rung.trained else 0.0
+        run = self.desk.store.run(self.recipe.whole.run_id)
+        took, steps = float(run.result.get("seconds") or 0.0), run.total_steps or 1
+        trained = sum(took * _effort(r.recipe, run.recipe, steps) for r in rung.remedies) if rung.trained else 0.0
         return trained + len(rung.remedies) * self.base["answer_seconds"] + 1.5 * self.base["card_seconds"][self.level]
 
 
-def _effort(recipe: Recipe, of: Recipe) -> float:
-    """How much longer a remedy trains than the run: its rows and length, and a pass over the anchor once a step."""
+def _effort(recipe: Recipe, of: Recipe, steps: int) -> float:
+    """How much longer a remedy trains than the run of so many steps: its rows and length, and a pass over the anchor
+    once a step."""
     rows = recipe.rows(1000) / of.rows(1000)
     by_steps = recipe.max_steps > 0
     length = recipe.max_steps / max(1, of.max_steps) if by_steps else recipe.num_train_epochs / of.num_train_epochs
-    return rows * length * (1.5 if recipe.pull else 1.0)
+    share = recipe.stop_at_step / steps if recipe.stop_at_step else 1.0
+    return rows * length * min(1.0, share) * (1.5 if recipe.pull else 1.0)
 
 
 def _what(tried: Tried) -> str:
@@ -324,6 +340,27 @@ def _outside(row: Mapping[str, Any]) -> str:
     words = {Verdict.FAIL: "fails", Verdict.UNDECIDED: "leaves open"}
     told = [f"{words.get(row['numbers'][k]['verdict'], 'misses')} {k}" for k in _open(row)]
     return ", ".join(told)
+
+
+def _would_be(row: Mapping[str, Any]) -> str:
+    """The limits that it would have kept, as it was measured; empty where one of them has no bound."""
+    told = []
+    for key in _open(row):
+        number = row["numbers"][key]
+        for side, bound, sign in (("max", "above", 1), ("min", "below", -1)):
+            if number["limit"][side] is not None:
+                if number[bound] is None:
+                    return ""
+                told.append(f"{key} {side} {_outward(number[bound], sign):g}")
+    return f"; it would be inside with {' and '.join(told)}" if told else ""
+
+
+def _outward(value: float, sign: int) -> float:
+    """To two digits, never nearer to zero change than it is."""
+    if value == 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return round(sign * math.ceil(round(sign * value / step, 6)) * step, 12)
 
 
 def rows_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -42,7 +42,7 @@ class Pace:
         return self.per_size[nearest] * max(1.0, nearest / micro) ** SMALLER
 
     def _epochs(self, recipe: Recipe) -> float:
-        return recipe.steps(self.examples) * recipe.effective_batch / self.examples
+        return recipe.steps_taken(self.examples) * recipe.effective_batch / self.examples
 
 
 # A whole study costs about this many times its starting recipe: rates 2 and batch 2.25 (the race stops the losers

@@ -84,8 +84,8 @@ class Expectation:
         run's seconds are its share of what all of them took."""
         states = [m.state for m in self.members]
         last = member.state.step == FIRST_STEPS and min((s.step for s in states), default=0) >= FIRST_STEPS
-        if last and max(m.total_steps for m in self.members) >= 4 * FIRST_STEPS:
-            left = sum(m.state.seconds / m.state.step * (m.total_steps - m.state.step) for m in self.members)
+        if last and max(m.last_step for m in self.members) >= 4 * FIRST_STEPS:
+            left = sum(m.state.seconds / m.state.step * (m.last_step - m.state.step) for m in self.members)
             each = sum(s.seconds / s.step for s in states)
             runs = f"{len(states)} runs" if len(states) > 1 else member.id
             self.note(

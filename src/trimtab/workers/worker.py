@@ -217,7 +217,7 @@ class Worker:
             if self.groups:
                 self.store.update_run(m.id, result={"groups": self.groups})
         cohort.shrunk = self._shrunk
-        self.watcher.cohort(recipes, {m.id: m.total_steps for m in cohort.members})
+        self.watcher.cohort(recipes, {m.id: m.last_step for m in cohort.members})
         train(cohort, self.store.folder, name, _IntoStore(self, cohort, race), spec.save_every)
         for m in cohort.members:  # also those that had ended when an earlier process was killed
             _book(self.store, m)
