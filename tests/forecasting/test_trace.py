@@ -65,7 +65,9 @@ MORE_CASES = [
     {"target_modules": ["q_proj", "v_proj"]},
     {"trainer": "trimtab", "optim": "adamw_torch", "autocast": "no"},
     {"trainer": "trimtab", "optim": "adamw_torch", "method": "full", "device": "cpu", "dtype": "float32"},
+    {"trainer": "trimtab", "optim": "adamw_torch", "autocast": "no", "kl_weight": 1.0},
 ]
+OWN = {"trainer": "trimtab", "optim": "adamw_torch", "autocast": "no", "gradient_checkpointing": False}
 
 
 @pytest.mark.parametrize("more", [*CASES, *map(slow, MORE_CASES)], ids=str)
@@ -139,10 +141,12 @@ def measured(name, w, tokenizer, accelerator):
             max_length=w.max_length,
             per_device_train_batch_size=2,
             gradient_checkpointing=w.gradient_checkpointing,
+            kl_weight=w.kl_weight,
         )
         for i in range(w.members)
     ]
-    cohort = Cohort(base, recipes, Encoded({"train": [row] * 2, "validation": [row], "test": []}, {}))
+    own = [Tokens([5] * 48, [False] * 8 + [True] * 40)] * 4 if w.kl_weight else []
+    cohort = Cohort(base, recipes, Encoded({"train": [row] * 2, "validation": [row], "test": []}, {}), own=own)
 
     def step():
         for member, (loss, tokens) in zip(cohort.members, cohort.forward_backward(cohort.members), strict=True):
@@ -153,7 +157,7 @@ def measured(name, w, tokenizer, accelerator):
     return peak_of(step, _resident(cohort)).allocated
 
 
-TRUTH = [{}]
+TRUTH = [{}, {"kl_weight": 1.0, "max_length": 48, "labels": 20}]
 ALSO_TRUE = [
     {"members": 4},
     {"method": "full"},
@@ -164,7 +168,8 @@ ALSO_TRUE = [
 
 @pytest.mark.parametrize("more", [*TRUTH, *map(slow, ALSO_TRUE)], ids=str)
 def test_the_forecast_equals_what_real_steps_of_the_bundled_model_take(more):
-    """Against the profiler's allocation events of a whole step, update included: within 0.1 %."""
+    """Against the profiler's allocation events of a whole step, update included: within 0.1 %; what the base put out on
+    the rows that a run is held to (some MB) is not forecast."""
     from accelerate import Accelerator
 
     name = "bundled:smollm2"
@@ -183,4 +188,17 @@ def test_the_forecast_equals_what_real_steps_of_the_bundled_model_take(more):
     )
     predicted = trace(AutoConfig.from_pretrained(resolve(name)), w, "sft").allocated
     real = measured(name, w, load_tokenizer(name), Accelerator(cpu=True))
-    assert abs(predicted / real - 1) <= 1e-3
+    assert abs(predicted / real - 1) <= (2e-3 if w.kl_weight else 1e-3)
+
+
+def test_a_pull_costs_a_few_rows_once_a_step():
+    """However many passes a step has; where the batch is small, it is what takes most memory."""
+    one, four, held = (
+        trace(config(), work(**OWN, **more), "sft").flops
+        for more in ({}, {"gradient_accumulation_steps": 4}, {"gradient_accumulation_steps": 4, "kl_weight": 1.0})
+    )
+    assert four == 4 * one
+    assert four < held < 1.6 * four
+    least = {"per_device_train_batch_size": 1, "max_length": 16}
+    free, pulled = (trace(config(), work(**{**OWN, **least}, kl_weight=k), "sft").allocated for k in (0.0, 1.0))
+    assert pulled > free

@@ -2,7 +2,6 @@ import json
 import random
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +10,6 @@ from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
 from trimtab.tuning.choice import Outcome, choose, still_falling
 from trimtab.tuning.race import Race, clearly_worse
-from trimtab.tuning.study_cost import Pace, affordable_epochs
 
 BASE = Recipe(model="m", data="d")
 NOISE = [random.Random(3).gauss(0, 0.2) for _ in range(40)]
@@ -145,20 +143,6 @@ def test_a_breach_never_wins_and_nobody_inside_is_said():
     assert choose([breached, inside], "learning_rate").winner is inside
     none = choose([breached], "learning_rate")
     assert "No learning_rate stayed inside the budget" in none.sentence
-
-
-def test_time_sets_the_starting_length():
-    pace = Pace({8: 0.01}, epoch_size=1000, examples=80)  # 10 s an epoch
-    long = BASE.but(num_train_epochs=5)
-    assert affordable_epochs(long, 1e9, pace) == 5
-    assert affordable_epochs(long, 80, pace) == 1.0
-    assert affordable_epochs(long, 1, pace) == 0.5
-    assert pace.seconds([BASE.but(num_train_epochs=2), BASE]) == 30
-    assert pace.seconds([BASE.but(per_device_train_batch_size=4)]) == pytest.approx(10 * 2**0.8)
-    assert Pace({8: 0.01, 4: 0.012}, 1000, 80).seconds([BASE.but(per_device_train_batch_size=4)]) == pytest.approx(12)
-    assert pace.seconds([BASE.but(per_device_train_batch_size=16)]) == 10  # never promised to be quicker
-    four = Pace({8: 0.01}, 1000, 80, evaluated=300).seconds([BASE.but(eval_steps=0.25)])
-    assert four == pytest.approx(10 + 4 * 1.0)  # a token passed forward alone is a third
 
 
 def test_a_run_whose_drift_was_not_measured_is_not_calm(tmp_path):

@@ -41,6 +41,8 @@ def workload(
         recipe = check(Recipe, {**given, **recipe_keys}, where, problems)
         measured = lengths(recipe)
         more = {"device": device_of(device), **(measured.as_workload() if measured else {})}
+        if measured:
+            more["examples"] = recipe.rows(measured.examples)
         started = Workload.of_recipe(recipe, bf16_of(recipe, device), **more)
         if rest.get("sharding") and started.trainer == "trimtab":
             rest = {"trainer": "transformers", **rest}

@@ -21,6 +21,7 @@ from trimtab.forecasting.meter import Meter
 from trimtab.forecasting.step import Times
 from trimtab.forecasting.timeline import Block, Event, Place
 from trimtab.run.adapters import Slice
+from trimtab.run.anchor import ROWS
 from trimtab.run.cohort import Cohort, Piece
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import Workload
@@ -48,7 +49,7 @@ class OwnStep:
         ):  # a mask of ones is looked at and dropped in a real run; fake tensors have no values to look at
             model.register_forward_pre_hook(_without_mask, with_kwargs=True)
         self.base = LanguageBase(model, SimpleNamespace(pad_token_id=0), _Plain(w, self._backward))
-        self.cohort = Cohort(self.base, [_recipe(w, seed) for seed in range(w.members)], _data(w))
+        self.cohort = Cohort(self.base, [_recipe(w, seed) for seed in range(w.members)], _data(w), own=_held(w))
         step.follow(model, meter, lambda: self.stage)
         self.vectors = _vectors(model, self.cohort)
         for member in self.cohort.members:
@@ -58,9 +59,13 @@ class OwnStep:
         self.stage = "forward"
         self.meter.go("forward", None, "activations")
         self.cohort.passes([Piece(m, *m.longest_batch()) for m in self.cohort.members])
+        if self.cohort.anchor:
+            self.stage = "forward 2"
+            self.meter.go(self.stage, None, "activations")
+            self.cohort.hold(self.cohort.members)
 
     def _backward(self, loss: torch.Tensor) -> None:
-        self.meter.go("head backward", None, "backward")
+        self.meter.go(self.stage.replace("forward", "head backward"), None, "backward")
         loss.backward()
         self.stage = "between"
 
@@ -112,6 +117,15 @@ class _Plain:
         return torch.autocast("cpu", dtype=self._dtype) if self._dtype else nullcontext()
 
 
+# Tokens of a row that a run is held to, and of its answer: the longest, in SmolLM2's template.
+HELD, ANSWERED = 90, 40
+
+
+def _held(w: Workload) -> list[Tokens]:
+    length = min(HELD, w.max_length)
+    return [_row(length, min(ANSWERED, length - 1))] * ROWS if w.kl_weight else []
+
+
 def _recipe(w: Workload, seed: int) -> Recipe:
     return Recipe.model_validate(
         {
@@ -126,6 +140,7 @@ def _recipe(w: Workload, seed: int) -> Recipe:
             "per_device_train_batch_size": w.per_device_train_batch_size,
             "gradient_checkpointing": w.gradient_checkpointing,
             "optim": "sgd" if w.optim == "sgd" else "adamw_torch",
+            "kl_weight": w.kl_weight,
         }
     )
 

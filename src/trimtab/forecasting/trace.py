@@ -137,16 +137,13 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> S
     events = deepen(shots.events, layers) if depth else shots.events
     events = _completed(events, w, shots.job, times)
     training = [e for e in events if not _evaluates(e.at.phase)]
-    flops = sum(f * times(p.layer) for p, f in shots.flops.items() if not _evaluates(p.phase))
-    # transformers' Trainer is traced for two micro-batches: the first allocates the gradients, the second adds to them,
-    # and every further one is like the second. Our own loop keeps flat gradients, so its first is like all others.
-    traced = min(2, w.gradient_accumulation_steps) if w.trainer == "transformers" else 1
+    flops = _flops(shots, w, times)
     parameters = sum(n * times(layer) for layer, n in shots.parameters)
     return StepTrace(
         phases={name: p.by_kind for name, p in peaks(events, layers).items()},
         reserved=replay(training).peak_reserved,
         reserved_expandable=replay(training, expandable=True).peak_reserved,
-        flops=flops * w.gradient_accumulation_steps // traced,
+        flops=flops,
         layers=layers,
         parameters=parameters,
         root=sum(n for layer, n in shots.parameters if layer is None),
@@ -154,6 +151,18 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> S
         whole=depth is None,
         seconds=seconds,
     )
+
+
+def _flops(shots: _Shots, w: Workload, times: Any) -> int:
+    """Of one optimizer step."""
+    counted = {p: f * times(p.layer) for p, f in shots.flops.items() if not _evaluates(p.phase)}
+    if w.trainer == "transformers":
+        # Two micro-batches are traced: the first allocates the gradients, the second adds to them, and every further
+        # one is like the second.
+        return sum(counted.values()) * w.gradient_accumulation_steps // min(2, w.gradient_accumulation_steps)
+    # Our own loop keeps flat gradients, so its first pass is like all others; a second one is the pull, once a step.
+    held = sum(f for p, f in counted.items() if p.phase.endswith(" 2"))
+    return (sum(counted.values()) - held) * w.gradient_accumulation_steps + held
 
 
 def _completed(events: list[Event], w: Workload, job: TracedStep, times: Any) -> list[Event]:

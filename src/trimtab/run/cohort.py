@@ -131,10 +131,10 @@ class Cohort:
         passed = self._with_less_memory(lambda: self.passes([Piece(m, *m.micro_batch()) for m in members]), members)
         for member, one in zip(members, passed, strict=True):
             member.record(one.rows)
-        self._hold([m for m in members if m.recipe.pull and m.at_last_pass])
+        self.hold([m for m in members if m.recipe.pull and m.at_last_pass])
         return [(float(one.loss), one.size) for one in passed]
 
-    def _hold(self, members: Sequence[Member]) -> None:
+    def hold(self, members: Sequence[Member]) -> None:
         """After the last pass of a step, so that no example is charged with what the anchor pulls."""
         if not members or self.anchor is None:
             return
@@ -167,7 +167,7 @@ class Cohort:
 
         def longest() -> None:
             self.passes([Piece(m, *m.longest_batch()) for m in self.members])
-            self._hold([m for m in self.members if m.recipe.pull])
+            self.hold([m for m in self.members if m.recipe.pull])
             for member in self.members:
                 member.optimizer.scratch()
 

@@ -38,7 +38,7 @@ class Words:
     none is measured.
 
     `metrics`: the task's numbers that a recommendation speaks of, by key; `anchored`: a run can be held to its base on
-    prompts that are none of the task's.
+    prompts that are none of the task's, and `pull_size` is what that passes a step.
     """
 
     unit: str
@@ -47,6 +47,7 @@ class Words:
     metrics: Mapping[str, str] = field(default_factory=dict)
     pulse_size: int = 0  # what a pulse passes forward, in the same unit as `size`
     anchored: bool = False
+    pull_size: int = 0
 
     @property
     def drift_unit(self) -> str:
@@ -91,6 +92,7 @@ LANGUAGE = Words(
     },
     pulse_size=2000,  # 12 answers and 42 choices, with their prompts
     anchored=True,
+    pull_size=340,  # four prompts with answers
 )
 TASKS: dict[str, Kind] = {
     "sft": Kind("sft", trained=True, words=LANGUAGE, home="trimtab.tasks.chat:Chat"),

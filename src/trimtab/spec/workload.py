@@ -65,6 +65,7 @@ class Workload(BaseModel):
     use_liger_kernel: bool = False
     linear_cross_entropy: bool = Field(False, description="torch's own fused head and loss")
     members: int = Field(1, ge=1, le=64, description="adapters trained together over one base (trimtab)")
+    kl_weight: float = Field(0.0, ge=0, description="a pull towards the base: a few rows more once a step (trimtab)")
 
     devices: int = Field(1, ge=1, le=4096)
     sharding: Literal["none", "ddp", "zero1", "zero2", "zero3", "fsdp"] = "none"
@@ -102,6 +103,8 @@ class Workload(BaseModel):
             problems.append("trimtab's own loop does not train 4-bit bases; forecast it with trainer transformers")
         if self.trainer == "trimtab" and self.sharding != "none":
             problems.append("trimtab's own loop uses one device; forecast sharding with trainer transformers")
+        if self.kl_weight and self.trainer != "trimtab":
+            problems.append("kl_weight is a setting of trimtab's own loop; leave it out, or use trainer trimtab")
         if self.sharding != "none" and self.devices == 1 and not self.offload:
             problems.append(f"sharding {self.sharding} over 1 device saves nothing; give devices, or sharding none")
         if self.offload and self.sharding not in ("zero1", "zero2", "zero3", "fsdp"):
@@ -141,8 +144,9 @@ class Workload(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Of every value."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
+        """Of every value; what came later counts where it is set."""
+        content = self.model_dump(mode="json", exclude=None if self.kl_weight else {"kl_weight"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @staticmethod
     def of_recipe(recipe: Recipe, bf16: bool, members: int = 1, **more: Any) -> Workload:
@@ -167,7 +171,8 @@ class Workload(BaseModel):
                 "per_device_eval_batch_size": 16,
                 "gradient_checkpointing": recipe.gradient_checkpointing,
                 "num_train_epochs": recipe.num_train_epochs,
-                "max_steps": recipe.max_steps,
+                "max_steps": min((s for s in (recipe.max_steps, recipe.stop_at_step) if s > 0), default=-1),
+                "kl_weight": recipe.pull,
                 **more,
             }
         )

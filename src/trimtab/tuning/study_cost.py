@@ -35,7 +35,8 @@ class Pace:
     def _size(self, recipe: Recipe) -> float:
         """A forward pass is a third of a training step."""
         evaluations = len(recipe.evaluations()) * self.evaluated / 3
-        return self.epoch_size * self._epochs(recipe) + evaluations
+        pulls = recipe.steps_taken(self.examples) * words_of(recipe.task).pull_size if recipe.pull else 0
+        return self.epoch_size * self._epochs(recipe) + evaluations + pulls
 
     def _per(self, micro: int) -> float:
         nearest = min(self.per_size, key=lambda m: abs(math.log(m / micro)))
