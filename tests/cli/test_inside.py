@@ -17,6 +17,7 @@ from trimtab.store import Store
         ((RUN.run_id,), "has left no weights"),
         ((RUN.run_id, "--budget", "soft.yaml"), "has no hard limit"),
         ((RUN.run_id, "--time", "soon"), "--time"),
+        ((RUN.run_id, "--workers", "0"), "workers"),
     ],
 )
 def test_what_is_refused_in_one_sentence(tmp_path, monkeypatch, trimtab, args, said):  # noqa: F811

@@ -25,6 +25,8 @@ recipes = st.fixed_dictionaries(
         "lr_scheduler_type": st.sampled_from(["cosine", "linear", "constant"]),
         "seed": st.integers(1, 3),
         "max_grad_norm": st.sampled_from([0.0, 0.1, 1.0]),
+        "layers_to_transform": st.sampled_from([None, [1], [0]]),
+        "target_modules": st.sampled_from(["all-linear", ["q_proj", "v_proj"]]),
     }
 )
 SLOW = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
@@ -69,6 +71,17 @@ def test_equal_slices_go_through_the_batched_product(tiny_base, small_data, reci
     for member in pair:
         _, alone = steps(Cohort(tiny_base, [member], small_data, "fast"), 4)
         assert float((weights[member.run_id] - alone[member.run_id]).norm() / alone[member.run_id].norm()) <= 1e-4
+
+
+def test_a_place_that_one_member_leaves_out_is_the_base_s_for_it(tiny_base, small_data, recipe):
+    """Also in a model that an earlier run had adapted everywhere."""
+    everywhere, upper, attention = (
+        recipe, recipe.but(layers_to_transform=[1], seed=2), recipe.but(target_modules=["q_proj"], seed=3)
+    )  # fmt: skip
+    _, together = steps(Cohort(tiny_base, [everywhere, upper, attention], small_data, "certify"), 4)
+    for one in (upper, attention):
+        _, alone = steps(Cohort(tiny_base, [one], small_data, "certify"), 4)
+        assert torch.equal(together[one.run_id], alone[one.run_id])
 
 
 def test_a_members_nan_does_not_spread(tiny_base, small_data, recipe):

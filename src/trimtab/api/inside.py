@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from trimtab.errors import SpecError
 from trimtab.spec import durations
 from trimtab.spec.budget import Budget
-from trimtab.spec.options import DEFAULT_OUT
+from trimtab.spec.options import DEFAULT_OUT, StudyOptions, where_problems
 from trimtab.spec.progress import SILENT, Progress
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.results import InsideResult
@@ -28,24 +28,30 @@ def inside(
     budget: str | Path | Budget | None = None,
     seconds: float | None = None,
     out: str | Path = DEFAULT_OUT,
+    on: str | None = None,
+    workers: int | None = None,
     watcher: Progress = SILENT,
 ) -> InsideResult:
     """Walk the remedies, cheapest first, until one is inside the budget and keeps nine tenths of the gain; started
     again, it goes on or looks it up. `budget`: the run's own, else standard; `seconds`: rungs that would not fit are
-    left out. Gives the rungs, what is recommended (None: nothing is) and the page's path.
+    left out; `on`, `workers`: where remedies are trained, as in StudyOptions. Gives the rungs, what is recommended
+    (None: nothing is) and the page's path.
 
     Raises StoreError for a run that has left no weights, SpecError for a budget that nothing could decide.
     """
     from trimtab.api.card import budget_of
     from trimtab.tuning.ladder import places_of_run
 
+    if problems := where_problems(on, workers):
+        raise SpecError("trimtab inside", problems)
     with opened(out, create=False) as store:
         row = store.find_run(run)
         limits = budget if isinstance(budget, Budget) else load_budget(budget) if budget else budget_of(store, row)
         if not any(limit.hard for limit in limits.limits.values()):
             raise SpecError(f"budget {limits.name}", ["has no hard limit, so every run is inside it; make one hard"])
         places = places_of_run(store, row.id)
-        return _walk(store, row, limits, places, seconds, _command(run, budget, seconds, out), watcher)
+        command = _command(run, budget, seconds, out)
+        return _walk(store, row, limits, places, seconds, command, StudyOptions(on=on, workers=workers), watcher)
 
 
 def _walk(
@@ -55,6 +61,7 @@ def _walk(
     places: Places,
     seconds: float | None,
     command: str,
+    options: StudyOptions,
     watcher: Progress,
 ) -> InsideResult:
     from trimtab.api.study import about
@@ -62,6 +69,7 @@ def _walk(
     from trimtab.run import machine, material
     from trimtab.tuning.desk import Desk
     from trimtab.tuning.ladder import Ladder
+    from trimtab.workers import placement
     from trimtab.workers.specs import WorkerSpec
     from trimtab.workers.worker import Worker
 
@@ -75,7 +83,8 @@ def _walk(
     worker.study = asked.name()  # before anything is measured for it
     can_be_kept(limits, worker.meter, watcher.note)
     study = store.open_study(asked).id
-    desk = Desk(worker, worker, store, study, watcher.note)
+    trainer = placement.trainer(worker, options.on, options.workers, recipe)
+    desk = Desk(trainer, worker, store, study, watcher.note)
     result = Ladder(desk, recipe, limits, places, seconds).run()
     return cast(InsideResult, {**result, "study": study, "report": str(_hand_over(store, study, result))})
 

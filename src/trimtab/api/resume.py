@@ -50,7 +50,9 @@ def resume_study(
     if isinstance(asked, InsideAsked):
         from trimtab.api.inside import inside
 
-        return inside(asked.run, budget=asked.budget, out=options.out, watcher=watcher)  # type: ignore[return-value]
+        return inside(  # type: ignore[return-value]
+            asked.run, budget=asked.budget, out=options.out, on=options.on, workers=options.workers, watcher=watcher
+        )
     options = replace(options, budget=asked.budget, yes=True, card=getattr(asked, "card", None))
     if isinstance(asked, PathAsked):
         return study_path(*asked.runs, options=options, watcher=watcher)

@@ -108,6 +108,7 @@ def collect_responses(
     with."""
     said, who = Responses(), identity(evaluated) if keep else ""
     called = called or ("the base model" if keep and not evaluated.adapter else "the tuned model")
+    called = "" if battery.side == "tune" else called  # asked a dozen times in a row: whoever does so says it once
     for name, (content, ask) in _questions(battery).items():
         began = time.monotonic()
         said.found[name] = remembered(keep, name, who, content, lambda: _asked(evaluated, name, ask, called))  # noqa: B023
@@ -127,7 +128,8 @@ def remembered(keep: Path | None, name: str, who: str, content: Any, ask: Callab
 
 
 def _asked(evaluated: EvaluatedModel, name: str, ask: Ask, called: str) -> Any:
-    evaluated.base.say(f"Asking {called}: {_WORDS.get(name, name)}")
+    if called:
+        evaluated.base.say(f"Asking {called}: {_WORDS.get(name, name)}")
     return ask(evaluated)
 
 

@@ -6,17 +6,18 @@ from typing import Annotated
 
 import typer
 
-from trimtab.cli.options import BudgetOption, Json, Out, print_json
-from trimtab.spec.options import DEFAULT_OUT
+from trimtab.cli.options import BudgetOption, Json, print_json, study_options
+from trimtab.spec.options import StudyOptions
 
 
+@study_options("on", "workers", "out")
 def inside(
     run: Annotated[str, typer.Argument(help="A run's id, or its beginning.")],
+    options: StudyOptions,
     budget: BudgetOption = None,
     time: Annotated[
         str | None, typer.Option(help="How long it may take, e.g. 30m; steps that do not fit are said.")
     ] = None,
-    out: Out = DEFAULT_OUT,
     as_json: Json = False,
 ) -> None:
     """Bring a run inside its budget at the least cost: a share of the adapter, smaller steps, a pull towards the base,
@@ -30,7 +31,9 @@ def inside(
 
     seconds = parse(time) if time is not None else None
     with Live(quiet=as_json) as live:
-        result = bring(run, budget=budget, seconds=seconds, out=out, watcher=live)
+        result = bring(
+            run, budget=budget, seconds=seconds, out=options.out, on=options.on, workers=options.workers, watcher=live
+        )
     if as_json:
         return print_json(result)
     from trimtab.cli.show.inside import ladder

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -96,13 +96,9 @@ class Router:
         finally:
             self.slices = []  # a pass outside of `route` is the base's own, also after an error
 
-    @property
-    def adapted(self) -> bool:
-        return any(s.adapter for s in self.slices)
-
-    @property
-    def equal(self) -> bool:
-        return len({s.rows for s in self.slices}) == 1 and all(s.adapter for s in self.slices)
+    def at(self, name: str) -> list[Slice]:
+        """As a target of this name has them: for an adapter that leaves it out, rows are the untouched base's."""
+        return [s if s.adapter is None or name in s.adapter.A else replace(s, adapter=None) for s in self.slices]
 
 
 class RoutedLinear(nn.Module):
@@ -114,9 +110,9 @@ class RoutedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.base(x)
-        if not self.router.adapted:
+        slices = self.router.at(self.name)
+        if not any(s.adapter for s in slices):
             return y
-        slices = self.router.slices
         if len(slices) == 1:
             # a run alone: nothing is split, padded or put together again, and layers that flatten their rows (experts)
             # work too
@@ -130,7 +126,8 @@ class RoutedLinear(nn.Module):
                 f"{self.name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share "
                 "a pass in this architecture; train them with --certify"
             )
-        return y + (self._batched(x, slices) if self.router.equal else self._one_by_one(x, slices))
+        equal = len({s.rows for s in slices}) == 1 and all(s.adapter for s in slices)
+        return y + (self._batched(x, slices) if equal else self._one_by_one(x, slices))
 
     def _one_by_one(self, x: torch.Tensor, slices: list[Slice]) -> torch.Tensor:
         parts = [

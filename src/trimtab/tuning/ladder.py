@@ -127,6 +127,7 @@ class Ladder:
 
     def _strength(self, remedy: Remedy) -> Tried:
         """The largest share of its adapter that the tuning side calls inside, to a twentieth, by bisection."""
+        self.desk.say(f"Looking for the largest share of {_adapter_of(remedy)} that lies well inside")
         whole = self._side(remedy.recipe)
         if remedy.recipe != self.recipe and self._well_inside(whole):  # of the run itself the card knows better
             return Tried(remedy, remedy.recipe, whole)
@@ -243,7 +244,7 @@ class Ladder:
                 f" set nothing. {_kept_in_words(best)} ({_gain(best)} against {_gain(start)})."
                 f"{rest} One seed."
             )
-        nearest = [r for rung in rungs for r in rung["rows"] if r["numbers"]]
+        nearest = [r for r in (start, *(r for rung in rungs for r in rung["rows"])) if r["numbers"]]
         near = min(nearest, key=lambda r: len(_open(r)), default=None)
         told = f" Nearest: {near['what']} ({near['run']}), {_outside(near)}{_would_be(near)}." if near else ""
         return f"Nothing that was tried is inside {self.budget.name}, so nothing is recommended.{told}{rest}"
@@ -294,11 +295,15 @@ def _effort(recipe: Recipe, of: Recipe, steps: int) -> float:
 
 def _what(tried: Tried) -> str:
     if tried.recipe is None:
-        return tried.remedy.what
+        return _adapter_of(tried.remedy)
     share = tried.recipe.adapter_scale
     if share == 1:
         return tried.remedy.what
     return f"{share:g} of the adapter" + ("" if tried.remedy.what == "as it is" else f" of {tried.remedy.what}")
+
+
+def _adapter_of(remedy: Remedy) -> str:
+    return "the adapter" if remedy.what == "as it is" else remedy.what
 
 
 def _kept(row: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:

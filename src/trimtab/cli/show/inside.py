@@ -41,11 +41,11 @@ def _row(table: Table, row: Mapping[str, Any], best: str | None) -> None:
 
 def _budget(row: Mapping[str, Any]) -> str:
     if not row["run"]:
-        return "[dim]none of it is well inside by the half that sets its strength[/]"
+        return "[dim]no share of it is well inside[/]"
     if not row["numbers"] and row["gain"] and row["gain"]["value"] <= 0:
         return "[dim]not asked: gains nothing[/]"
     if not row["numbers"]:
-        return "[dim]not asked: another of this step gained more[/]"
+        return "[dim]not asked: another gained more[/]"
     if row["inside"]:
         return "[green]inside[/]"
     broken = [f"{k} {n['verdict']}" for k, n in row["numbers"].items() if n["hard"] and n["verdict"] != "PASS"]
