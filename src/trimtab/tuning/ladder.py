@@ -29,6 +29,7 @@ from trimtab.spec.words import words_of
 from trimtab.store import Store
 from trimtab.tuning.decisions import Decisions
 from trimtab.tuning.desk import Desk
+from trimtab.tuning.ladder_sentences import result_sentence, rung_sentence, start_sentence
 
 KEEP = 0.9  # of the unconstrained gain: enough to stop looking further
 # The tuning side has two dozen requests and three dozen prompts, so its numbers must lie well inside. A choice: how
@@ -114,7 +115,7 @@ class Ladder:
                 if rows[place]["inside"]:
                     break
         row["rows"] = [r | {"kept": _kept(r, start)} for r in rows]
-        self.decisions.write(f"inside: {rung.name}", self._said(row), row)
+        self.decisions.write(f"inside: {rung.name}", rung_sentence(row), row)
         return row
 
     def _trained(self, rung: Rung) -> list[Remedy]:
@@ -173,9 +174,7 @@ class Ladder:
         tried = Tried(Remedy("as it is", recipe), recipe, self._values(raw))
         row = self._row(tried) | self._judged(tried)
         row |= {"kept": 1.0, "declines": stats.average(raw["refused_base"]) if raw.get("refused_base") else None}
-        what = "inside" if row["inside"] else "outside" if row["verdict"] == Verdict.FAIL else "not shown to be inside"
-        sentence = f"{recipe.run_id} is {what} {self.budget.name}: {_outside(row) or row['verdict']}."
-        self.decisions.write("inside: start", sentence, row)
+        self.decisions.write("inside: start", start_sentence(recipe.run_id, self.budget.name, row), row)
         return row
 
     def _row(self, tried: Tried) -> dict[str, Any]:
@@ -228,37 +227,8 @@ class Ladder:
             "base": stats.average(self.base["numbers"][self.base["metric"]]),
             "metric_title": words.metrics.get(self.base["metric"], self.base["metric"]),
             "words": words.shown(),
-            "sentence": self._sentence(start, rungs, best),
+            "sentence": result_sentence(self.recipe.run_id, self.budget.name, start, rungs, best),
         }
-
-    def _sentence(self, start: dict[str, Any], rungs: list[dict[str, Any]], best: dict[str, Any] | None) -> str:
-        if start["inside"]:
-            return f"{self.recipe.run_id} is inside {self.budget.name} as it is: every hard limit passes."
-        untried = [r["title"].lower() for r in rungs if r["note"]]
-        rest = f" Not tried for lack of time: {', '.join(untried)}." if untried else ""
-        if start.get("declines") == 0:
-            rest += " The base itself declines nothing that ought to be declined: there are no refusals to keep."
-        if best:
-            return (
-                f"{best['what']} ({best['run']}) is inside {self.budget.name}: every hard limit passes on probes that"
-                f" set nothing. {_kept_in_words(best)} ({_gain(best)} against {_gain(start)})."
-                f"{rest} One seed."
-            )
-        nearest = [r for r in (start, *(r for rung in rungs for r in rung["rows"])) if r["numbers"]]
-        near = min(nearest, key=lambda r: len(_open(r)), default=None)
-        told = f" Nearest: {near['what']} ({near['run']}), {_outside(near)}{_would_be(near)}." if near else ""
-        return f"Nothing that was tried is inside {self.budget.name}, so nothing is recommended.{told}{rest}"
-
-    def _said(self, row: Mapping[str, Any]) -> str:
-        inside = [r for r in row["rows"] if r["inside"]]
-        if inside:
-            best = inside[0]
-            kept = f", {best['kept']:.0%} of the gain" if best["kept"] is not None else ""
-            return f"{row['title']}: {best['what']} is inside, {_gain(best)}{kept}."
-        judged = [r for r in row["rows"] if r["numbers"]]
-        if not judged:
-            return f"{row['title']}: no share of it is well inside by the tuning half of the probes and gains."
-        return f"{row['title']}: {judged[0]['what']} is not inside: {_outside(judged[0])}."
 
     # keeping and time
 
@@ -317,10 +287,6 @@ def _enough(row: Mapping[str, Any]) -> bool:
     return bool(row["kept"] >= KEEP if row["kept"] is not None else row["gain"] and row["gain"]["low"] > 0)
 
 
-def _kept_in_words(row: Mapping[str, Any]) -> str:
-    return f"It keeps {row['kept']:.0%} of the gain" if row["kept"] is not None else "The run itself gains nothing"
-
-
 def places_of_run(store: Store, run: str) -> Places:
     """Of the adapter that the run left; of a model that was trained whole, none. StoreError where it left nothing."""
     best = store.folder / "runs" / run / "best"
@@ -329,43 +295,6 @@ def places_of_run(store: Store, run: str) -> Places:
         raise StoreError(f"run {run} has left no weights ({status}); train it first: trimtab train")
     config = best / "adapter_config.json"
     return places_of(json.loads(config.read_text())["target_modules"] if config.exists() else [])
-
-
-def _gain(row: Mapping[str, Any]) -> str:
-    g = row["gain"]
-    return f"gain {g['value']:+.1%} [{g['low']:+.1%}, {g['high']:+.1%}]" if g else "no gain measured"
-
-
-def _open(row: Mapping[str, Any]) -> list[str]:
-    return [k for k, n in row["numbers"].items() if n["hard"] and n["verdict"] != Verdict.PASS]
-
-
-def _outside(row: Mapping[str, Any]) -> str:
-    """The hard limits that it does not keep, as one phrase."""
-    words = {Verdict.FAIL: "fails", Verdict.UNDECIDED: "leaves open"}
-    told = [f"{words.get(row['numbers'][k]['verdict'], 'misses')} {k}" for k in _open(row)]
-    return ", ".join(told)
-
-
-def _would_be(row: Mapping[str, Any]) -> str:
-    """The limits that it would have kept, as it was measured; empty where one of them has no bound."""
-    told = []
-    for key in _open(row):
-        number = row["numbers"][key]
-        for side, bound, sign in (("max", "above", 1), ("min", "below", -1)):
-            if number["limit"][side] is not None:
-                if number[bound] is None:
-                    return ""
-                told.append(f"{key} {side} {_outward(number[bound], sign):g}")
-    return f"; it would be inside with {' and '.join(told)}" if told else ""
-
-
-def _outward(value: float, sign: int) -> float:
-    """To two digits, never nearer to zero change than it is."""
-    if value == 0:
-        return 0.0
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
-    return round(sign * math.ceil(round(sign * value / step, 6)) * step, 12)
 
 
 def rows_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -1,0 +1,103 @@
+"""What a walk over the remedies found, in sentences that never say more than was measured. Takes rows, gives text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trimtab.spec.status import Verdict
+
+Row = Mapping[str, Any]
+
+
+def start_sentence(run: str, budget: str, row: Row) -> str:
+    """Whether the run itself is inside."""
+    what = "inside" if row["inside"] else "outside" if row["verdict"] == Verdict.FAIL else "not shown to be inside"
+    return f"{run} is {what} {budget}: {_outside(row) or row['verdict']}."
+
+
+def rung_sentence(row: Row) -> str:
+    """What one step of it gave."""
+    inside = [r for r in row["rows"] if r["inside"]]
+    if inside:
+        best = inside[0]
+        kept = f", {best['kept']:.0%} of the gain" if best["kept"] is not None else ""
+        return f"{row['title']}: {best['what']} is inside, {_gain(best)}{kept}."
+    judged = [r for r in row["rows"] if r["numbers"]]
+    if not judged:
+        return f"{row['title']}: no share of it is well inside by the tuning half of the probes and gains."
+    return f"{row['title']}: {judged[0]['what']} is not inside: {_outside(judged[0])}."
+
+
+def result_sentence(run: str, budget: str, start: Row, rungs: Sequence[Row], best: Row | None) -> str:
+    """What is inside and what it keeps, or what is nearest."""
+    if start["inside"]:
+        return f"{run} is inside {budget} as it is: every hard limit passes."
+    untried = [r["title"].lower() for r in rungs if r["note"]]
+    rest = f" Not tried for lack of time: {', '.join(untried)}." if untried else ""
+    if start.get("declines") == 0:
+        rest += " The base itself declines nothing that ought to be declined: there are no refusals to keep."
+    if best:
+        return (
+            f"{best['what']} ({best['run']}) is inside {budget}: every hard limit passes on probes that"
+            f" set nothing. {_kept_in_words(best)} ({_gain(best)} against {_gain(start)})."
+            f"{rest} One seed."
+        )
+    nearest = [r for r in (start, *(r for rung in rungs for r in rung["rows"])) if r["numbers"]]
+    near = min(nearest, key=_far, default=None)
+    told = f" Nearest: {near['what']} ({near['run']}), {_outside(near)}{_would_be(near)}." if near else ""
+    return f"Nothing that was tried is inside {budget}, so nothing is recommended.{told}{rest}"
+
+
+def _kept_in_words(row: Row) -> str:
+    return f"It keeps {row['kept']:.0%} of the gain" if row["kept"] is not None else "The run itself gains nothing"
+
+
+def _gain(row: Row) -> str:
+    g = row["gain"]
+    return f"gain {g['value']:+.1%} [{g['low']:+.1%}, {g['high']:+.1%}]" if g else "no gain measured"
+
+
+def _open(row: Row) -> list[str]:
+    return [k for k, n in row["numbers"].items() if n["hard"] and n["verdict"] != Verdict.PASS]
+
+
+def _outside(row: Row) -> str:
+    """The hard limits that it does not keep, as one phrase."""
+    words = {Verdict.FAIL: "fails", Verdict.UNDECIDED: "leaves open"}
+    told = [f"{words.get(row['numbers'][k]['verdict'], 'misses')} {k}" for k in _open(row)]
+    return ", ".join(told)
+
+
+def _far(row: Row) -> tuple[int, float]:
+    """How far from inside: open limits, and by how much of the limit the worst bound lies beyond it."""
+    over = [0.0]
+    for key in _open(row):
+        number = row["numbers"][key]
+        for side, bound in (("max", "above"), ("min", "below")):
+            edge, value = number["limit"][side], number[bound]
+            if edge is not None:
+                over.append(math.inf if value is None else abs(value - edge) / max(abs(edge), 1e-9))
+    return len(_open(row)), max(over)
+
+
+def _would_be(row: Row) -> str:
+    """The limits that it would have kept, as it was measured; empty where one of them has no bound."""
+    told = []
+    for key in _open(row):
+        number = row["numbers"][key]
+        for side, bound, sign in (("max", "above", 1), ("min", "below", -1)):
+            if number["limit"][side] is not None:
+                if number[bound] is None:
+                    return ""
+                told.append(f"{key} {side} {_outward(number[bound], sign):g}")
+    return f"; it would be inside with {' and '.join(told)}" if told else ""
+
+
+def _outward(value: float, sign: int) -> float:
+    """To two digits, never nearer to zero change than it is."""
+    if value == 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return round(sign * math.ceil(round(sign * value / step, 6)) * step, 12)
