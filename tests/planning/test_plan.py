@@ -145,3 +145,11 @@ def test_every_number_of_a_reason_is_an_input_or_a_rules(change):
 def test_facts_of_an_earlier_version_are_read():
     kept = {("card" if k == "device_name" else k): v for k, v in vars(FACTS).items()}
     assert Facts.of(kept) == FACTS == Facts.of(vars(FACTS))
+
+
+def test_what_only_our_own_loop_has_is_said_where_another_trains():
+    elsewhere = make_plan(FACTS, {"kl_weight": 1.0, "method": "qlora"})
+    assert any(w.startswith("kl_weight: only trimtab's own loop") for w in elsewhere.warnings)
+    small = dataclasses.replace(FACTS, parameters=10**8, model="org/some-100m", model_name="some-100m")
+    ours = make_plan(small, {"kl_weight": 1.0, "trainer": "trimtab"})
+    assert not any("kl_weight" in w for w in ours.warnings)

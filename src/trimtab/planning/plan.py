@@ -18,7 +18,7 @@ from trimtab.planning.precedents import Precedent
 from trimtab.planning.published_values import precedents_of
 from trimtab.planning.rules import Rule
 from trimtab.planning.setting import Setting, yours
-from trimtab.spec.recipe import Recipe, optimizer_steps
+from trimtab.spec.recipe import OWN_LOOP, Recipe, optimizer_steps
 
 STEPS: tuple[Rule, ...] = (
     rules.method,
@@ -186,6 +186,10 @@ def _warnings(facts: Facts, settings: Mapping[str, Setting]) -> list[str]:
             f"{facts.duplicates:.0%} of the examples are near-copies of others: the model sees them that much more"
             " often"
         )
+    held = [k for k in OWN_LOOP if k in settings and settings[k].value != Recipe.model_fields[k].default]
+    if held and settings["trainer"].value != "trimtab":
+        names = " and ".join(held)
+        warnings.append(f"{names}: only trimtab's own loop has this; {settings['trainer'].value} trains without it")
     if not facts.has_template:
         warnings.append("the model has no chat template: examples are plain text, one message a line")
     return warnings

@@ -177,6 +177,8 @@ SHARED_IN_COHORT = (
     "gradient_checkpointing",
 )
 
+# What only our own loop does, of the settings that hold a run near its base.
+OWN_LOOP = ("kl_weight", "replay_share", "stop_at_step", "adapter_scale")
 ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 
 # Settings that came after the first stores were written: at their default they do not count, so that old runs keep
