@@ -130,10 +130,12 @@ def fragility(rows: Sequence[Sequence[Sequence[float]]]) -> Raw:
 
 def _js(rows: Sequence[Sequence[float]]) -> float:
     """Mean Jensen–Shannon divergence of each variant's distribution from the plain question's, nats (at most ln 2)."""
-    from scipy.spatial.distance import jensenshannon
+    from scipy.special import rel_entr
 
-    plain, *others = rows
-    return float(np.mean([jensenshannon(plain, other) ** 2 for other in others]))
+    plain, *others = (np.asarray(row) for row in rows)
+    means = [(plain + other) / 2 for other in others]
+    far = [(rel_entr(plain, m) + rel_entr(other, m)).sum() / 2 for other, m in zip(others, means, strict=True)]
+    return float(np.mean(np.maximum(far, 0.0)))  # rounding puts equal ones below zero
 
 
 def _refusals(key: str, base: Sequence[Answer], tuned: Sequence[Answer], language: str) -> Raw:

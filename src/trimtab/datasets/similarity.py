@@ -163,9 +163,13 @@ def _ks(a: Sequence[float], b: Sequence[float]) -> float:
 
 def _js(a: Any, b: Any) -> float:
     """Jensen-Shannon divergence in bits, 0 to 1."""
-    from scipy.spatial.distance import jensenshannon
+    import numpy as np
+    from scipy.special import rel_entr
 
     if not sum(a.values()) or not sum(b.values()):
         return 0.0  # nothing is known of one side
     keys = sorted(set(a) | set(b))
-    return float(jensenshannon([a.get(k, 0) for k in keys], [b.get(k, 0) for k in keys], base=2) ** 2)
+    p, q = (np.array([side.get(k, 0) for k in keys]) / sum(side.values()) for side in (a, b))
+    middle = (p + q) / 2
+    far = (rel_entr(p, middle) + rel_entr(q, middle)).sum() / 2 / np.log(2)
+    return max(0.0, float(far))  # rounding puts equal ones below zero

@@ -19,7 +19,11 @@ def recommendation(result: Mapping[str, Any]) -> None:
     """What a tune ended in."""
     console = Console(highlight=False, soft_wrap=True)
     gain = result["gain"]
-    span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else " (one seed: no interval)"
+    span = (
+        f" [{gain['low']:+.1%}, {gain['high']:+.1%}]"
+        if gain["low"] is not None
+        else " (no interval: one seed, or nothing moved)"
+    )
     verdict = str(result["verdict"])
     seeds = len(result["runs"])
     over = f" (mean of {seeds - 1} of {seeds} seeds: the first chose)" if seeds > 1 else ""
