@@ -51,11 +51,13 @@ def test_a_hard_limit_vetoes_and_a_soft_one_only_withholds_the_pass():
 
 
 def test_a_limit_that_a_person_wrote_never_vanishes():
-    """Presets' limits on JSON and labels count only where there are any; written by hand they stay undecided."""
+    """Presets' limits on JSON and labels count only where there are any; written by hand they are not measured."""
     own = Budget(name="mine", limits={"format_validity": Limit(min=0.9), "kl_generic": Limit(max=0.5)})
-    assert verdicts(CALM, own) == ("UNDECIDED", {"kl_generic": "PASS", "format_validity": "UNDECIDED"})
+    assert verdicts(CALM, own) == ("NOT MEASURED", {"kl_generic": "PASS", "format_validity": "NOT MEASURED"})
     labels = Budget(name="mine", limits={"label_worst_class": Limit(min=-0.1), "kl_generic": Limit(max=0.5)})
-    assert verdicts(CALM, labels)[0] == "UNDECIDED"
+    assert verdicts(CALM, labels)[0] == "NOT MEASURED"
+    undecided = {**CALM, "kl_generic": [0.0, 1.2] * 12}
+    assert verdicts(undecided, labels)[0] == "UNDECIDED"  # what was measured and is open comes first
 
 
 def test_a_verdict_says_the_bound_that_was_judged():
@@ -80,7 +82,7 @@ def test_hard_limits_say_how_much_has_to_be_asked():
 def test_missing_is_never_a_pass():
     raw = {k: v for k, v in CALM.items() if k != "nll_tuned"}
     verdict, rows = verdicts(raw, preset())
-    assert (verdict, rows["nll_change"]) == ("UNDECIDED", "UNDECIDED")
+    assert (verdict, rows["nll_change"]) == ("NOT MEASURED", "NOT MEASURED")
 
 
 def test_few_items_are_undecided_and_say_what_would_decide():
@@ -96,7 +98,7 @@ def test_only_what_the_tuning_broke_counts_as_degeneration():
     repeats = {**CALM, "degenerate_tuned": often, "degenerate_base": often}
     assert verdicts(repeats, preset())[1]["degeneration"] == "PASS"
     nothing_to_break = {**CALM, "degenerate_tuned": [1.0] * 400, "degenerate_base": [1.0] * 399 + [0.0]}
-    assert verdicts(nothing_to_break, preset())[1]["degeneration"] == "UNDECIDED"
+    assert verdicts(nothing_to_break, preset())[1]["degeneration"] == "NOT MEASURED"
     broken = {**CALM, "degenerate_tuned": [1.0] * 40 + [0.0] * 360}
     assert verdicts(broken, preset())[1]["degeneration"] == "FAIL"
 
@@ -152,26 +154,26 @@ def test_a_card_is_measured_enough_for_what_it_was_asked():
     assert not measured_enough(raw, preset())  # of an older trimtab
 
 
-def test_a_reason_to_be_missing_is_said_and_undecided():
+def test_a_reason_to_be_missing_is_said_and_it_is_not_measured():
     judged = judge(measured(CALM, missing={"refusal": "no chat template"}), preset())
     row = next(r for r in judged["rows"] if r["number"] == "refusal")
-    assert (row["verdict"], row["value"], row["to_decide"]) == ("UNDECIDED", None, "no chat template")
-    assert judged["verdict"] == "UNDECIDED"
+    assert (row["verdict"], row["value"], row["to_decide"]) == ("NOT MEASURED", None, "no chat template")
+    assert judged["verdict"] == "NOT MEASURED"
 
 
 def test_too_few_items_are_said():
     few = {**CALM, "own-mine_base": [1.0, 1.0], "own-mine_tuned": [1.0, 0.0]}
     budget = Budget(limits={"own-mine": Limit(min=-0.1)})
     (row,) = [r for r in judge(measured(few), budget)["rows"] if r["number"] == "own-mine"]
-    assert row["verdict"] == "UNDECIDED"
+    assert row["verdict"] == "NOT MEASURED"
     assert "only 2 items" in row["to_decide"]
 
 
-def test_an_own_probe_that_was_not_asked_is_undecided():
+def test_an_own_probe_that_was_not_asked_is_not_measured():
     (row,) = [
         r for r in judge(measured(CALM), Budget(limits={"own-x": Limit(min=-0.1)}))["rows"] if r["number"] == "own-x"
     ]
-    assert (row["verdict"], row["to_decide"]) == ("UNDECIDED", "not measured")
+    assert (row["verdict"], row["to_decide"]) == ("NOT MEASURED", "not asked: --level card asks everything")
 
 
 def test_the_floor_stands_beside_the_number():
@@ -193,7 +195,7 @@ def test_a_pulse_breaches_only_hard_limits_that_it_measures():
     assert breach({"kl_pulse": [0.9] * 5}, Budget(limits={"kl_generic": Limit(max=0.1, hard=False)})) is None
     own = Budget(limits={"kl_generic": Limit(max=0.1), "kl_pulse": Limit(max=2)})
     assert breach({"kl_pulse": [0.9, 0.95] * 3}, own) is None  # a limit of its own comes before
-    assert verdicts(CALM, own)[1]["kl_pulse"] == "UNDECIDED"  # a limit that is written never vanishes
+    assert verdicts(CALM, own)[1]["kl_pulse"] == "NOT MEASURED"  # a limit that is written never vanishes
     assert verdicts({**CALM, "kl_pulse": [9.0] * 8}, own)[0] == "FAIL"
 
 

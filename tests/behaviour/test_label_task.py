@@ -156,7 +156,7 @@ def test_the_card_of_a_classifier(heads, labelled, base):
     assert rows["label_accuracy"]["tuned"] is not None
     assert 0 < rows["label_brier"]["tuned"] <= 2
     if base == "body":
-        assert rows["label_worst_class"]["verdict"] == "UNDECIDED"
+        assert rows["label_worst_class"]["verdict"] == "NOT MEASURED"
         assert "no classification head" in rows["label_worst_class"]["missing"]
     else:
         assert rows["label_worst_class"]["value"] is not None

@@ -44,7 +44,8 @@ def test_the_sentence_counts_every_limit_once(verdicts):
     text = sentence({"rows": rows})
     limited = [v for v in verdicts if v]
     assert text.startswith(f"{limited.count(Verdict.PASS)} of {len(limited)} limits hold")
-    for verdict, head in ((Verdict.FAIL, "Outside: "), (Verdict.UNDECIDED, "Not decided: ")):
+    heads = {Verdict.FAIL: "Outside: ", Verdict.UNDECIDED: "Not decided: ", Verdict.NOT_MEASURED: "Not measured: "}
+    for verdict, head in heads.items():
         named = re.search(head + r"([^.]*)", text)
         wanted = [f"number {i}" for i, v in enumerate(verdicts) if v == verdict]
         assert (named.group(1).split("; ") if named else []) == wanted
@@ -76,4 +77,6 @@ def test_every_kind_of_prompt_has_a_place_and_the_page_stays_short(kinds):
 def test_a_card_that_measured_nothing_has_a_page():
     nothing = {**judge({"raw": {}, "level": "pulse"}, preset()), "run": "r", "epochs": [], "samples": []}
     assert "0 of " in sentence(nothing)
-    assert "UNDECIDED" in card_html(nothing)
+    text = card_html(nothing)
+    assert "NOT MEASURED" in text
+    assert 'class="rail"' not in text[: text.index("Every number")]  # no empty bar as if it were a measurement

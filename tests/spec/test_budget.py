@@ -15,8 +15,8 @@ def test_the_gate_reads_the_interval_and_never_the_point(low, width, limit):
     assert mirrored == verdict
 
 
-def test_missing_is_undecided():
-    assert Limit(max=1).judge(None, None) == Verdict.UNDECIDED
+def test_missing_is_not_measured_and_no_number_undecided():
+    assert Limit(max=1).judge(None, None) == Verdict.NOT_MEASURED
     assert Limit(max=1).judge(float("nan"), 0.5) == Verdict.UNDECIDED
 
 

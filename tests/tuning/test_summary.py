@@ -9,7 +9,7 @@ CARD = {
     "rows": [
         {"number": "kl_generic", "verdict": "FAIL", "hard": True, "value": 0.9},
         {"number": "nll_change", "verdict": "UNDECIDED", "hard": False, "value": 0.1},
-        {"number": "refusal", "verdict": "UNDECIDED", "hard": True, "value": None},
+        {"number": "refusal", "verdict": "NOT MEASURED", "hard": True, "value": None},
     ],
 }
 KEPT = {"number": "refusal", "verdict": "PASS", "hard": True, "value": 0.0}
@@ -71,7 +71,12 @@ def test_a_failed_budget_is_not_called_a_recommendation():
         ),
         ([0.9, 1.0, 0.8], with_rows(), "not shown", "Better at the task; behaviour not shown"),
         ([0.9, 1.0, 0.8], with_rows({**KEPT, "verdict": "UNDECIDED"}), "not shown", "Better at the task"),
-        ([0.9, 1.0, 0.8], with_rows(KEPT, {**KEPT, "verdict": "UNDECIDED", "value": None}), "not shown", "Better at"),
+        (
+            [0.9, 1.0, 0.8],
+            with_rows(KEPT, {**KEPT, "verdict": "NOT MEASURED", "value": None}),
+            "not shown",
+            "Better at",
+        ),
     ],
 )
 def test_no_more_is_said_than_was_shown(shares, card, standing, head):

@@ -99,7 +99,7 @@ def test_the_card_of_a_run(worker, recipe, method, level):
     } <= numbers.keys()
     assert numbers["kl_generic"]["value"] > 0
     assert numbers["kl_generic"]["n"] == numbers["cut"]["n"] == 100
-    assert numbers["length_ratio"]["verdict"] == "UNDECIDED"  # every answer of the random model is cut
+    assert numbers["length_ratio"]["verdict"] == "NOT MEASURED"  # every answer of the random model is cut
     samples = w.store.samples(r.run_id)
     asked = {"alarming", "open", "form"} if level == "card" else set()
     assert {s["probe"] for s in samples} == {"task", "generic", "refusable"} | asked

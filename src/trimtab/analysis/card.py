@@ -1,5 +1,4 @@
-"""What a card measured -> rows with an interval and a verdict against a budget. Pure; missing is UNDECIDED, never a
-pass.
+"""What a card measured -> rows with an interval and a verdict against a budget. Pure; what is missing never passes.
 
 `measured` is {"raw": values by item, "floor": the base against itself, "missing": number -> why, "seconds", "level",
 "language"}.
@@ -44,12 +43,16 @@ def judge(measured: Measured, budget: Budget) -> dict[str, Any]:
 
 
 def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
-    """FAIL when a hard limit fails, SOFT FAIL when only soft ones do; PASS when every limit passes; else UNDECIDED."""
+    """FAIL when a hard limit fails, SOFT FAIL when only soft ones do; PASS when every limit passes; NOT MEASURED when
+    all that were measured pass; else UNDECIDED."""
     limited = [r for r in rows if r["verdict"]]
     failed = [r for r in limited if r["verdict"] == Verdict.FAIL]
     if failed:
         return Verdict.FAIL if any(r["hard"] for r in failed) else Verdict.SOFT_FAIL
-    return Verdict.PASS if limited and all(r["verdict"] == Verdict.PASS for r in limited) else Verdict.UNDECIDED
+    states = {r["verdict"] for r in limited}
+    if Verdict.UNDECIDED in states:
+        return Verdict.UNDECIDED
+    return Verdict.PASS if states == {Verdict.PASS} else Verdict.NOT_MEASURED
 
 
 # A pulse's number -> the card's whose limit it is held to, times so much: its prompts are the shortest and its tokens
@@ -145,7 +148,7 @@ def _with_classes(raw: Raw) -> list[str]:
 def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
     """Numbers that were measured, are limited or have a reason to be missing. An optional limit on JSON means nothing
     without JSON answers, one on labels nothing without labels, and to a classifier nothing but those applies. A limit
-    that a person wrote never vanishes: what is not there stays UNDECIDED."""
+    that a person wrote never vanishes: what is not there is NOT MEASURED."""
     raw, group = measured["raw"], number_of(key).group
     if number_of(key).needs == "a pulse":  # taken while training: on a card only where somebody limits it
         return key in budget.limits
@@ -188,10 +191,11 @@ def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
         "hard": bool(limit and limit.hard),
         "verdict": verdict,
         "judged_by": judged_by(interval, limit, verdict) if interval and limit and verdict else None,
-        "to_decide": to_decide(n, interval, limit, why) if limit and verdict == Verdict.UNDECIDED else None,
+        "to_decide": to_decide(n, interval, limit, why) if limit and verdict in OPEN else None,
     }
 
 
+OPEN = (Verdict.UNDECIDED, Verdict.NOT_MEASURED)
 NO_INTERVAL = "no interval is honest: in bins of a few dozen items a calibrated model has an error of a few points too"
 
 

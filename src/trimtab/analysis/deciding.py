@@ -1,4 +1,4 @@
-"""How much would turn UNDECIDED into an answer. Takes a number, its interval and its limit, gives a sentence. Pure."""
+"""How much would turn an open verdict into an answer. Takes a number, its interval and limit, gives words. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ ASKED_MORE = ("kl_generic", "length_ratio", "assertiveness", "degeneration")  # 
 
 
 def to_decide(n: Number, interval: Interval | None, limit: Limit, why: str | None = None) -> str:
-    """As in "about 240 prompts, four times in five: --prompts 240"; on the limit itself, more seeds."""
+    """As in "about 240 prompts, four times in five: --prompts 240"; on the limit itself, more seeds; of what was not
+    measured, why, and how it is."""
     if interval is None:
-        return why or "not measured"
+        return why or "not asked: --level card asks everything"
     if n.group in ("style", "format") and n.unit == "share":
         return _for_a_share(n, interval, limit)
     edges = [e for e in (limit.max, limit.min) if e is not None]

@@ -39,7 +39,8 @@ def sentence(judged: Mapping[str, Any]) -> str:
     passed = f"{len(states[Verdict.PASS])} of {sum(map(len, states.values()))} limits hold"
     outside = f"Outside: {'; '.join(states[Verdict.FAIL])}" if states[Verdict.FAIL] else ""
     unsure = f"Not decided: {'; '.join(states[Verdict.UNDECIDED])}" if states[Verdict.UNDECIDED] else ""
-    return f"{'. '.join(filter(None, (passed, outside, unsure)))}."
+    missing = f"Not measured: {'; '.join(states[Verdict.NOT_MEASURED])}" if states[Verdict.NOT_MEASURED] else ""
+    return f"{'. '.join(filter(None, (passed, outside, unsure, missing)))}."
 
 
 def _lowered(title: str) -> str:

@@ -64,52 +64,56 @@ def memory(parts: Mapping[str, int], capacity: int | None) -> str:
     return _svg(width, bar + 44 + 20 * ((len(parts) - 1) // 4), "".join(out), "memory")
 
 
+WIDE, LEFT_OF, RIGHT_OF, EACH = 980, 380, 200, 40  # of the picture of limits: names, rail, states; a row's height
+_SIGNS = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?", "NOT MEASURED": "–"}
+
+
 def limits(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Each limited number as a bar with its interval against its limit; the limit stands at the same place in every
-    row."""
+    """Each limited number as a bar with its interval against its limit; of what was not measured, why, and no bar."""
     limited = [r for r in rows if r["verdict"]]
     if not limited:
         return ""
-    width, row_height, left, right = 960, 40, 380, 180
-    span = width - left - right
     parts = []
     for i, r in enumerate(limited):
-        y = i * row_height + 26
-        place = _limit_scale(r)
+        y = i * EACH + 26
+        title = escape(str(r["title"]).split(",")[0])
+        parts.append(f'<text class="name" x="{LEFT_OF - 12}" y="{y + 4}" text-anchor="end">{title}</text>')
+        parts += _against_limit(r, y) if r["value"] is not None else _not_measured(r, y)
+        soft = "" if r["hard"] else " (soft)"
         parts.append(
-            f'<text class="name" x="{left - 12}" y="{y + 4}"'
-            f' text-anchor="end">{escape(str(r["title"]).split(",")[0])}</text>'
+            f'<text class="state {r["verdict"]}" x="{WIDE - RIGHT_OF + 14}" y="{y + 4}">{_SIGNS[str(r["verdict"])]}'
+            f" {r['verdict']}{soft}</text>"
         )
-        parts.append(f'<rect class="rail" x="{left}" y="{y - 7}" width="{span}" height="14" rx="7"/>')
-        low, high = place(r["limit"]["min"], 0.0), place(r["limit"]["max"], 1.0)
-        parts.append(
-            f'<rect class="{"inside" if r["value"] is not None else "bare"}" x="{left + low * span:.1f}" y="{y - 7}"'
-            f' width="{(high - low) * span:.1f}" height="14" rx="7"/>'
-        )
-        if r["value"] is not None:
-            a, b, v = place(r["below"], 0.0), place(r["above"], 1.0), place(r["value"], 0.0)
-            parts.append(
-                f'<line class="span {r["verdict"]}" x1="{left + a * span:.1f}" x2="{left + b * span:.1f}" y1="{y}"'
-                f' y2="{y}"/>'
-            )
-            parts.append(f'<circle class="value {r["verdict"]}" cx="{left + v * span:.1f}" cy="{y}" r="6"/>')
-            parts.append(
-                f'<text class="tick" x="{left + v * span:.1f}" y="{y - 11}"'
-                f' text-anchor="middle">{r["value"]:.3g}</text>'
-            )
-        sign = {"PASS": "✓", "FAIL": "✗", "UNDECIDED": "?"}[str(r["verdict"])]
-        parts.append(
-            f'<text class="state {r["verdict"]}" x="{width - right + 14}" y="{y + 4}">{sign}'
-            f" {r['verdict']}{'' if r['hard'] else ' (soft)'}</text>"
-        )
-        for edge in ("min", "max"):
-            if r["limit"][edge] is not None:
-                x = left + place(r["limit"][edge], 0) * span
-                parts.append(
-                    f'<text class="tick" x="{x:.1f}" y="{y + 20}" text-anchor="middle">{edge}'
-                    f" {r['limit'][edge]:g}</text>"
-                )
-    return _svg(width, len(limited) * row_height + 24, "".join(parts), "The card against the budget")
+    return _svg(WIDE, len(limited) * EACH + 24, "".join(parts), "The card against the budget")
+
+
+def _not_measured(r: Mapping[str, Any], y: float) -> list[str]:
+    why = str(r.get("to_decide") or r.get("missing") or "not asked")
+    shown = why if len(why) <= 74 else why[:73].rsplit(" ", 1)[0] + " …"
+    return [f'<text class="tick" x="{LEFT_OF}" y="{y + 4}">{escape(shown)}</text>']
+
+
+def _against_limit(r: Mapping[str, Any], y: float) -> list[str]:
+    """The rail, what of it is inside, the interval and the value."""
+    place, span = _limit_scale(r), WIDE - LEFT_OF - RIGHT_OF
+
+    def at(value: float | None, missing: float) -> float:
+        return LEFT_OF + place(value, missing) * span
+
+    low, high = at(r["limit"]["min"], 0.0), at(r["limit"]["max"], 1.0)
+    a, b, v = at(r["below"], 0.0), at(r["above"], 1.0), at(r["value"], 0.0)
+    parts = [
+        f'<rect class="rail" x="{LEFT_OF}" y="{y - 7}" width="{span}" height="14" rx="7"/>',
+        f'<rect class="inside" x="{low:.1f}" y="{y - 7}" width="{high - low:.1f}" height="14" rx="7"/>',
+        f'<line class="span {r["verdict"]}" x1="{a:.1f}" x2="{b:.1f}" y1="{y}" y2="{y}"/>',
+        f'<circle class="value {r["verdict"]}" cx="{v:.1f}" cy="{y}" r="6"/>',
+        f'<text class="tick" x="{v:.1f}" y="{y - 11}" text-anchor="middle">{r["value"]:.3g}</text>',
+    ]
+    for edge in ("min", "max"):
+        if (bound := r["limit"][edge]) is not None:
+            x = at(bound, 0)
+            parts.append(f'<text class="tick" x="{x:.1f}" y="{y + 20}" text-anchor="middle">{edge} {bound:g}</text>')
+    return parts
 
 
 def _limit_scale(row: Mapping[str, Any]) -> Any:

@@ -25,7 +25,9 @@ LOW, HIGH = 1e-5, 20.0
 
 def ruler(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
     """KL on a logarithmic rail, between marks that people know; the null floor as a tick, the first answer token as
-    a ring."""
+    a ring. "" where it was not measured."""
+    if row["value"] is None:
+        return ""
     width, left, right, y = 720, 20, 20, 62
 
     def x(value: float) -> float:
@@ -48,14 +50,13 @@ def ruler(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
             f" {first['value']:.2g}</text>"
         )
     state = row["verdict"] or "UNDECIDED"
-    if row["value"] is not None:
-        a, b = x(row["low"] or LOW), x(row["high"] or row["value"])
-        parts.append(f'<line class="span {state}" x1="{a:.1f}" x2="{b:.1f}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<circle class="value {state}" cx="{x(row["value"]):.1f}" cy="{y}" r="7"/>')
-        parts.append(
-            f'<text class="state {state}" x="{x(row["value"]):.1f}" y="{y - 30}" text-anchor="middle">drift'
-            f" {row['value']:.2g}</text>"
-        )
+    a, b = x(row["low"] or LOW), x(row["high"] or row["value"])
+    parts.append(f'<line class="span {state}" x1="{a:.1f}" x2="{b:.1f}" y1="{y}" y2="{y}"/>')
+    parts.append(f'<circle class="value {state}" cx="{x(row["value"]):.1f}" cy="{y}" r="7"/>')
+    parts.append(
+        f'<text class="state {state}" x="{x(row["value"]):.1f}" y="{y - 30}" text-anchor="middle">drift'
+        f" {row['value']:.2g}</text>"
+    )
     return _svg(width, y + 34, "".join(parts), "Drift on the ruler of quantisation damage")
 
 

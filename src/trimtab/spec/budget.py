@@ -1,6 +1,6 @@
-"""A risk budget: how far each behaviour number may move from the base model's, and the three-state gate.
+"""A risk budget: how far each behaviour number may move from the base model's, and the gate of four states.
 
-Takes numbers with one-sided 95 % bounds, gives PASS / FAIL / UNDECIDED. Presets and reasons: docs/budget.md.
+Takes numbers with one-sided 95 % bounds, gives PASS / FAIL / UNDECIDED / NOT MEASURED. Presets: docs/budget.md.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Limit(BaseModel):
 
     def judge(self, low: float | None, high: float | None) -> Verdict:
         """`low` and `high` are the one-sided 95 % bounds of the number; None means not measured."""
-        if low is None or high is None or low != low or high != high:
+        if low is None or high is None:
+            return Verdict.NOT_MEASURED
+        if low != low or high != high:
             return Verdict.UNDECIDED
         above = self.max is not None and low > self.max
         below = self.min is not None and high < self.min

@@ -33,13 +33,15 @@ class Cause(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Where an interval lies against a limit. A missing number is UNDECIDED, never a pass. SOFT_FAIL is of a whole
-    card: certainly outside a soft limit, and outside no hard one."""
+    """Where an interval lies against a limit. UNDECIDED was measured, and its interval lies across the limit; a
+    missing number is NOT_MEASURED; neither is a pass. SOFT_FAIL is of a whole card: certainly outside a soft limit,
+    and outside no hard one."""
 
     PASS = "PASS"
     FAIL = "FAIL"
     SOFT_FAIL = "SOFT FAIL"
     UNDECIDED = "UNDECIDED"
+    NOT_MEASURED = "NOT MEASURED"
 
 
 # Of a behaviour card, each more thorough than the one before. pulse: generates nothing. short: and answers the neutral

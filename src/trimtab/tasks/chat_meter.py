@@ -240,5 +240,5 @@ def language_of(dataset: Dataset, say: Callable[[str], None]) -> str | None:
     shares = languages.shares([e.text for e in dataset.examples["train"]])
     top = next(iter(shares), "en")
     if top not in LANGUAGES:
-        say(f'The data are in "{top}", in which there are no probes: numbers that need them stay UNDECIDED')
+        say(f'The data are in "{top}", in which there are no probes: numbers that need them are not measured')
     return top if top in LANGUAGES else None

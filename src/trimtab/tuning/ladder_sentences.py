@@ -65,7 +65,7 @@ def _open(row: Row) -> list[str]:
 
 def _outside(row: Row) -> str:
     """The hard limits that it does not keep, as one phrase."""
-    words = {Verdict.FAIL: "fails", Verdict.UNDECIDED: "leaves open"}
+    words = {Verdict.FAIL: "fails", Verdict.UNDECIDED: "leaves open", Verdict.NOT_MEASURED: "has not measured"}
     told = [f"{words.get(row['numbers'][k]['verdict'], 'misses')} {k}" for k in _open(row)]
     return ", ".join(told)
 

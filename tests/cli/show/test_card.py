@@ -21,7 +21,7 @@ def test_every_number_and_verdict_is_there_at_any_width(capsys, monkeypatch, wid
     made = judged(preset(), missing={"refusal": "nothing was asked", "intruders": "no matrices"})
     show.card(made)
     text = capsys.readouterr().out
-    for verdict, sign in (("PASS", "✓"), ("FAIL", "✗"), ("UNDECIDED", "?")):
+    for verdict, sign in (("PASS", "✓"), ("FAIL", "✗"), ("UNDECIDED", "?"), ("NOT MEASURED", "–")):
         lines = text[: text.index("against budget")]
         assert lines.count(f"{sign} {verdict}") == sum(r["verdict"] == verdict for r in made["rows"])
     squeezed = "".join(text.split())

@@ -20,8 +20,8 @@ COLUMNS = (
     (105, ("number", "base", "tuned", *_ALWAYS)),
     (0, ("number", *_ALWAYS)),
 )
-_STYLE = {"PASS": "green", "FAIL": "red", "SOFT FAIL": "red", "UNDECIDED": "yellow"}
-_SIGN = {"PASS": "✓", "FAIL": "✗", "SOFT FAIL": "✗", "UNDECIDED": "?"}
+_STYLE = {"PASS": "green", "FAIL": "red", "SOFT FAIL": "red", "UNDECIDED": "yellow", "NOT MEASURED": "bright_black"}
+_SIGN = {"PASS": "✓", "FAIL": "✗", "SOFT FAIL": "✗", "UNDECIDED": "?", "NOT MEASURED": "–"}
 
 
 def card(judged: Mapping[str, Any]) -> None:

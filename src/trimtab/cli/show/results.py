@@ -12,7 +12,7 @@ from trimtab.cli.show.plain import visible
 from trimtab.spec.status import Status
 from trimtab.store import RunRow
 
-_STYLE = {"PASS": "green", "FAIL": "red", "SOFT FAIL": "red", "UNDECIDED": "yellow"}
+_STYLE = {"PASS": "green", "FAIL": "red", "SOFT FAIL": "red", "UNDECIDED": "yellow", "NOT MEASURED": "bright_black"}
 
 
 def recommendation(result: Mapping[str, Any]) -> None:
