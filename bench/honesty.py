@@ -27,13 +27,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the fake trainer is the tests'
 from tests.analysis.test_card import ASKED, as_asked
 from tests.tuning.fake_trainer import ITEMS, FakeTrainer, desk_of
+from tests.tuning.test_ladder import BUDGET, LIMIT, PLACES, RUN, Moving
 
 from trimtab.analysis import attribution, effects, stats
 from trimtab.analysis.card import judge
 from trimtab.analysis.deciding import items_needed
-from trimtab.spec.budget import preset
+from trimtab.spec.budget import Limit, preset
 from trimtab.spec.recipe import Recipe
 from trimtab.tuning.coach import Coach
+from trimtab.tuning.ladder import Ladder
 from trimtab.tuning.race import clearly_worse
 
 HERE = Path(__file__).parent / "results"
@@ -121,6 +123,32 @@ def whole_coach(rng: np.random.Generator) -> bool:
         raced = any("far behind" in (r.reason or "") for r in desk.store.runs())
     steps = [s.replace("not shown to be better", "") for s in desk.said]
     return raced or result["standing"] in ("recommended", "caution") or any(CLAIM.search(s) for s in steps[:-1])
+
+
+class AtTheLimit(Moving):
+    """Every remedy lies exactly at its limit, and looks well inside by the tuning side; the run itself is far out."""
+
+    rng: np.random.Generator
+    error = 0.01
+
+    def side(self, recipe: Recipe) -> dict[str, list[float]]:
+        return {"kl_generic": [0.04] * 36 if recipe.run_id != RUN.run_id else [0.3] * 36}
+
+    def card(self, recipe: Recipe, _level: str = "card") -> dict[str, Any]:
+        value = LIMIT + float(self.rng.normal(0, self.error)) if recipe.run_id != RUN.run_id else 0.3
+        below, above = value - 1.645 * self.error, value + 1.645 * self.error
+        verdict = Limit(max=LIMIT).judge(below, above)
+        row = {"number": "kl_generic", "title": "Drift", "unit": "nats/token", "value": value, "below": below,
+               "above": above, "verdict": verdict, "hard": True, "limit": {"max": LIMIT, "min": None}}  # fmt: skip
+        return {"verdict": verdict, "rows": [row]}
+
+
+def walk_at_the_limit(rng: np.random.Generator) -> bool:
+    """Does a walk over the remedies call any of them inside?"""
+    trainer = type("Drawn", (AtTheLimit,), {"rng": rng})
+    with tempfile.TemporaryDirectory() as folder:
+        desk = desk_of(Path(folder), "inside", trainer)
+        return Ladder(desk, RUN, BUDGET, PLACES).run()["recommended"] is not None
 
 
 def flipping_passes(rng: np.random.Generator, flips: float = 0.02) -> bool:
@@ -245,6 +273,7 @@ CLAIMS: list[tuple[str, str, Callable[[np.random.Generator], bool]]] = [
     ),
     ("a gain over the base is shown where there is none (2 fresh seeds)", "2.5 %", gain_of_nothing),
     ("a whole tune where nothing matters: a sentence says that one setting is better", "5 %", whole_coach),
+    ("a walk over remedies that all lie exactly at a limit: one is called inside", "5 %", walk_at_the_limit),
     ("attribution names a setting for any of 40 numbers of pure noise", "5 %", named_in_noise),
     ("attribution, one cell lost, a strong coupling: a setting that does nothing has an effect", "5 %", lost_cell),
 ]

@@ -9,7 +9,7 @@ from tests.tuning.fake_trainer import FakeTrainer, desk_of
 from trimtab.planning.remedies import places_of
 from trimtab.spec.budget import Budget, Limit
 from trimtab.spec.recipe import Recipe
-from trimtab.tuning.ladder import Ladder
+from trimtab.tuning.ladder import Ladder, judged_at
 
 RUN = Recipe(model="m", data="d", learning_rate=1e-3)
 LIMIT = 0.1
@@ -151,3 +151,24 @@ def test_an_earlier_checkpoint_that_was_inside_is_among_the_smaller_steps(tmp_pa
     gone = lambda self, recipe, share: [9.0] * 30  # noqa: ARG005, E731
     none, _ = walk(tmp_path / "b", recipe=RUN.but(learning_rate=0.1), held=0.01, items=gone)  # its pulse is outside
     assert not any("checkpoint" in r["what"] for rung in none["rungs"] for r in rung["rows"])
+
+
+def test_every_further_remedy_is_judged_by_wider_bounds():
+    """So that a walk of any length calls something inside that lies at its limit in one of twenty at most."""
+    row = {
+        "title": "Drift", "unit": "nats/token", "value": 0.09, "below": 0.081, "above": 0.099, "verdict": "PASS",
+        "hard": True, "limit": {"max": LIMIT, "min": None},
+    }  # fmt: skip
+    assert judged_at(row, 0) == row  # the run itself: as its card says
+    looks = [judged_at(row, k) for k in (1, 2, 3)]
+    assert [n["verdict"] for n in looks] == ["UNDECIDED"] * 3  # 97.5 % reach to 0.1007
+    assert looks[0]["above"] == pytest.approx(0.09 + 0.009 * 1.95996 / 1.64485, abs=1e-5)
+    assert looks[0]["above"] < looks[1]["above"] < looks[2]["above"]
+    assert judged_at({**row, "value": None, "below": None, "above": None}, 2)["verdict"] == "PASS"  # nothing to widen
+
+
+def test_looks_are_counted_over_the_steps_of_a_walk(tmp_path):
+    result, _ = walk(tmp_path, judged=100.0)
+    looks = [r["look"] for rung in result["rungs"] for r in rung["rows"] if r["numbers"]]
+    assert sorted(looks) == list(range(1, len(looks) + 1))
+    assert len(looks) > 3

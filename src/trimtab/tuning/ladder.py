@@ -2,7 +2,9 @@
 rungs that were tried and what is recommended. Decides, and never trains. No torch.
 
 A remedy's strength is set on one half of the probes (`Local.side`: drift, the lean towards declining and refusals on
-prompts that no card asks) and judged on the other, the card. Both are kept. The walk ends at the first rung that is
+prompts that no card asks) and judged on the other, the card. Both are kept. Every card is one more chance to be inside
+by luck, so they share the 5 %: the first remedy that is judged may spend half of it, each further one half as much as
+the one before. The walk ends at the first rung that is
 inside by its card and keeps nine tenths of the gain; what is recommended is the cheapest that is inside with that
 much, else the one inside that keeps most, else nothing.
 """
@@ -13,6 +15,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from trimtab.analysis import stats
@@ -20,7 +23,7 @@ from trimtab.analysis.card import breach
 from trimtab.analysis.number_intervals import INTERVALS
 from trimtab.errors import StoreError
 from trimtab.planning.remedies import Places, Remedy, Rung, ladder, places_of
-from trimtab.spec.budget import Budget
+from trimtab.spec.budget import Budget, Limit
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Level, Verdict
@@ -35,6 +38,7 @@ KEEP = 0.9  # of the unconstrained gain: enough to stop looking further
 # The tuning side has two dozen requests and three dozen prompts, so its numbers must lie well inside. A choice: how
 # often what is inside here is inside by the card was not measured (docs/inside.md).
 WELL_INSIDE = 0.5
+CHANCE = 0.05  # that a walk calls something inside which lies at its limit, all its cards together
 STEP = 0.05  # shares of an adapter are looked for this finely
 LEAST = 0.2  # a smaller share is hardly an adapter any more
 
@@ -108,15 +112,21 @@ class Ladder:
         tried = [self._strength(remedy) for remedy in self._trained(rung)]
         # shares of what was trained: nothing is trained for them
         self.desk.trainer.train([t.recipe for t in tried if t.recipe], reopen=True)
-        rows = [self._row(t) for t in tried]
+        rows, looks = [self._row(t) for t in tried], self._looks()
         for place in sorted(range(len(rows)), key=lambda i: -(rows[i]["gain"] or {"value": -math.inf})["value"]):
             if rows[place]["run"] and (rows[place]["gain"] or {"value": 0})["value"] > 0:
-                rows[place] |= self._judged(tried[place])
+                looks += 1
+                rows[place] |= self._judged(tried[place], looks)
                 if rows[place]["inside"]:
                     break
         row["rows"] = [r | {"kept": _kept(r, start)} for r in rows]
         self.decisions.write(f"inside: {rung.name}", rung_sentence(row), row)
         return row
+
+    def _looks(self) -> int:
+        """Remedies that a card has judged in the steps before."""
+        steps = [self.decisions.evidence(f"inside: {rung.name}") for rung in self._rungs()]
+        return sum(bool(r["numbers"]) for step in steps if step for r in step["rows"])
 
     def _trained(self, rung: Rung) -> list[Remedy]:
         """Those that could be trained."""
@@ -195,21 +205,16 @@ class Ladder:
             "gain": gain and vars(gain),
         }  # fmt: skip
 
-    def _judged(self, tried: Tried) -> dict[str, Any]:
-        """By the card: the half of the probes that set nothing."""
+    def _judged(self, tried: Tried, look: int = 0) -> dict[str, Any]:
+        """By the card: the half of the probes that set nothing. `look`: the how many-th remedy of the walk it is; 0:
+        the run itself."""
         assert tried.recipe
         card = self.desk.local.card(tried.recipe, self.level)
         self.desk.tick()
-        hard = [r for r in card["rows"] if r["hard"] and r["verdict"]]
-        return {
-            "verdict": card["verdict"],
-            "inside": bool(hard) and all(r["verdict"] == Verdict.PASS for r in hard),
-            "numbers": {
-                r["number"]: {k: r[k] for k in ("title", "unit", "value", "below", "above", "verdict", "hard", "limit")}
-                for r in card["rows"]
-                if r["verdict"]
-            },
-        }
+        numbers = {r["number"]: judged_at(r, look) for r in card["rows"] if r["verdict"]}
+        hard = [n for n in numbers.values() if n["hard"]]
+        inside = bool(hard) and all(n["verdict"] == Verdict.PASS for n in hard)
+        return {"verdict": card["verdict"], "inside": inside, "look": look, "numbers": numbers}
 
     # the end
 
@@ -280,6 +285,18 @@ def _kept(row: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:
     """Share of the unconstrained gain; None where there was none."""
     whole = start["gain"]["value"] if start["gain"] else 0.0
     return row["gain"]["value"] / whole if row["gain"] and whole > 0 else None
+
+
+def judged_at(row: Mapping[str, Any], look: int) -> dict[str, Any]:
+    """A card's row, with the bounds that the `look`-th remedy of a walk is judged by: one-sided 95 % for the run itself
+    (0), 97.5 % for the first, then half of the chance to be wrong each time. Wider in proportion, as normal bounds
+    are."""
+    kept = {k: row[k] for k in ("title", "unit", "value", "below", "above", "verdict", "hard", "limit")}
+    if not look or row["value"] is None or row["below"] is None or row["above"] is None:
+        return kept
+    wider = NormalDist().inv_cdf(1 - CHANCE / 2**look) / NormalDist().inv_cdf(1 - CHANCE)
+    below, above = (row["value"] + wider * (row[side] - row["value"]) for side in ("below", "above"))
+    return kept | {"below": below, "above": above, "verdict": Limit.model_validate(row["limit"]).judge(below, above)}
 
 
 def _enough(row: Mapping[str, Any]) -> bool:
