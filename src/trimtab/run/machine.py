@@ -64,10 +64,11 @@ def look(threads: int | None = None) -> Machine:
 
 
 def free_cores(cores: int) -> int:
-    """Cores that are idle now, if they really are quicker together than one alone: a neighbour can make them ten
-    times slower."""
-    busy = psutil.cpu_percent(interval=0.3) / 100
-    free = max(1, round(cores * (1 - busy)))
+    """Cores that are idle now, or at work for somebody of low priority, if they really are quicker together than one
+    alone: a neighbour can make them ten times slower."""
+    now = psutil.cpu_times_percent(interval=0.3)
+    open_to_us = now.idle + getattr(now, "iowait", 0.0) + getattr(now, "nice", 0.0)  # the last two: Linux
+    free = max(1, round(cores * open_to_us / 100))
     return free if free == 1 or _seconds(free) < _seconds(1) else 1
 
 
