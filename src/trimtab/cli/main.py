@@ -111,6 +111,9 @@ def _tune(
     from trimtab.spec.durations import parse
 
     seconds = parse(time) if time is not None else None
+    if not as_json:
+        for line in _ahead(model, data, budget, seconds, options):
+            typer.echo(line)
     with Live(quiet=as_json) as live:
         result = verbs.tune(
             model, data, budget=budget, seconds=seconds, out=options.out, own=own, mode=mode, also=also, on=options.on,
@@ -121,6 +124,18 @@ def _tune(
     from trimtab.cli.show import results
 
     results.recommendation(result)
+
+
+def _ahead(model: str, data: str, budget: str | None, seconds: float | None, options: StudyOptions) -> list[str]:
+    """What will happen, how long, and where the report will be."""
+    from trimtab.spec.durations import in_words
+
+    limit = f"within {in_words(seconds)}" if seconds else "as long as it takes (--time 30m sets a limit)"
+    return [
+        f"{model} learns {data}: a plan, then rates, batches and lengths compared, the best one confirmed with other",
+        f"seeds, and what that did to the model's behaviour measured against the budget {budget or 'standard'};",
+        f"{limit}; stopped or killed, the same command goes on. The report: {options.out}/STUDY/report.html",
+    ]
 
 
 def _explained(explanation: dict[str, Any], as_json: bool) -> None:

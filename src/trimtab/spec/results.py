@@ -35,6 +35,7 @@ class Recommendation(TypedDict, total=False):
     handed_over: float
     confirmed: bool
     verdict: str
+    limits: dict[str, list[str]]  # by state, those that do not pass
     standing: str
     couplings: list[dict[str, Any]]
     inside: dict[str, Any]  # the remedies that were walked, as InsideResult; or {"price": seconds} of doing so

@@ -68,6 +68,10 @@ def summary(
         "handed_over": stats.average(numbers[chosen.run_id][metric]),
         "confirmed": confirmed,
         "verdict": card["verdict"],
+        "limits": {
+            str(state): [_named(r) for r in card["rows"] if r["verdict"] == state]
+            for state in (Verdict.FAIL, Verdict.UNDECIDED, Verdict.NOT_MEASURED)
+        },
         "standing": _standing(card, gain, confirmed),
     }
 
@@ -91,6 +95,11 @@ def _hard_limits_hold(card: Mapping[str, Any]) -> bool:
     return bool(limited) and all(r["verdict"] == Verdict.PASS for r in limited if r["hard"])
 
 
+def recommended_in_words(result: Mapping[str, Any]) -> str:
+    """The first thing to say: what is recommended, if anything is."""
+    return f"{HEADS[result['standing']]}: {short(Recipe.model_validate(result['recipe']))}"
+
+
 def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     """The recommendation for someone who reads nothing else; never more than was shown."""
     gain, seeds = result["gain"], len(result["runs"])
@@ -100,7 +109,6 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
         if seeds > 1
         else "with one seed, so without an interval"
     )
-    head = HEADS[result["standing"]]
     measured = [r for r in card["rows"] if r["value"] is not None]
     states = {s: [_named(r) for r in measured if r["verdict"] == s] for s in ("FAIL", "UNDECIDED")}
     notes = [
@@ -112,7 +120,7 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     if seeds > 1:
         notes.append(f"measured on seed {result['recipe']['seed']}")
     return (
-        f"{head}: {short(Recipe.model_validate(result['recipe']))}. {result['metric_title']} {result['base']:.1%} ->"
+        f"{recommended_in_words(result)}. {result['metric_title']} {result['base']:.1%} ->"
         f" {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {counted}. Budget:"
         f" {result['verdict']}{' (' + '; '.join(notes) + ')' if notes else ''}.{_without(result)}"
     )

@@ -16,8 +16,11 @@ _STYLE = {"PASS": "green", "FAIL": "red", "SOFT FAIL": "red", "UNDECIDED": "yell
 
 
 def recommendation(result: Mapping[str, Any]) -> None:
-    """What a tune ended in."""
+    """What a tune ended in, to be read aloud: what is recommended, gain, verdict, what is not known, what is next."""
+    from trimtab.tuning.summary import recommended_in_words
+
     console = Console(highlight=False, soft_wrap=True)
+    console.print(f"\n[bold]{visible(recommended_in_words(result))}[/]")
     gain = result["gain"]
     span = (
         f" [{gain['low']:+.1%}, {gain['high']:+.1%}]"
@@ -28,7 +31,7 @@ def recommendation(result: Mapping[str, Any]) -> None:
     seeds = len(result["runs"])
     over = f" (mean of {seeds - 1} of {seeds} seeds: the first chose)" if seeds > 1 else ""
     console.print(
-        f"\n{result['metric_title']}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain"
+        f"{result['metric_title']}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain"
         f" {gain['value']:+.1%}",
         span,
         sep="",
@@ -38,8 +41,36 @@ def recommendation(result: Mapping[str, Any]) -> None:
         seed = result["recipe"]["seed"]
         which = "the worse of the seeds that the remedies have not judged" if "free" in result else "the median seed"
         console.print(f"Handed over: {which} by validation loss (seed {seed}), {result['handed_over']:.1%}")
-    console.print(f"Verdict against the budget: [{_STYLE[verdict]} bold]{verdict}[/]")
+    console.print(f"Verdict against the budget: [{_STYLE[verdict]} bold]{verdict}[/]{_open(result.get('limits', {}))}")
+    console.print(f"Not known: {_unknown(result)}", markup=False)
+    console.print(f"Next: {_next(result)}", markup=False)
     console.print(f"Report: {result['report']}", markup=False)
+
+
+def _open(limits: Mapping[str, Sequence[str]]) -> str:
+    told = [f"{state.lower()}: {', '.join(names)}" for state, names in limits.items() if names]
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _unknown(result: Mapping[str, Any]) -> str:
+    """What the result does not say, in a line."""
+    seeds = len(result["runs"])
+    told = [f"the verdict of other seeds than {result['recipe']['seed']}"] if seeds > 1 else ["what other seeds give"]
+    return "; ".join([*told, "what requests give that are unlike the data; what the card's prompts do not ask"])
+
+
+def _next(result: Mapping[str, Any]) -> str:
+    """The one command that helps most from here."""
+    run = result["run"]
+    if result["standing"] in ("recommended", "caution"):
+        return f"trimtab review {run} (its answers blind beside the base's); adapter/ beside the report is ready to use"
+    if result["standing"] in ("outside", "not shown") and "free" not in result:
+        walked = "rungs" in (result.get("inside") or {})
+        wider = "a wider budget (trimtab budget show loose), or other data; no remedy brought it inside"
+        return wider if walked else f"trimtab inside {run} (looks for a way inside the budget, and says its price)"
+    if result["standing"] == "unconfirmed":
+        return "the same command with a longer --time: three seeds confirm it"
+    return "read the answers side by side in the report: other or more examples may be needed"
 
 
 def explained(explanation: Mapping[str, Any]) -> None:
