@@ -7,7 +7,7 @@ from tests.sentences import unexplained
 from tests.tuning.fake_trainer import ASKED, desk_of
 from tests.tuning.test_ladder import BUDGET, RUN, Moving
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.status import Status
+from trimtab.spec.status import Cause, Status
 from trimtab.tuning.coach import Coach
 from trimtab.tuning.summary import reasons
 
@@ -142,3 +142,61 @@ def test_every_number_of_its_sentences_is_what_was_stored(tmp_path, monkeypatch)
         if d["place"].startswith("inside: ") or d["place"] == "recommendation":
             known = [len(d["evidence"].get("runs", [0])) - 1]
             assert unexplained(d["sentence"], d["evidence"], constants=known) == [], d["sentence"]
+
+
+class Guarded(Leaving):
+    """Its tune stops whoever leaves the budget half-way, and goes on with nobody; the trainer of remedies does not."""
+
+    guard = True
+
+    def finish(self, recipe, status, reason, cause):
+        out = self.guard and not recipe.anchored
+        super().finish(recipe, *((Status.STOPPED, "outside", Cause.BUDGET) if out else (status, reason, cause)))
+
+    def train(self, recipes, race=None, reopen=False):
+        for r in recipes:
+            row = self.store.add_run(r, self.study)
+            if not self.guard and row.result.get("cause") == Cause.BUDGET:  # nothing but a guard keeps it from going on
+                self.store.go_on(row.id)
+        return super().train(recipes, race, reopen)
+
+
+@pytest.mark.parametrize("die_after", [None, 4, 6, 8])
+def test_a_run_that_the_budget_had_stopped_stays_as_it_was_judged(tmp_path, monkeypatch, die_after):
+    """The walk works beside it: what was chosen, carded and said of it stays true, also after a kill."""
+    monkeypatch.setattr("tests.tuning.test_confirmation.Leaving", Guarded)
+
+    def walked(folder, die_after=None):
+        coach, store, trainer, _ = tuned(folder, monkeypatch, die_after=die_after, **ANCHORED)
+        free = type(trainer)(store, "s", clock=trainer.clock, die_after=die_after)
+        free.guard = False
+        coach.free = lambda: free
+        return coach, store, free
+
+    coach, store, free = walked(tmp_path / "a")
+    wanted = coach.run()
+    stopped = {s["run"] for s in wanted["free"]["seeds"]}
+    assert not stopped & set(free.trained)
+    assert all(store.run(run).result["cause"] == Cause.BUDGET for run in stopped)
+    if die_after:
+        again, _, _ = walked(tmp_path / "b", die_after=die_after)
+        with pytest.raises(KeyboardInterrupt):
+            again.run()
+        last, _, _ = walked(tmp_path / "b")
+        assert last.run() == wanted
+
+
+def test_a_second_call_gives_the_price_again(tmp_path, monkeypatch):
+    coach, _, _, _ = tuned(tmp_path, monkeypatch, seconds=100, **ANCHORED)
+    first = coach.run()
+    again, _, _, _ = tuned(tmp_path, monkeypatch, seconds=100, **ANCHORED)
+    assert again.run() == first
+    assert first["inside"]["price"] > 100
+
+
+def test_the_hint_names_budget_and_folder(tmp_path, monkeypatch):
+    typed = "trimtab tune m d --budget 'my limits.yaml' --time 2m --out elsewhere r=8"
+    monkeypatch.setitem(ASKED, "tune", ASKED["tune"].model_copy(update={"command": typed}))
+    coach, _, _, said = tuned(tmp_path, monkeypatch, seconds=100, **ANCHORED)
+    run = coach.run()["run"]
+    assert f"trimtab inside {run} --budget 'my limits.yaml' --out elsewhere" in said[-1]

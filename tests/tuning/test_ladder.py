@@ -49,6 +49,7 @@ class Moving(FakeTrainer):
 def walk(folder, recipe=RUN, seconds=None, kind=Moving, **changes):
     fake = type("Fake", (kind,), changes)
     desk = desk_of(folder, "inside", fake)
+    desk.trainer.train([recipe.whole])
     return Ladder(desk, recipe, BUDGET, PLACES, seconds).run(), desk
 
 
@@ -102,8 +103,10 @@ def test_the_card_has_the_last_word(tmp_path):
 def test_killed_it_goes_on_and_ends_the_same(tmp_path, die_after):
     whole, _ = walk(tmp_path / "whole", held=0.1)
     fake = type("Fake", (Moving,), {"held": 0.1})
+    begun = desk_of(tmp_path / "b", "inside", fake, die_after=die_after)
+    begun.trainer.train([RUN])
     with pytest.raises(KeyboardInterrupt):
-        Ladder(desk_of(tmp_path / "b", "inside", fake, die_after=die_after), RUN, BUDGET, PLACES).run()
+        Ladder(begun, RUN, BUDGET, PLACES).run()
     desk = desk_of(tmp_path / "b", "inside", fake)
     assert Ladder(desk, RUN, BUDGET, PLACES).run() == whole
     assert RUN.run_id not in desk.trainer.trained
@@ -172,3 +175,49 @@ def test_looks_are_counted_over_the_steps_of_a_walk(tmp_path):
     looks = [r["look"] for rung in result["rungs"] for r in rung["rows"] if r["numbers"]]
     assert sorted(looks) == list(range(1, len(looks) + 1))
     assert len(looks) > 3
+
+
+def test_small_shares_are_looked_at_too(tmp_path):
+    moved = lambda _self, r: 0.3 * r.adapter_scale  # noqa: E731
+    result, _ = walk(tmp_path, moved=moved, gained=lambda _self, r: 16 if r.adapter_scale >= 0.1 else 0)
+    assert result["recommended"]["recipe"]["adapter_scale"] == 0.15
+    assert result["recommended"]["kept"] == 1.0
+
+
+def test_a_limit_that_the_tuning_half_does_not_know_halves_the_share(tmp_path):
+    def card(self, recipe, _level="card"):
+        row = Moving.card(self, recipe)["rows"][0] | {"number": "degeneration", "value": recipe.adapter_scale}
+        verdict = "PASS" if recipe.adapter_scale <= 0.5 else "FAIL"
+        limit = {"max": 0.5, "min": None}
+        row |= {"below": row["value"], "above": row["value"], "verdict": verdict, "limit": limit}
+        return {"verdict": verdict, "rows": [row]}
+
+    result, _ = walk(tmp_path, card=card, side=lambda _self, _r: {}, gained=lambda _self, _r: 16)
+    dose = result["rungs"][0]["rows"]
+    assert [(r["recipe"]["adapter_scale"], r["inside"]) for r in dose] == [(0.45, True), (0.95, False)]
+    assert result["recommended"]["recipe"]["adapter_scale"] == 0.45
+
+
+def test_what_is_not_shown_to_gain_is_not_recommended(tmp_path):
+    result, _ = walk(tmp_path, held=0.1, gained=lambda _self, r: 16 if r == RUN else 1)
+    assert any(r["inside"] for rung in result["rungs"] for r in rung["rows"])
+    assert result["recommended"] is None
+    assert "not shown to gain at the task, so nothing is recommended" in result["sentence"]
+    inside, _ = walk(tmp_path / "b", judged=0.1, gained=lambda _self, _r: 0)
+    assert inside["recommended"] is None
+    assert "as it is: every hard limit passes; no gain at the task is shown" in inside["sentence"]
+
+
+def test_an_earlier_checkpoint_is_never_the_run_s_own_best(tmp_path):
+    class BestAtHalf(Moving):
+        def finish(self, recipe, *how):
+            super().finish(recipe, *how)
+            self.store.update_run(recipe.run_id, result={"best_step": 50})
+
+    result, _ = walk(tmp_path, kind=BestAtHalf, held=0.1)
+    assert not any("checkpoint" in r["what"] for rung in result["rungs"] for r in rung["rows"])
+
+
+def test_without_any_time_it_does_not_say_that_something_was_tried(tmp_path):
+    result, _ = walk(tmp_path, seconds=1.0, held=0.1)
+    assert result["sentence"].startswith("There was no time to try anything")

@@ -19,6 +19,7 @@ from trimtab.spec.words import words_of
 
 # The first values that were tried; bench/inside.py shows what they gave, and no other values were compared.
 PULL, REPLAY = 1.0, 0.25
+AS_IT_IS = "as it is"
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,17 @@ def places_of(modules: Sequence[str]) -> Places:
     return Places(max(numbers, default=-1) + 1, tuple(attention))
 
 
+def _layers(layers: Sequence[int]) -> str:
+    return f"layers {layers[0]} to {layers[-1]}" if len(layers) > 1 else f"layer {layers[0]}"
+
+
 def held_by(recipe: Recipe) -> str:
     """The remedies that a recipe has already, in words; empty where it has none."""
     told = [f"{k} {getattr(recipe, k):g}" for k in ("kl_weight", "replay_share") if getattr(recipe, k)]
     if recipe.stop_at_step:
         told.append(f"the checkpoint of step {recipe.stop_at_step}")
     if layers := recipe.layers_to_transform:
-        told.append(f"layers {layers[0]} to {layers[-1]}")
+        told.append(_layers(layers))
     if recipe.target_modules != "all-linear":
         modules = recipe.target_modules
         told.append(f"{modules if isinstance(modules, str) else ', '.join(modules)} only")
@@ -72,7 +77,7 @@ def ladder(recipe: Recipe, places: Places, earlier: int | None = None) -> tuple[
     adapter = recipe.method != "full"
     whole = recipe.whole
     rungs = [
-        Rung("dose", "A share of the adapter", (Remedy("as it is", whole),) if adapter else (), trained=False),
+        Rung("dose", "A share of the adapter", (Remedy(AS_IT_IS, whole),) if adapter else (), trained=False),
         Rung("smaller steps", "Smaller steps", _smaller(whole, earlier)),
         Rung("anchor", "Held to the base", _anchored(whole) if words_of(whole.task).anchored else ()),
         Rung("where", "In fewer places", _where(whole, places) if adapter else ()),
@@ -86,7 +91,7 @@ def _smaller(recipe: Recipe, earlier: int | None) -> tuple[Remedy, ...]:
         half, words = recipe.but(max_steps=max(1, recipe.max_steps // 2)), f"{max(1, recipe.max_steps // 2)} steps"
     else:
         half = recipe.but(num_train_epochs=recipe.num_train_epochs / 2)
-        words = f"{recipe.num_train_epochs / 2:g} epochs"
+        words = half.length
     remedies = [Remedy(f"learning_rate {lower:g}", recipe.but(learning_rate=lower)), Remedy(words, half)]
     if earlier:
         remedies.append(Remedy(f"the checkpoint of step {earlier}", recipe.but(stop_at_step=earlier)))
@@ -106,7 +111,7 @@ def _where(recipe: Recipe, places: Places) -> tuple[Remedy, ...]:
     remedies = []
     if recipe.layers_to_transform is None and places.layers >= 2:
         upper = list(range(places.layers // 2, places.layers))
-        remedies.append(Remedy(f"layers {upper[0]} to {upper[-1]}", recipe.but(layers_to_transform=upper)))
+        remedies.append(Remedy(_layers(upper), recipe.but(layers_to_transform=upper)))
     if recipe.target_modules == "all-linear" and places.attention:
         remedies.append(Remedy("attention only", recipe.but(target_modules=list(places.attention))))
     if recipe.r >= 2:

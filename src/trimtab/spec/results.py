@@ -39,6 +39,7 @@ class Recommendation(TypedDict, total=False):
     standing: str
     couplings: list[dict[str, Any]]
     inside: dict[str, Any]  # the remedies that were walked, as InsideResult; or {"price": seconds} of doing so
+    way: str  # the command that looks for a way inside the budget
     free: dict[str, Any]  # what there was before the remedy that is recommended, with the rows of its card
 
 

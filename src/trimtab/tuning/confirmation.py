@@ -7,6 +7,7 @@ over the remedies has not seen.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,19 +51,33 @@ class Confirmation:
 
     def run(self, best: Recipe) -> dict[str, Any]:
         """The recommendation, as stored: recipe, runs, gain, verdict."""
-        return self.recommend(self._confirmed(best))
+        return self._stored() or self.recommend(self._confirmed(best))
 
     def recommend(self, recipes: Sequence[Recipe]) -> dict[str, Any]:
         """Of these seeds of one recipe, or of what brings it inside."""
+        if stored := self._stored():
+            return stored
         ended = self._measured(recipes)
         if self._worth_a_remedy(ended):
             ended = self._brought_inside(ended)
         elif len(recipes) >= SEEDS:
             ended = self._with_more_seeds(ended)
+        for result in (ended.result, ended.result.get("free")):
+            if result:
+                result["way"] = self._way_inside(result["run"])
         ended.result["couplings"] = self.risks(Recipe.model_validate(ended.result["recipe"]))
         self.decisions.write("recommendation", verdict_sentence(ended.result, ended.card), ended.result)
         self.desk.finish(recommendation=ended.result)
-        return ended.result
+        return self._stored() or ended.result  # as every later call will give it
+
+    def _stored(self) -> dict[str, Any] | None:
+        """What an earlier process ended in: nothing is decided twice."""
+        made = self.decisions.evidence("recommendation")
+        facts = self.desk.row.facts
+        assert isinstance(facts, TuneFacts)
+        if made:
+            self.desk.finish(recommendation=facts.recommendation or made)
+        return made and (facts.recommendation or made)
 
     # seeds
 
@@ -83,7 +98,7 @@ class Confirmation:
     def _with_more_seeds(self, ended: _Ended) -> _Ended:
         """Up to five in all where a limit leaves time; the card that was taken stays."""
         decided = self.decisions.evidence("more seeds")
-        if self.time.limit is None or (self.decisions.stored("recommendation") and not decided):
+        if self.time.limit is None:
             return ended
         first = ended.recipes[0]
         known = len(ended.recipes)
@@ -127,14 +142,17 @@ class Confirmation:
     # remedies
 
     def _worth_a_remedy(self, ended: _Ended) -> bool:
-        """Better at the task, and outside or not shown to be inside. Studies that ended before there were remedies stay
-        as they are."""
-        if self.free is None or (
-            self.decisions.stored("recommendation") and not self.decisions.stored("inside: start")
-        ):
+        """Better at the task, and outside or not shown to be inside."""
+        if self.free is None:
             return False
         gain = ended.result["gain"]
         return ended.result["standing"] in ("outside", "not shown") and bool(gain) and gain["value"] > 0
+
+    def _way_inside(self, run: str) -> str:
+        """What to type to look for it later, against the same budget in the same folder."""
+        words = shlex.split(self.desk.row.asked.command)
+        given = [w for flag in ("--budget", "--out") if flag in words for w in (flag, words[words.index(flag) + 1])]
+        return shlex.join(["trimtab", "inside", run, *given])
 
     def _brought_inside(self, ended: _Ended) -> _Ended:
         """The cheapest remedy that is inside, with other seeds; what there was where none is, or for lack of time."""

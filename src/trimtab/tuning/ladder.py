@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -22,7 +22,7 @@ from trimtab.analysis import stats
 from trimtab.analysis.card import breach
 from trimtab.analysis.number_intervals import INTERVALS
 from trimtab.errors import StoreError
-from trimtab.planning.remedies import Places, Remedy, Rung, ladder, places_of
+from trimtab.planning.remedies import AS_IT_IS, Places, Remedy, Rung, ladder, places_of
 from trimtab.spec.budget import Budget, Limit
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
@@ -39,8 +39,8 @@ KEEP = 0.9  # of the unconstrained gain: enough to stop looking further
 # often what is inside here is inside by the card was not measured (docs/inside.md).
 WELL_INSIDE = 0.5
 CHANCE = 0.05  # that a walk calls something inside which lies at its limit, all its cards together
-STEP = 0.05  # shares of an adapter are looked for this finely
-LEAST = 0.2  # a smaller share is hardly an adapter any more
+STEP = 0.05  # shares of an adapter are looked for this finely, from this one up
+HALVINGS = 3  # cards of one remedy at most
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ class Ladder:
         """Once the run is trained: an earlier checkpoint is that of the last evaluation before its end at which its
         pulse lay inside the budget."""
         looks = self.desk.store.evaluations(self.recipe.whole.run_id)[:-1]
-        earlier = max((e["step"] for e in looks if not breach(e["pulse"], self.budget)), default=None)
+        best = self.desk.store.run(self.recipe.whole.run_id).result.get("best_step") or math.inf  # what is handed over
+        before = [e["step"] for e in looks if e["step"] < best and not breach(e["pulse"], self.budget)]
+        earlier = max(before, default=None)
         return ladder(self.recipe, self.places, earlier)
 
     # one rung
@@ -110,18 +112,39 @@ class Ladder:
             return row  # not kept: with more time it is tried
         self.desk.say(f"{rung.title}: {', '.join(r.what for r in rung.remedies)}")
         tried = [self._strength(remedy) for remedy in self._trained(rung)]
-        # shares of what was trained: nothing is trained for them
-        self.desk.trainer.train([t.recipe for t in tried if t.recipe], reopen=True)
+        self._hand_over(tried)
         rows, looks = [self._row(t) for t in tried], self._looks()
-        for place in sorted(range(len(rows)), key=lambda i: -(rows[i]["gain"] or {"value": -math.inf})["value"]):
-            if rows[place]["run"] and (rows[place]["gain"] or {"value": 0})["value"] > 0:
-                looks += 1
-                rows[place] |= self._judged(tried[place], looks)
-                if rows[place]["inside"]:
-                    break
+        for place in sorted(range(len(rows)), key=lambda i: -_gained(rows[i])):
+            if _gained(rows[place]) <= 0:
+                break
+            judged = self._judged_down(tried[place], rows[place], looks)
+            looks += len(judged)
+            rows += judged[:-1]
+            rows[place] = judged[-1]
+            if rows[place]["inside"]:
+                break
         row["rows"] = [r | {"kept": _kept(r, start)} for r in rows]
         self.decisions.write(f"inside: {rung.name}", rung_sentence(row), row)
         return row
+
+    def _hand_over(self, tried: Sequence[Tried]) -> None:
+        """Shares of what was trained become runs; nothing is trained for them."""
+        self.desk.trainer.train([t.recipe for t in tried if t.recipe and t.recipe.adapter_scale != 1], reopen=True)
+
+    def _judged_down(self, tried: Tried, row: dict[str, Any], looks: int) -> list[dict[str, Any]]:
+        """By the card; and half the share again where it is outside by a number alone that the tuning side does not
+        know, so that nothing said so before. The last is what stands."""
+        assert tried.recipe
+        judged = [row | self._judged(tried, looks + 1)]
+        while not judged[-1]["inside"] and tried.recipe.method != "full" and len(judged) < HALVINGS:
+            unknown = {k for k, n in judged[-1]["numbers"].items() if n["hard"] and n["verdict"] != Verdict.PASS}
+            share = round(tried.recipe.adapter_scale / 2 / STEP) * STEP
+            if unknown & tried.side.keys() or share < STEP:
+                break
+            tried = replace(tried, recipe=tried.recipe.but(adapter_scale=round(share, 2)))
+            self._hand_over([tried])
+            judged.append(self._row(tried) | self._judged(tried, looks + len(judged) + 1))
+        return judged
 
     def _looks(self) -> int:
         """Remedies that a card has judged in the steps before."""
@@ -129,7 +152,9 @@ class Ladder:
         return sum(bool(r["numbers"]) for step in steps if step for r in step["rows"])
 
     def _trained(self, rung: Rung) -> list[Remedy]:
-        """Those that could be trained."""
+        """Those that could be trained; a dose is of what there is."""
+        if not rung.trained:
+            return list(rung.remedies)
         recipes = [r.recipe for r in rung.remedies]
         outcomes = self.desk.trainer.train(recipes, reopen=True)
         self.desk.tick()
@@ -144,7 +169,7 @@ class Ladder:
             return Tried(remedy, remedy.recipe, whole)
         if remedy.recipe.method == "full":
             return Tried(remedy, None, whole)
-        low, high, best = round(LEAST / STEP), round(1 / STEP), None
+        low, high, best = 1, round(1 / STEP), None
         while low < high:  # invariant: `high` twentieths are outside, and `low - 1` inside if they were looked at
             middle = (low + high) // 2
             share = remedy.recipe.but(adapter_scale=round(middle * STEP, 2))
@@ -178,12 +203,14 @@ class Ladder:
     def _start(self) -> dict[str, Any]:
         if stored := self.decisions.evidence("inside: start"):
             return stored
-        recipe = self.recipe
-        self.desk.trainer.train([recipe], reopen=True)
+        recipe = self.recipe  # as it stands, also where the budget had stopped it: a tune has judged these weights
         raw = self.desk.local.side(recipe) if recipe.method != "full" else {}
-        tried = Tried(Remedy("as it is", recipe), recipe, self._values(raw))
+        tried = Tried(Remedy(AS_IT_IS, recipe), recipe, self._values(raw))
         row = self._row(tried) | self._judged(tried)
-        row |= {"kept": 1.0, "declines": stats.average(raw["refused_base"]) if raw.get("refused_base") else None}
+        row |= {
+            "kept": _kept(row, row),
+            "declines": stats.average(raw["refused_base"]) if raw.get("refused_base") else None,
+        }
         self.decisions.write("inside: start", start_sentence(recipe.run_id, self.budget.name, row), row)
         return row
 
@@ -219,9 +246,11 @@ class Ladder:
     # the end
 
     def _result(self, start: dict[str, Any], rungs: list[dict[str, Any]]) -> dict[str, Any]:
-        inside = [r for rung in rungs for r in rung["rows"] if r["inside"]]
+        inside = [r for rung in rungs for r in rung["rows"] if r["inside"] and _shown_to_gain(r)]
         most = sorted(inside, key=lambda r: -r["gain"]["value"])
-        best = start if start["inside"] else ([r for r in inside if _enough(r)] or most or [None])[0]
+        best: dict[str, Any] | None = ([r for r in inside if _enough(r)] or most or [None])[0]
+        if start["inside"]:
+            best = start if _shown_to_gain(start) else None
         words = words_of(self.recipe.task)
         return {
             "kind": "inside",
@@ -274,11 +303,11 @@ def _what(tried: Tried) -> str:
     share = tried.recipe.adapter_scale
     if share == 1:
         return tried.remedy.what
-    return f"{share:g} of the adapter" + ("" if tried.remedy.what == "as it is" else f" of {tried.remedy.what}")
+    return f"{share:g} of the adapter" + ("" if tried.remedy.what == AS_IT_IS else f" of {tried.remedy.what}")
 
 
 def _adapter_of(remedy: Remedy) -> str:
-    return "the adapter" if remedy.what == "as it is" else remedy.what
+    return "the adapter" if remedy.what == AS_IT_IS else remedy.what
 
 
 def _kept(row: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:
@@ -299,9 +328,17 @@ def judged_at(row: Mapping[str, Any], look: int) -> dict[str, Any]:
     return kept | {"below": below, "above": above, "verdict": Limit.model_validate(row["limit"]).judge(below, above)}
 
 
+def _gained(row: Mapping[str, Any]) -> float:
+    return float(row["gain"]["value"]) if row["gain"] else -math.inf
+
+
+def _shown_to_gain(row: Mapping[str, Any]) -> bool:
+    return bool(row["gain"]) and row["gain"]["low"] > 0
+
+
 def _enough(row: Mapping[str, Any]) -> bool:
     """Most of the unconstrained gain; where there was none, any gain that is shown."""
-    return bool(row["kept"] >= KEEP if row["kept"] is not None else row["gain"] and row["gain"]["low"] > 0)
+    return _shown_to_gain(row) and (row["kept"] is None or row["kept"] >= KEEP)
 
 
 def places_of_run(store: Store, run: str) -> Places:

@@ -26,14 +26,15 @@ def rung_sentence(row: Row) -> str:
         return f"{row['title']}: {best['what']} is inside, {_gain(best)}{kept}."
     judged = [r for r in row["rows"] if r["numbers"]]
     if not judged:
-        return f"{row['title']}: no share of it is well inside by the tuning half of the probes and gains."
+        return f"{row['title']}: nothing is well inside by the tuning half of the probes and gains."
     return f"{row['title']}: {judged[0]['what']} is not inside: {_outside(judged[0])}."
 
 
 def result_sentence(run: str, budget: str, start: Row, rungs: Sequence[Row], best: Row | None) -> str:
     """What is inside and what it keeps, or what is nearest."""
     if start["inside"]:
-        return f"{run} is inside {budget} as it is: every hard limit passes."
+        whole = f"{run} is inside {budget} as it is: every hard limit passes"
+        return f"{whole}." if best else f"{whole}; no gain at the task is shown, so nothing is recommended."
     untried = [r["title"].lower() for r in rungs if r["note"]]
     rest = f" Not tried for lack of time: {', '.join(untried)}." if untried else ""
     if start.get("declines") == 0:
@@ -47,7 +48,13 @@ def result_sentence(run: str, budget: str, start: Row, rungs: Sequence[Row], bes
     nearest = [r for r in (start, *(r for rung in rungs for r in rung["rows"])) if r["numbers"]]
     near = min(nearest, key=_far, default=None)
     told = f" Nearest: {near['what']} ({near['run']}), {_outside(near)}{_would_be(near)}." if near else ""
-    return f"Nothing that was tried is inside {budget}, so nothing is recommended.{told}{rest}"
+    if rungs and len(untried) == len(rungs):
+        return f"There was no time to try anything, so nothing is recommended.{told}{rest}"
+    inside = any(r["inside"] for rung in rungs for r in rung["rows"])
+    found = (
+        "What is inside is not shown to gain at the task" if inside else f"Nothing that was tried is inside {budget}"
+    )
+    return f"{found}, so nothing is recommended.{told}{rest}"
 
 
 def _kept_in_words(row: Row) -> str:

@@ -95,6 +95,11 @@ def _hard_limits_hold(card: Mapping[str, Any]) -> bool:
     return bool(limited) and all(r["verdict"] == Verdict.PASS for r in limited if r["hard"])
 
 
+def way_inside(result: Mapping[str, Any]) -> str:
+    """What to type to look for one."""
+    return str(result.get("way") or f"trimtab inside {result['run']}")
+
+
 def recommended_in_words(result: Mapping[str, Any]) -> str:
     """The first thing to say: what is recommended, if anything is."""
     return f"{HEADS[result['standing']]}: {short(Recipe.model_validate(result['recipe']))}"
@@ -132,11 +137,13 @@ def _ways_inside(result: Mapping[str, Any]) -> list[str]:
     if result["standing"] not in ("outside", "not shown") or "free" in result:
         return []
     if walked is None:
-        return [f"a way inside and its price: trimtab inside {result['run']}"]
-    how = f"trimtab inside {result['run']}"
+        return [f"a way inside and its price: {way_inside(result)}"]
+    how = way_inside(result)
     if "rungs" not in walked:
         return [f"looking for a way inside would take about {in_words(walked['price'])}: {how}"]
     untried = _untried(walked)
+    if all(r["note"] for r in walked["rungs"]):
+        return [f"{untried}: {how}"]
     return [f"no remedy that was tried brings it inside{f'; {untried}: {how}' if untried else ''}"]
 
 
@@ -153,7 +160,7 @@ def _without(result: Mapping[str, Any]) -> str:
     broken = [_named(r) for r in free["card"] if r["hard"] and r["verdict"] == Verdict.FAIL]
     told = f" ({', '.join(broken)})" if broken else ""
     untried = _untried(result["inside"])
-    rest = f" Of the remedies {untried}: trimtab inside {free['run']}." if untried else ""
+    rest = f" Of the remedies {untried}: {way_inside(free)}." if untried else ""
     return f" Without the remedy: gain {free['gain']['value']:+.1%}, budget {free['verdict']}{told}.{rest}"
 
 

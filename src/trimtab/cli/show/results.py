@@ -61,13 +61,15 @@ def _unknown(result: Mapping[str, Any]) -> str:
 
 def _next(result: Mapping[str, Any]) -> str:
     """The one command that helps most from here."""
+    from trimtab.tuning.summary import way_inside
+
     run = result["run"]
     if result["standing"] in ("recommended", "caution"):
         return f"trimtab review {run} (its answers blind beside the base's); adapter/ beside the report is ready to use"
     if result["standing"] in ("outside", "not shown") and "free" not in result:
         walked = "rungs" in (result.get("inside") or {})
         wider = "a wider budget (trimtab budget show loose), or other data; no remedy brought it inside"
-        return wider if walked else f"trimtab inside {run} (looks for a way inside the budget, and says its price)"
+        return wider if walked else f"{way_inside(result)} (looks for a way inside the budget, and says its price)"
     if result["standing"] == "unconfirmed":
         return "the same command with a longer --time: three seeds confirm it"
     return "read the answers side by side in the report: other or more examples may be needed"
