@@ -6,13 +6,15 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from trimtab.errors import SpecError
+from trimtab.errors import SpecError, StoreError
 from trimtab.spec import durations
 from trimtab.spec.budget import Budget
+from trimtab.spec.durations import in_words
 from trimtab.spec.options import DEFAULT_OUT, StudyOptions, where_problems
 from trimtab.spec.progress import SILENT, Progress
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.results import InsideResult
+from trimtab.spec.status import Cause
 from trimtab.spec.study import InsideAsked
 from trimtab.spec.yaml_file import dump, load_budget
 from trimtab.store.folder import opened
@@ -50,6 +52,9 @@ def inside(
         if not any(limit.hard for limit in limits.limits.values()):
             raise SpecError(f"budget {limits.name}", ["has no hard limit, so every run is inside it; make one hard"])
         places = places_of_run(store, row.id)
+        if not row.status.is_finished() or row.result.get("cause") in (Cause.LIMIT, Cause.ASKED, Cause.ERROR):
+            why = row.reason or row.status.lower()
+            raise StoreError(f"run {row.id} has not come to its end ({why}); go on with it first: trimtab train")
         command = _command(run, budget, seconds, out)
         return _walk(store, row, limits, places, seconds, command, StudyOptions(on=on, workers=workers), watcher)
 
@@ -85,7 +90,11 @@ def _walk(
     study = store.open_study(asked).id
     trainer = placement.trainer(worker, options.on, options.workers, recipe)
     desk = Desk(trainer, worker, store, study, watcher.note)
-    result = Ladder(desk, recipe, limits, places, seconds).run()
+    ladder = Ladder(desk, recipe, limits, places, seconds)
+    if not ladder.fits():
+        need = in_words(ladder.least() + desk.seconds())
+        raise SpecError("--time", [f"{in_words(seconds or 0)} are too short: the first step takes about {need} here"])
+    result = ladder.run()
     return cast(InsideResult, {**result, "study": study, "report": str(_hand_over(store, study, result))})
 
 

@@ -90,7 +90,11 @@ class Ladder:
     def fits(self) -> bool:
         """Whether it has begun, or there is time for one step of it."""
         begun = self.decisions.stored("inside: start")
-        return bool(begun) or min((self._need(r) for r in self._rungs()), default=math.inf) <= self._left()
+        return bool(begun) or self.least() <= self._left()
+
+    def least(self) -> float:
+        """Seconds of its cheapest step."""
+        return min((self._need(r) for r in self._rungs()), default=math.inf)
 
     def _rungs(self) -> tuple[Rung, ...]:
         """Once the run is trained: an earlier checkpoint is that of the last evaluation before its end at which its
