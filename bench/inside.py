@@ -31,6 +31,8 @@ import calibration
 import trimtab
 from trimtab.analysis import stats
 from trimtab.planning.remedies import ladder
+from trimtab.reporting import standalone
+from trimtab.reporting.ladder_parts import trade
 from trimtab.run import machine
 from trimtab.spec.recipe import Recipe
 from trimtab.store.folder import opened
@@ -172,6 +174,17 @@ def table() -> str:
     return "\n".join(parts)
 
 
+def picture(task: str, number: str = "kl_generic") -> str:
+    """Gain against drift of every run that a card has judged on the walks of this task; empty with fewer than two."""
+    rows = []
+    for path in sorted(RESULTS.glob(f"{task}-walk-?.json")):
+        case, seed = json.loads(path.read_text()), path.stem.rsplit("-", 1)[1]
+        best = case.get("recommended")
+        rows += [{**r, "what": f"{r['what']}, seed {seed}", "inside": r["run"] == best} for r in case["rows"]]
+    rows = [r for r in rows if "limit" in (r["numbers"].get(number) or {})]
+    return trade(rows, number, "Exact match", None)
+
+
 def _lines(cases: dict[int, dict[str, Any]]) -> list[str]:
     lines = [
         "| seed | remedy | gain, points [95 %] | hard limits, by the card | the other half |",
@@ -233,7 +246,9 @@ def main() -> None:
         for kind in (args.only,) if args.only else ("walk", "alone", "today"):
             if time.monotonic() - began < 60 * args.until:
                 measure(args.task, kind, seed, args)
-    (Path(__file__).parent / "results" / "inside.md").write_text(table())
+    (RESULTS.parent / "inside.md").write_text(table())
+    if drawn := picture(args.task):
+        (RESULTS.parents[2] / "docs" / "inside.png").write_bytes(standalone.png(drawn))
 
 
 if __name__ == "__main__":

@@ -40,18 +40,19 @@ def trade(rows: Sequence[Mapping[str, Any]], number: str, metric: str, best: str
     for edge in edges:
         parts.append(f'<line class="bound" x1="{x(edge):.1f}" x2="{x(edge):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         parts.append(f'<text class="tick" x="{x(edge) + 6:.1f}" y="{TOP + 10}">limit {edge:g}</text>')
-    parts += [_point(x, y, r, number, best) for r in seen]
-    return _svg(WIDTH, HEIGHT, "".join(parts), f"Gain against {number}")
+    parts += [_point(x, y, r, number, best, str(i + 1)) for i, r in enumerate(seen)]
+    for i, r in enumerate(seen):  # names stand below: beside their points they would cross each other and the limit
+        name = f"{i + 1}  {r['what']}{', recommended' if best and r['run'] == best else ''}"
+        parts.append(f'<text class="label" x="{LEFT}" y="{HEIGHT + 14 + 18 * i}">{escape(name)}</text>')
+    return _svg(WIDTH, HEIGHT + 18 * len(seen) + 6, "".join(parts), f"Gain against {number}")
 
 
-def _point(x: Axis, y: Axis, row: Mapping[str, Any], number: str, best: str | None) -> str:
+def _point(x: Axis, y: Axis, row: Mapping[str, Any], number: str, best: str | None, name: str) -> str:
     gain, at = row["gain"], x(row["numbers"][number]["value"])
     style = "ring" if not row["inside"] else "dot c1" if row["run"] == best else "dot c2"
-    beside, side = (at - 10, "end") if at > (LEFT + WIDTH - RIGHT) / 2 else (at + 10, "start")
     return (
         f'<line class="span c0" x1="{at:.1f}" x2="{at:.1f}" y1="{y(100 * gain["low"]):.1f}"'
         f' y2="{y(100 * gain["high"]):.1f}" style="stroke-width:2"/>'
         f'<circle class="{style}" cx="{at:.1f}" cy="{y(100 * gain["value"]):.1f}" r="6"/>'
-        f'<text class="label" x="{beside:.1f}" y="{y(100 * gain["value"]) - 8:.1f}" text-anchor="{side}"'
-        f' style="paint-order:stroke;stroke:var(--page);stroke-width:4px">{escape(row["what"])}</text>'
+        f'<text class="label halo" x="{at + 10:.1f}" y="{y(100 * gain["value"]) - 8:.1f}">{name}</text>'
     )
