@@ -200,3 +200,10 @@ def test_the_hint_names_budget_and_folder(tmp_path, monkeypatch):
     coach, _, _, said = tuned(tmp_path, monkeypatch, seconds=100, **ANCHORED)
     run = coach.run()["run"]
     assert f"trimtab inside {run} --budget 'my limits.yaml' --out elsewhere" in said[-1]
+
+
+def test_no_further_seeds_are_spent_on_what_is_outside(tmp_path, monkeypatch):
+    coach, _, _, _ = tuned(tmp_path / "a", monkeypatch, seconds=2000, walks=False, **ANCHORED)
+    assert len(coach.run()["runs"]) == 3
+    coach, _, _, _ = tuned(tmp_path / "b", monkeypatch, seconds=2000, walks=False, judged=0.1)
+    assert len(coach.run()["runs"]) == 5

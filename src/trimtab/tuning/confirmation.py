@@ -60,7 +60,7 @@ class Confirmation:
         ended = self._measured(recipes)
         if self._worth_a_remedy(ended):
             ended = self._brought_inside(ended)
-        elif len(recipes) >= SEEDS:
+        elif len(recipes) >= SEEDS and ended.result["standing"] not in ("outside", "not shown"):
             ended = self._with_more_seeds(ended)
         for result in (ended.result, ended.result.get("free")):
             if result:
