@@ -44,6 +44,7 @@ SETTINGS: dict[str, Any] = {
     "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2,
 }  # fmt: skip
 TASKS = {"commands": "bundled:home-commands", "commands-zh": "bundled:home-commands-zh", "docstrings": ""}
+METRIC = {"commands": "exact_match", "commands-zh": "exact_match", "docstrings": "overlap"}
 MIXED = 0.25  # of the rows are generic chat
 BUDGET = "standard"
 
@@ -106,7 +107,7 @@ def mixed(data: str, chat: Path, out: Path) -> Path:
     return folder
 
 
-def judged(what: str, recipe: Recipe, out: Path) -> dict[str, Any]:
+def judged(what: str, task: str, recipe: Recipe, out: Path) -> dict[str, Any]:
     """A row as the walk's: its gain at the task and its limits, by the card."""
     began = time.monotonic()
     run = trimtab.train(recipe, out=out)
@@ -116,7 +117,7 @@ def judged(what: str, recipe: Recipe, out: Path) -> dict[str, Any]:
         stored = store.card(run.id)
     assert stored
     raw = stored["measured"]["raw"]
-    key = "exact_match" if any(raw["exact_match"]) else "overlap"
+    key = METRIC[task]
     gain = stats.paired_shares(raw[key], raw[f"base_{key}"])
     rows = [r for r in card["rows"] if r["verdict"]]
     return {
@@ -140,7 +141,7 @@ def measure(task: str, kind: str, seed: int, args: argparse.Namespace) -> None:
         cases = alone(task, seed, args.out) if kind == "alone" else today(task, seed, args.out, args.chat)
         for what, recipe in cases:
             if what not in {r["what"] for r in known["rows"]}:
-                known["rows"].append(judged(what, recipe, args.out))
+                known["rows"].append(judged(what, task, recipe, args.out))
                 _keep(path, {**known, **about})
                 print(f"{task} {seed} {what}: {_gain(known['rows'][-1])}", flush=True)
     _keep(path, {**known, **about, "seconds": round(time.monotonic() - began), "whole": True})
