@@ -8,7 +8,6 @@ import pytest
 from tests.tuning.fake_trainer import ASKED
 from trimtab.errors import SpecError
 from trimtab.run.material import Material
-from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.store import Store
@@ -27,7 +26,7 @@ def trained(monkeypatch):
         made.append(None)
         number = len(made)
         note = lambda cohort, recipes, race: calls.append((number, cohort, [r.seed for r in recipes], race))  # noqa: E731
-        return SimpleNamespace(material=what, budget=Budget(), train_cohort=note)
+        return SimpleNamespace(material=what, spec=spec, train_cohort=note)
 
     monkeypatch.setattr(jobs, "Worker", worker)
     monkeypatch.setattr(jobs, "_material", lambda model, data, task: Material(model, data, None, "aaaa-bbbb", task))
