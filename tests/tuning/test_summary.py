@@ -38,7 +38,7 @@ def test_three_seeds_have_intervals_that_stay_shares():
     agreeing = made([0.5, 0.5, 0.5], PASSED)["over_seeds"]["exact_match"]
     assert agreeing["low"] < 0.4 < 0.6 < agreeing["high"]
     assert result["confirmed"]
-    assert "over 2 seeds that chose nothing" in verdict_sentence(result, {"rows": []})
+    assert "over 2 seeds that chose nothing" in verdict_sentence(result)
     assert result["tuned"] == pytest.approx(0.9)  # of the second and the third
 
 
@@ -47,11 +47,11 @@ def test_one_seed_claims_nothing():
     assert not result["confirmed"]
     assert result["over_seeds"]["exact_match"]["low"] is None
     assert result["gain"]["low"] is None
-    assert "without an interval" in verdict_sentence(result, {"rows": []})
+    assert "without an interval" in verdict_sentence(result)
 
 
 def test_a_failed_budget_is_not_called_a_recommendation():
-    sentence = verdict_sentence(made([0.5, 0.6, 0.7], CARD), CARD)
+    sentence = verdict_sentence(made([0.5, 0.6, 0.7], CARD))
     assert sentence.startswith("Nothing is recommended inside this budget")
     assert "fails kl_generic; undecided: nll_change (soft); 1 limited numbers not measured: trimtab card" in sentence
 
@@ -82,7 +82,7 @@ def test_a_failed_budget_is_not_called_a_recommendation():
 def test_no_more_is_said_than_was_shown(shares, card, standing, head):
     result = made(shares, card)
     assert result["standing"] == standing
-    assert verdict_sentence(result, card).startswith(head)
+    assert verdict_sentence(result).startswith(head)
 
 
 def test_a_recipe_says_why_each_value_stands_there():

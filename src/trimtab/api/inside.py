@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from trimtab.errors import SpecError, StoreError
 from trimtab.spec import durations
 from trimtab.spec.budget import Budget
-from trimtab.spec.durations import in_words
 from trimtab.spec.options import DEFAULT_OUT, StudyOptions, where_problems
 from trimtab.spec.progress import SILENT, Progress
 from trimtab.spec.recipe import Recipe
@@ -92,8 +91,8 @@ def _walk(
     desk = Desk(trainer, worker, store, study, watcher.note)
     ladder = Ladder(desk, recipe, limits, places, seconds)
     if not ladder.fits():
-        need = in_words(ladder.least() + desk.seconds())
-        raise SpecError("--time", [f"{in_words(seconds or 0)} are too short: the first step takes about {need} here"])
+        given, need = (durations.in_words(s) for s in (seconds or 0, ladder.least() + desk.seconds()))
+        raise SpecError("--time", [f"{given} are too short: the first step takes about {need} here"])
     result = ladder.run()
     return cast(InsideResult, {**result, "study": study, "report": str(_hand_over(store, study, result))})
 

@@ -20,6 +20,7 @@ from trimtab.behaviour.responses import Battery, Responses
 from trimtab.behaviour.scorers import score, unfenced
 from trimtab.behaviour.scoring import degenerate
 from trimtab.behaviour.style import assertiveness, hedged, refusal
+from trimtab.datasets.similarity import jensen_shannon
 from trimtab.spec.probe import Probe
 
 Raw = dict[str, list[float]]
@@ -130,12 +131,8 @@ def fragility(rows: Sequence[Sequence[Sequence[float]]]) -> Raw:
 
 def _js(rows: Sequence[Sequence[float]]) -> float:
     """Mean Jensen–Shannon divergence of each variant's distribution from the plain question's, nats (at most ln 2)."""
-    from scipy.special import rel_entr
-
-    plain, *others = (np.asarray(row) for row in rows)
-    means = [(plain + other) / 2 for other in others]
-    far = [(rel_entr(plain, m) + rel_entr(other, m)).sum() / 2 for other, m in zip(others, means, strict=True)]
-    return float(np.mean(np.maximum(far, 0.0)))  # rounding puts equal ones below zero
+    plain, *others = rows
+    return float(np.mean([jensen_shannon(plain, other) for other in others]))
 
 
 def _refusals(key: str, base: Sequence[Answer], tuned: Sequence[Answer], language: str) -> Raw:

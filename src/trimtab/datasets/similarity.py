@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 import zlib
 from collections import Counter
@@ -161,15 +162,19 @@ def _ks(a: Sequence[float], b: Sequence[float]) -> float:
     return float(ks_2samp(a, b, method="asymp").statistic)
 
 
-def _js(a: Any, b: Any) -> float:
-    """Jensen-Shannon divergence in bits, 0 to 1."""
-    import numpy as np
+def jensen_shannon(p: Sequence[float], q: Sequence[float]) -> float:
+    """Divergence of two distributions, nats (at most ln 2). Not scipy's distance, squared: of two that rounding alone
+    tells apart that is not a number."""
     from scipy.special import rel_entr
 
+    middle = (np.asarray(p) + np.asarray(q)) / 2
+    return float(np.maximum((rel_entr(p, middle) + rel_entr(q, middle)).sum() / 2, 0.0))
+
+
+def _js(a: Any, b: Any) -> float:
+    """Jensen-Shannon divergence of counts in bits, 0 to 1."""
     if not sum(a.values()) or not sum(b.values()):
         return 0.0  # nothing is known of one side
     keys = sorted(set(a) | set(b))
-    p, q = (np.array([side.get(k, 0) for k in keys]) / sum(side.values()) for side in (a, b))
-    middle = (p + q) / 2
-    far = (rel_entr(p, middle) + rel_entr(q, middle)).sum() / 2 / np.log(2)
-    return max(0.0, float(far))  # rounding puts equal ones below zero
+    p, q = ([side.get(k, 0) / sum(side.values()) for k in keys] for side in (a, b))
+    return jensen_shannon(p, q) / math.log(2)

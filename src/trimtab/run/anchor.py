@@ -49,8 +49,8 @@ class Anchor:
             kept.append(learning.remember(learning.outputs(self.base, batch, [Slice(None, 1, batch.length)])))
         return kept
 
-    def pull(self, members: Sequence[Member]) -> list[torch.Tensor]:
-        """Adds to the members' gradients; each one's mean distance before this step, on the device."""
+    def pull(self, members: Sequence[Member]) -> None:
+        """Adds to the members' gradients."""
         chosen = [self._chosen(m.recipe.seed, m.state.step) for m in members]
         items = [self.items[i] for rows in chosen for i in rows]
         batch = self.base.learning.collate(self.base, items)
@@ -67,7 +67,6 @@ class Anchor:
         means = [torch.cat([next(each) for _ in rows]).mean() for rows in chosen]
         weighted = [mean * m.recipe.pull for mean, m in zip(means, members, strict=True)]
         self.base.accelerator.backward(torch.stack(weighted).sum())
-        return [mean.detach() for mean in means]
 
     def _chosen(self, seed: int, step: int) -> list[int]:
         """Every item once before any comes again."""

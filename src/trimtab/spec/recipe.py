@@ -127,7 +127,8 @@ class Recipe(BaseModel):
 
     def steps_taken(self, examples: int) -> int:
         """Of these those that are taken, where it ends before its schedule does."""
-        return min(self.steps(examples), self.stop_at_step or math.inf)  # type: ignore[return-value]
+        steps = self.steps(examples)
+        return min(steps, self.stop_at_step or steps)
 
     def rows(self, examples: int) -> int:
         """Training rows of an epoch: so many examples, and the replayed ones that make `replay_share` of all."""

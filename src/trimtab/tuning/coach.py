@@ -19,7 +19,7 @@ from trimtab.planning.rates import rounded
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause
-from trimtab.spec.study import Timed, TuneFacts
+from trimtab.spec.study import Timed
 from trimtab.tuning.choice import Outcome, choose, still_falling
 from trimtab.tuning.confirmation import Confirmation
 from trimtab.tuning.decisions import Decisions
@@ -48,12 +48,6 @@ class Coach:
         batch and epochs, of neighbours.ALSO; `free` gives who trains remedies, see Confirmation."""
         self.desk, self.own, self.also, self.free = desk, dict(own), also, free
         self.decisions, self.time = Decisions(desk), TimeLeft(desk, seconds)
-
-    @property
-    def facts(self) -> TuneFacts:
-        facts = self.desk.row.facts
-        assert isinstance(facts, TuneFacts)
-        return facts
 
     def run(self) -> dict[str, Any]:
         """The recommendation, as stored: recipe, runs, gain, verdict."""
@@ -258,13 +252,13 @@ class Coach:
 
     def _once(self, key: str, make: Callable[[], Any]) -> Any:
         """What is found out once per study: looked up, or made and kept."""
-        if getattr(self.facts, key) is None:
+        if getattr(self.desk.tune_facts, key) is None:
             self.desk.keep(**{key: make()})
-        return getattr(self.facts, key)
+        return getattr(self.desk.tune_facts, key)
 
     def _known(self, key: str) -> Any:
         """What an earlier step has found out."""
-        value = getattr(self.facts, key)
+        value = getattr(self.desk.tune_facts, key)
         assert value is not None, f"{key} is not known yet"
         return value
 

@@ -8,12 +8,11 @@ over the remedies has not seen.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.study import TuneFacts
 from trimtab.tuning.decisions import Decisions
 from trimtab.tuning.desk import Desk
 from trimtab.tuning.ladder import Ladder, places_of_run
@@ -23,7 +22,7 @@ from trimtab.tuning.time_left import SEEDS, TimeLeft
 from trimtab.tuning.trainer import Trainer
 
 MOST_SEEDS = 5  # where --time leaves room: the interval shrinks with every one
-HELD = 2.0  # times as long as the free run: what held both ways took, see docs/inside.md
+HELD = 2.0  # times as long as the free run: a third more rows where a quarter is replayed, a pull with every step
 
 
 @dataclass(frozen=True)
@@ -66,18 +65,19 @@ class Confirmation:
             if result:
                 result["way"] = self._way_inside(result["run"])
         ended.result["couplings"] = self.risks(Recipe.model_validate(ended.result["recipe"]))
-        self.decisions.write("recommendation", verdict_sentence(ended.result, ended.card), ended.result)
-        self.desk.finish(recommendation=ended.result)
-        return self._stored() or ended.result  # as every later call will give it
+        self.decisions.write("recommendation", verdict_sentence(ended.result), ended.result)
+        stored = self._stored()  # as every later call will give it
+        assert stored
+        return stored
 
     def _stored(self) -> dict[str, Any] | None:
         """What an earlier process ended in: nothing is decided twice."""
         made = self.decisions.evidence("recommendation")
-        facts = self.desk.row.facts
-        assert isinstance(facts, TuneFacts)
-        if made:
-            self.desk.finish(recommendation=facts.recommendation or made)
-        return made and (facts.recommendation or made)
+        if not made:
+            return None
+        kept = self.desk.tune_facts.recommendation or made
+        self.desk.finish(recommendation=kept)
+        return kept
 
     # seeds
 
@@ -129,15 +129,9 @@ class Confirmation:
         chosen = chosen or sorted(able, key=lambda o: o.loss)[len(able) // 2].recipe
         card = self.desk.local.card(chosen, self.time.card_level())
         self.desk.tick()
-        groups = groups_of(self.desk.store.run(chosen.run_id), "test")
-        return _Ended(list(recipes), summary(chosen, outcomes, numbers, self._base, card, SEEDS, groups), card)
-
-    @property
-    def _base(self) -> Mapping[str, Any]:
-        facts = self.desk.row.facts
-        assert isinstance(facts, TuneFacts)
-        assert facts.base
-        return facts.base
+        groups, base = groups_of(self.desk.store.run(chosen.run_id), "test"), self.desk.tune_facts.base
+        assert base
+        return _Ended(list(recipes), summary(chosen, outcomes, numbers, base, card, SEEDS, groups), card)
 
     # remedies
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from trimtab.spec.progress import Say
 from trimtab.spec.status import Status
+from trimtab.spec.study import TuneFacts
 from trimtab.store import Store, StudyRow
 from trimtab.tuning.trainer import Local, Trainer
 
@@ -34,6 +35,13 @@ class Desk:
     def row(self) -> StudyRow:
         """The study as it stands in the store."""
         return self.store.study(self.study)
+
+    @property
+    def tune_facts(self) -> TuneFacts:
+        """What a tune knows so far; only where the study is one."""
+        facts = self.row.facts
+        assert isinstance(facts, TuneFacts)
+        return facts
 
     @property
     def earlier(self) -> float:

@@ -3,10 +3,10 @@ rungs that were tried and what is recommended. Decides, and never trains. No tor
 
 A remedy's strength is set on one half of the probes (`Local.side`: drift, the lean towards declining and refusals on
 prompts that no card asks) and judged on the other, the card. Both are kept. Every card is one more chance to be inside
-by luck, so they share the 5 %: the first remedy that is judged may spend half of it, each further one half as much as
-the one before. The walk ends at the first rung that is
-inside by its card and keeps nine tenths of the gain; what is recommended is the cheapest that is inside with that
-much, else the one inside that keeps most, else nothing.
+by luck, so they share the 5 % as the looks at a study do: the first remedy that is judged may spend half of it, each
+further one half as much as the one before. The walk ends at the first rung that is inside by its card and keeps nine
+tenths of the gain; what is recommended is the cheapest that is inside with that much, else the one inside that keeps
+most, else nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from trimtab.analysis import stats
 from trimtab.analysis.card import breach
+from trimtab.analysis.effects import ALPHA, spent
 from trimtab.analysis.number_intervals import INTERVALS
 from trimtab.errors import StoreError
 from trimtab.planning.remedies import AS_IT_IS, Places, Remedy, Rung, ladder, places_of
@@ -33,12 +34,12 @@ from trimtab.store import Store
 from trimtab.tuning.decisions import Decisions
 from trimtab.tuning.desk import Desk
 from trimtab.tuning.ladder_sentences import result_sentence, rung_sentence, start_sentence
+from trimtab.tuning.time_left import TimeLeft
 
 KEEP = 0.9  # of the unconstrained gain: enough to stop looking further
 # The tuning side has two dozen requests and three dozen prompts, so its numbers must lie well inside. A choice: how
 # often what is inside here is inside by the card was not measured (docs/inside.md).
 WELL_INSIDE = 0.5
-CHANCE = 0.05  # that a walk calls something inside which lies at its limit, all its cards together
 STEP = 0.05  # shares of an adapter are looked for this finely, from this one up
 HALVINGS = 3  # cards of one remedy at most
 
@@ -66,7 +67,7 @@ class Ladder:
         level: Level = "card",
     ):
         self.desk, self.recipe, self.budget, self.places = desk, recipe, budget, places
-        self.limit, self.level = seconds, level
+        self.time, self.level = TimeLeft(desk, seconds), level
         self.decisions, self.base = Decisions(desk), self._base()
 
     def run(self) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class Ladder:
     def fits(self) -> bool:
         """Whether it has begun, or there is time for one step of it."""
         begun = self.decisions.stored("inside: start")
-        return bool(begun) or self.least() <= self._left()
+        return bool(begun) or self.least() <= self.time.left()
 
     def least(self) -> float:
         """Seconds of its cheapest step."""
@@ -110,7 +111,7 @@ class Ladder:
     def _walk(self, rung: Rung, start: Mapping[str, Any]) -> dict[str, Any]:
         """Trains its remedies, sets their strength on one half of the probes, asks the card of the most promising."""
         row: dict[str, Any] = {"name": rung.name, "title": rung.title, "rows": [], "note": None}
-        if (need := self._need(rung)) > self._left():
+        if (need := self._need(rung)) > self.time.left():
             row["note"] = f"not tried: it would take about {in_words(need)}"
             self.desk.say(f"{rung.title}: {row['note']}")
             return row  # not kept: with more time it is tried
@@ -280,9 +281,6 @@ class Ladder:
         assert facts.base
         return facts.base
 
-    def _left(self) -> float:
-        return math.inf if self.limit is None else self.limit - self.desk.seconds()
-
     def _need(self, rung: Rung) -> float:
         """By what the run itself took; a card and task answers for each remedy's share."""
         run = self.desk.store.run(self.recipe.whole.run_id)
@@ -327,7 +325,7 @@ def judged_at(row: Mapping[str, Any], look: int) -> dict[str, Any]:
     kept = {k: row[k] for k in ("title", "unit", "value", "below", "above", "verdict", "hard", "limit")}
     if not look or row["value"] is None or row["below"] is None or row["above"] is None:
         return kept
-    wider = NormalDist().inv_cdf(1 - CHANCE / 2**look) / NormalDist().inv_cdf(1 - CHANCE)
+    wider = NormalDist().inv_cdf(1 - spent(look)) / NormalDist().inv_cdf(1 - ALPHA)
     below, above = (row["value"] + wider * (row[side] - row["value"]) for side in ("below", "above"))
     return kept | {"below": below, "above": above, "verdict": Limit.model_validate(row["limit"]).judge(below, above)}
 

@@ -105,7 +105,7 @@ def recommended_in_words(result: Mapping[str, Any]) -> str:
     return f"{HEADS[result['standing']]}: {short(Recipe.model_validate(result['recipe']))}"
 
 
-def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+def verdict_sentence(result: Mapping[str, Any]) -> str:
     """The recommendation for someone who reads nothing else; never more than was shown."""
     gain, seeds = result["gain"], len(result["runs"])
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else ""
@@ -114,13 +114,11 @@ def verdict_sentence(result: Mapping[str, Any], card: Mapping[str, Any]) -> str:
         if seeds > 1
         else "with one seed, so without an interval"
     )
-    measured = [r for r in card["rows"] if r["value"] is not None]
-    states = {s: [_named(r) for r in measured if r["verdict"] == s] for s in ("FAIL", "UNDECIDED")}
-    notes = [
-        f"{word} {', '.join(states[s])}" for s, word in (("FAIL", "fails"), ("UNDECIDED", "undecided:")) if states[s]
-    ]
-    if unmeasured := sum(bool(r["verdict"]) and r["value"] is None for r in card["rows"]):
-        notes.append(f"{unmeasured} limited numbers not measured: trimtab card {result['run']} --level card")
+    limits = result["limits"]
+    words = {Verdict.FAIL: "fails", Verdict.UNDECIDED: "undecided:"}
+    notes = [f"{word} {', '.join(limits[state])}" for state, word in words.items() if limits[state]]
+    if unmeasured := limits[Verdict.NOT_MEASURED]:
+        notes.append(f"{len(unmeasured)} limited numbers not measured: trimtab card {result['run']} --level card")
     notes += _ways_inside(result)
     if seeds > 1:
         notes.append(f"measured on seed {result['recipe']['seed']}")

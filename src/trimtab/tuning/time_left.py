@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from trimtab.spec.budget import level_needed
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import LEVELS, Level
-from trimtab.spec.study import TuneFacts
 from trimtab.tuning.desk import Desk
 from trimtab.tuning.study_cost import ROOM, Pace
 
@@ -32,7 +31,7 @@ class TimeLeft:
 
     def pace(self) -> Pace:
         """Timed at the start; as soon as there are runs, by what they took (evaluations and checkpoints included)."""
-        known = self._facts.timed
+        known = self.desk.tune_facts.timed
         assert known
         paces = {known.micro: known.per_size}
         done = [r for r in self.desk.store.runs(self.desk.study) if r.result.get("size")]
@@ -49,22 +48,17 @@ class TimeLeft:
 
     def card_seconds(self, seeds: int = SEEDS, cards: int = 1) -> float:
         """Task answers of the seeds and the cards, by what the base model's task answers took."""
-        base = self._facts.base
+        base = self.desk.tune_facts.base
         assert base
         return 1.2 * float(seeds * base["answer_seconds"] + cards * base["card_seconds"][self.card_level()])
 
     def card_level(self) -> Level:
         """The whole card, unless it would take more than a fifth of the time that is allowed; never less than what the
         budget's hard limits ask for."""
-        assert self._facts.base
-        whole = self._facts.base["card_seconds"]["card"]
+        base = self.desk.tune_facts.base
+        assert base
+        whole = base["card_seconds"]["card"]
         if self.limit is None or whole <= self.limit / 5:
             return "card"
         budget = self.desk.row.asked.budget
         return max("short", level_needed(budget) if budget else "short", key=LEVELS.index)
-
-    @property
-    def _facts(self) -> TuneFacts:
-        facts = self.desk.row.facts
-        assert isinstance(facts, TuneFacts)
-        return facts

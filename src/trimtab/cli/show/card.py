@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from trimtab.cli.show.plain import visible
+from trimtab.cli.show.plain import STYLE, visible
 from trimtab.spec.durations import in_words
 from trimtab.spec.numbers import GROUPS
 
@@ -20,7 +20,6 @@ COLUMNS = (
     (105, ("number", "base", "tuned", *_ALWAYS)),
     (0, ("number", *_ALWAYS)),
 )
-_STYLE = {"PASS": "green", "FAIL": "red", "SOFT FAIL": "red", "UNDECIDED": "yellow", "NOT MEASURED": "bright_black"}
 _SIGN = {"PASS": "✓", "FAIL": "✗", "SOFT FAIL": "✗", "UNDECIDED": "?", "NOT MEASURED": "–"}
 
 
@@ -44,9 +43,7 @@ def card(judged: Mapping[str, Any]) -> None:
         if (why := r["to_decide"] or r["missing"]) and "to decide" not in shown:
             console.print(f"  {r['title'].removeprefix('… ')}: {why}", style="dim", soft_wrap=True)
     verdict = str(judged["verdict"])
-    console.print(
-        f"\n{judged['run']} against budget “{judged['budget']['name']}”: [{_STYLE[verdict]} bold]{verdict}[/]"
-    )
+    console.print(f"\n{judged['run']} against budget “{judged['budget']['name']}”: [{STYLE[verdict]} bold]{verdict}[/]")
     console.print("Behind a state: the one-sided 95 % bound that decides it.", style="dim")
     floor = (
         " Floor: the same number where only tiny noise changed the weights, taken of what needs no generation and of"
@@ -63,7 +60,7 @@ def card(judged: Mapping[str, Any]) -> None:
 
 
 def _cells(r: Mapping[str, Any]) -> dict[str, str]:
-    state = f"[{_STYLE[r['verdict']]}]{_SIGN[r['verdict']]} {r['verdict']}[/]" if r["verdict"] else ""
+    state = f"[{STYLE[r['verdict']]}]{_SIGN[r['verdict']]} {r['verdict']}[/]" if r["verdict"] else ""
     return {
         "number": f"  {r['title']}{' (corrected by labels)' if r['by_people'] else ''}",
         "base": _short(r["base"]),
@@ -212,7 +209,7 @@ def adapter_scale(scales: Mapping[str, Any]) -> None:
         numbers = [r["numbers"][n] for r in rows]
         table.add_row(
             n.replace("_", " "),
-            *(f"[{_STYLE.get(c['verdict'] or '', 'default')}]{_short(c['value'])}[/]" for c in numbers),
+            *(f"[{STYLE.get(c['verdict'] or '', 'default')}]{_short(c['value'])}[/]" for c in numbers),
         )
     console.print(table)
     console.print("\n" + scales["sentence"], soft_wrap=True)

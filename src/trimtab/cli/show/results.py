@@ -8,11 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from trimtab.cli.show.plain import visible
+from trimtab.cli.show.plain import STYLE, visible
 from trimtab.spec.status import Status
 from trimtab.store import RunRow
-
-_STYLE = {"PASS": "green", "FAIL": "red", "SOFT FAIL": "red", "UNDECIDED": "yellow", "NOT MEASURED": "bright_black"}
 
 
 def recommendation(result: Mapping[str, Any]) -> None:
@@ -41,7 +39,7 @@ def recommendation(result: Mapping[str, Any]) -> None:
         seed = result["recipe"]["seed"]
         which = "the worse of the seeds that the remedies have not judged" if "free" in result else "the median seed"
         console.print(f"Handed over: {which} by validation loss (seed {seed}), {result['handed_over']:.1%}")
-    console.print(f"Verdict against the budget: [{_STYLE[verdict]} bold]{verdict}[/]{_open(result.get('limits', {}))}")
+    console.print(f"Verdict against the budget: [{STYLE[verdict]} bold]{verdict}[/]{_open(result.get('limits', {}))}")
     console.print(f"Not known: {_unknown(result)}", markup=False)
     console.print(f"Next: {_next(result)}", markup=False)
     console.print(f"Report: {result['report']}", markup=False)
