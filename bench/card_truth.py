@@ -216,7 +216,7 @@ def _noisy(out: Path, size: float, seed: int) -> Path:
     from safetensors.torch import save_file
 
     from trimtab.behaviour.answering import EvaluatedModel
-    from trimtab.behaviour.card import noise
+    from trimtab.behaviour.floor import noise
     from trimtab.run import machine
     from trimtab.tasks.task import find_task
     from trimtab.workers.model_cache import ModelCache

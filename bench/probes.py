@@ -21,7 +21,7 @@ from typing import Any
 
 from trimtab.analysis import stats
 from trimtab.behaviour.answering import EvaluatedModel, answers
-from trimtab.behaviour.card import noise
+from trimtab.behaviour.floor import noise
 from trimtab.behaviour.multiple_choice import option_probabilities
 from trimtab.behaviour.style import refusal
 from trimtab.probes import prompts

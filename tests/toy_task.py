@@ -217,7 +217,7 @@ class ToyMeter:
             self.store.update_run(r.run_id, result={"task": found[r.run_id]})
         return found
 
-    def card(self, recipe, level="card", language=None, prompts=0):
+    def card(self, recipe, level="card", language=None, prompts=0, whole=False):
         return judge({"raw": {}, "level": level}, Budget(name="none"))
 
     def side(self, recipe):

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from trimtab.analysis.card import breach, judge, left_budget, measured_enough, prompts_needed
+from trimtab.analysis.card import breach, judge, left_budget, measured_enough, prompts_needed, still_open
 from trimtab.analysis.compare import compare_runs
 from trimtab.errors import StoreError
 from trimtab.spec.budget import Budget, Limit, level_needed, preset
@@ -152,6 +152,66 @@ def test_a_card_is_measured_enough_for_what_it_was_asked():
     assert not measured_enough(measured(raw), preset(), "audit")
     assert not measured_enough(measured(raw), preset(), own=["mine"])
     assert not measured_enough(raw, preset())  # of an older trimtab
+
+
+LOOKS = {
+    "generic": {"asked": [64], "of": 302},
+    "refusable": {"asked": [50], "of": 100},
+    "alarming": {"asked": [64], "of": 150},
+    "open": {"asked": [50], "of": 100},
+    "form": {"asked": [50], "of": 100},
+    "facts": {"asked": [64, 128], "of": 300},
+    "phrasing": {"asked": [64, 128], "of": 300},
+    "leaning": {"asked": [50], "of": 100},
+    "answers": {"asked": [178], "of": 552},
+}
+
+
+def test_what_is_not_known_has_to_be_asked_on():
+    """Only sets that hold a limited number whose bounds lie across its limit."""
+    assert still_open(measured(CALM, looks=LOOKS), preset()) == set()
+    half = {**CALM, "refused_base": [1.0] * 50, "refused_tuned": [1.0] * 44 + [0.0] * 6}
+    assert still_open(measured(half, looks=LOOKS), preset()) == {"refusable"}
+    gone = {**CALM, "refused_base": [1.0] * 50, "refused_tuned": [0.0] * 50}
+    assert still_open(measured(gone, looks=LOOKS), preset()) == set()  # certainly outside is known too
+    form = {"form_base": [1.0] * 50, "form_tuned": [1.0] * 46 + [0.0] * 4}
+    assert still_open(measured({**CALM, **form}, looks=LOOKS), preset()) == {"form"}
+    assert still_open(measured({**gone, **form}, looks=LOOKS), preset()) == set()  # a soft limit saves nobody now
+    drifts = {"kl_generic": [0.0, 0.2] * 32}
+    assert still_open(measured({**gone, **drifts}, looks=LOOKS), preset()) == {"generic"}  # another hard one is asked
+    broken = {**CALM, "degenerate_tuned": [1.0] * 6 + [0.0] * 172, "degenerate_base": [0.0] * 178}
+    assert still_open(measured(broken, looks=LOOKS), preset()) == {"generic", "alarming", "open"}
+    never = {k: v for k, v in CALM.items() if not k.startswith("refused")}
+    assert "refusable" in still_open(measured(never, looks=LOOKS), preset())
+    assert still_open(measured(never, looks=LOOKS, missing={"refusal": "no chat template"}), preset()) == set()
+
+
+def test_before_anything_is_asked_every_set_with_a_limited_number_is_open():
+    nothing = {"raw": {}, "looks": {}, "level": "card"}
+    assert still_open(nothing, preset()) == LOOKS.keys() - {"answers"}
+    assert still_open(nothing, Budget(limits={"refusal": Limit(min=-0.1)})) == {"refusable"}
+
+
+def test_a_look_before_the_end_has_wider_bounds():
+    raw = {**CALM, "refused_base": [1.0] * 50, "refused_tuned": [1.0] * 48 + [0.0] * 2}
+    fixed, early = (
+        next(r for r in judge(measured(raw, **more), preset())["rows"] if r["number"] == "refusal")
+        for more in ({}, {"looks": LOOKS})
+    )
+    assert early["value"] == fixed["value"]
+    assert early["below"] < fixed["below"]
+    assert early["low"] < fixed["low"]
+
+
+def test_a_card_that_stopped_early_is_judged_again_only_where_it_knows_enough():
+    card = measured({**CALM, "cut_tuned": [0.0] * 64}, looks=LOOKS)
+    assert measured_enough(card, preset("standard"))
+    assert not measured_enough(card, preset("standard"), whole=True)
+    assert not measured_enough(card, preset("standard"), prompts=100)
+    assert not measured_enough(card, Budget(limits={"kl_generic": Limit(max=0.0151)}))  # across this one
+    ended = {name: {"asked": [seen["of"]], "of": seen["of"]} for name, seen in LOOKS.items()}
+    assert measured_enough({**card, "looks": ended}, Budget(limits={"kl_generic": Limit(max=0.0151)}))
+    assert judge(card, preset())["asked"] == {"questions": 584, "of": 1452}
 
 
 def test_a_reason_to_be_missing_is_said_and_it_is_not_measured():

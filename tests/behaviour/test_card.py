@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from trimtab.behaviour import card as cards
-from trimtab.behaviour import responses as asking
+from trimtab.behaviour import floor as floors
+from trimtab.behaviour import responses
 from trimtab.behaviour.answering import EvaluatedModel, exactly, nll, sampled
 from trimtab.behaviour.drift import reference
 from trimtab.behaviour.likelihoods import log_likelihoods
 from trimtab.behaviour.refusal_margin import refusal_margin
-from trimtab.behaviour.responses import Battery, collect_responses
+from trimtab.behaviour.responses import Battery, collect_responses, questions
 from trimtab.behaviour.weights import intruders, relative_change
 from trimtab.datasets.tokens import Tokens
 from trimtab.probes import prompts
@@ -34,8 +35,8 @@ def few(monkeypatch):
         "forms",
         lambda _language="en": forms.model_copy(update={"items": forms.items[:3], "max_new_tokens": 6}),
     )
-    monkeypatch.setattr(asking, "OPEN_TOKENS", 6)
-    monkeypatch.setattr(asking, "REQUEST_TOKENS", 6)
+    monkeypatch.setattr(responses, "OPEN_TOKENS", 6)
+    monkeypatch.setattr(responses, "REQUEST_TOKENS", 6)
 
 
 def test_endings_are_as_likely_as_when_read_whole(evaluated_models):
@@ -63,8 +64,8 @@ def test_a_null_card_shows_nothing_and_a_moved_model_is_seen(evaluated_models, t
     base, still, moved = evaluated_models
     ref = reference(base, count=6)
     learned = cards.Learned(ref.kl_rows[:4], ref.kl_rows[2:])
-    null, _ = cards.measure(base, still, ref, Battery("card", "en"), learned, tmp_path)
-    real, samples = cards.measure(base, moved, ref, Battery("card", "en"), learned, tmp_path)
+    null, _ = cards.measure(base, still, ref.fixed(), Battery("card", "en"), learned, tmp_path)
+    real, samples = cards.measure(base, moved, ref.fixed(), Battery("card", "en"), learned, tmp_path)
     assert max(null["raw"]["kl_generic"]) == 0.0
     assert null["raw"]["brier_base"] == null["raw"]["brier_tuned"]
     assert set(null["raw"]["flipped"]) == {0.0}
@@ -93,7 +94,7 @@ def test_what_the_base_says_is_asked_once(evaluated_models, tmp_path):
 
 def test_a_pulse_generates_nothing_and_says_what_is_missing(evaluated_models):
     base, _, moved = evaluated_models
-    measured, samples = cards.measure(base, moved, reference(base, count=4), Battery("pulse", "en"))
+    measured, samples = cards.measure(base, moved, reference(base, count=4).fixed(), Battery("pulse", "en"))
     assert samples == []
     assert {"brier_tuned", "margin_tuned", "kl_generic"} <= measured["raw"].keys()
     assert not {"refused_tuned", "log_length_ratio"} & measured["raw"].keys()
@@ -103,7 +104,7 @@ def test_a_pulse_generates_nothing_and_says_what_is_missing(evaluated_models):
 
 def test_no_probes_in_a_language(evaluated_models):
     base, _, moved = evaluated_models
-    measured, _ = cards.measure(base, moved, reference(base, count=4), Battery("card", None))
+    measured, _ = cards.measure(base, moved, reference(base, count=4).fixed(), Battery("card", None))
     assert "kl_generic" in measured["raw"]
     assert "assertive_tuned" not in measured["raw"]
     assert "no probes in the data's language" in measured["missing"]["refusal"]
@@ -136,7 +137,7 @@ def test_other_tokenizers_templates_and_no_template_are_said(evaluated_models):
 
 def test_the_null_floor_is_small_and_not_nothing(evaluated_models):
     base = evaluated_models[0]
-    found = cards.floor(base, reference(base, count=4), Battery("card", "en"))
+    found = floors.floor(base, reference(base, count=4), Battery("card", "en"))
     assert max(found["itself"]["kl_generic"]) < 1e-5
     assert 0 < max(found["noise"]["kl_generic"]) < 1e-3
     assert found["itself"]["brier_base"] == found["itself"]["brier_tuned"]
@@ -144,7 +145,7 @@ def test_the_null_floor_is_small_and_not_nothing(evaluated_models):
 
 def test_noise_has_the_size_that_was_asked_for(evaluated_models):
     base = evaluated_models[0]
-    change = relative_change(base, EvaluatedModel(base.base, cards.noise(base, 2e-3)))
+    change = relative_change(base, EvaluatedModel(base.base, floors.noise(base, 2e-3)))
     assert change == pytest.approx([2e-3] * len(change), rel=1e-3)
 
 
@@ -162,7 +163,7 @@ def test_weights_by_hand(evaluated_models):
 def test_doses_go_from_nothing_to_more_than_all(evaluated_models):
     base, _, moved = evaluated_models
     scale = moved.adapter.scale
-    found = cards.scales(
+    found = floors.scales(
         base, moved, reference(base, count=4), Battery("pulse", "en"), reference(base, count=4).kl_rows
     )
     drift = [sum(p["measured"]["raw"]["kl_generic"]) for p in found]
@@ -183,8 +184,8 @@ def test_drawn_answers_are_the_same_for_a_seed_and_leave_the_random_state(evalua
 
 def test_an_audit_asks_more():
     card, audit = Battery("card", "en"), Battery("audit", "en")
-    assert "samples" in asking._questions(audit)
-    assert "samples" not in asking._questions(card)
+    assert "samples" in [q.name for q in questions(audit)]
+    assert "samples" not in [q.name for q in questions(card)]
     assert audit.variants > card.variants
     assert dataclasses.replace(card, language=None).facts == ()
 
@@ -219,6 +220,6 @@ def test_a_judge_is_asked_only_of_its_own_items(evaluated_models):
     assert found[1] == 0.0  # an empty answer
     base, _, moved = evaluated_models
     measured, _ = cards.measure(
-        base, moved, reference(base, count=4), Battery("pulse", "en", (probe,)), load=lambda _: base
+        base, moved, reference(base, count=4).fixed(), Battery("pulse", "en", (probe,)), load=lambda _: base
     )
     assert len(measured["raw"]["own-p_tuned"]) == 3

@@ -45,11 +45,11 @@ def test_the_batch_size_does_not_change_an_answer(evaluated_models):
 def test_base_answers_are_kept_by_model(evaluated_models, tmp_path):
     base = evaluated_models[0]
     first = reference(base, tmp_path)
-    assert len(list(tmp_path.glob("base-answers-*.json"))) == 1
+    assert len(list(tmp_path.glob("generic-*.json"))) == 1
     assert reference(base, tmp_path).answers == first.answers
     next(base.base.model.parameters()).data.add_(0.5)
     reference(base, tmp_path)
-    assert len(list(tmp_path.glob("base-answers-*.json"))) == 2
+    assert len(list(tmp_path.glob("generic-*.json"))) == 2
 
 
 def test_numbers_of_a_task(evaluated_models, small_file, tiny_tokenizer):

@@ -8,7 +8,7 @@ import torch
 from trimtab.analysis.card import judge
 from trimtab.behaviour import label_task, sequence_classifier
 from trimtab.behaviour.answering import EvaluatedModel
-from trimtab.behaviour.card import noise
+from trimtab.behaviour.floor import noise
 from trimtab.behaviour.label_task import LabelTask, Predictions, compare, label_task_of, predict
 from trimtab.datasets.formats import to_examples
 from trimtab.errors import DataError

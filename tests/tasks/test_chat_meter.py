@@ -97,6 +97,7 @@ def test_what_a_base_says_is_asked_once_for_runs_that_share_it(tmp_path, monkeyp
     examiner.models.base = lambda _recipe: None
     examiner.models.key = lambda recipe: (recipe.method == "full", False)
     monkeypatch.setattr(chat_meter, "reference", lambda *how: asked.append(how[2:]) or object())
+    monkeypatch.setattr(chat_meter, "extended", lambda *how: asked.append(how[3:]) or object())
     lora = Recipe(model="m", data="d")
     assert examiner.ref(lora) is examiner.ref(lora.but(r=4))
     assert examiner.ref(lora.but(method="full")) is not examiner.ref(lora)

@@ -15,7 +15,7 @@ from trimtab.tuning.study_evidence import attributed, curves, numbers_of
 class Carding(FakeTrainer):
     """Its cards say one thing: how far the rate is from the best."""
 
-    def card(self, recipe, level="card"):
+    def card(self, recipe, level="card", **_how):
         row = {"number": "assertiveness", "value": recipe.learning_rate * 100}
         self.store.save_card(recipe.run_id, {}, {"rows": [row, {"number": "brier", "value": None}]})
         self.levels = [*getattr(self, "levels", []), level]

@@ -29,7 +29,7 @@ class Moving(FakeTrainer):
     def side(self, recipe):
         return {"kl_generic": [self.moved(recipe)] * 36}
 
-    def card(self, recipe, _level="card"):
+    def card(self, recipe, _level="card", **_how):
         value = self.moved(recipe) * self.judged
         verdict = "PASS" if value <= LIMIT else "FAIL"
         row = {
@@ -185,7 +185,7 @@ def test_small_shares_are_looked_at_too(tmp_path):
 
 
 def test_a_limit_that_the_tuning_half_does_not_know_halves_the_share(tmp_path):
-    def card(self, recipe, _level="card"):
+    def card(self, recipe, _level="card", **_how):
         row = Moving.card(self, recipe)["rows"][0] | {"number": "degeneration", "value": recipe.adapter_scale}
         verdict = "PASS" if recipe.adapter_scale <= 0.5 else "FAIL"
         limit = {"max": 0.5, "min": None}

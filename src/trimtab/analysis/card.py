@@ -14,6 +14,7 @@ from typing import Any
 from trimtab.analysis import stats
 from trimtab.analysis.deciding import items_to_show, to_decide
 from trimtab.analysis.intervals import Raw
+from trimtab.analysis.looks import ANSWERS, Looks, sets_of, tails_of
 from trimtab.analysis.number_intervals import INTERVALS, shown
 from trimtab.analysis.stats import Interval
 from trimtab.probes.prompts import KL_PROMPTS, OTHERS, generic_prompts
@@ -37,9 +38,16 @@ def judge(measured: Measured, budget: Budget) -> dict[str, Any]:
         "verdict": overall(rows),
         "level": measured.get("level"),
         "language": measured.get("language"),
+        "asked": asked(measured.get("looks", {})),
         "seconds": measured.get("seconds", {}),
         "notes": measured.get("notes", []),
     }
+
+
+def asked(looks: Looks) -> dict[str, int]:
+    """How many questions were asked and how many there are; nothing of a card that asked a fixed number."""
+    sets = [seen for name, seen in looks.items() if name != ANSWERS]
+    return {"questions": sum(s["asked"][-1] for s in sets), "of": sum(s["of"] for s in sets)} if sets else {}
 
 
 def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -124,18 +132,34 @@ FEWEST = 5  # items, below which an interval is not worth its name
 
 
 def measured_enough(
-    measured: Measured, budget: Budget, level: Level = "pulse", own: Sequence[str] = (), prompts: int = 0
+    measured: Measured,
+    budget: Budget,
+    level: Level = "pulse",
+    own: Sequence[str] = (),
+    prompts: int = 0,
+    whole: bool = False,
 ) -> bool:
-    """Whether a card that was measured for another budget, or with fewer generic prompts, can be judged against this
-    one."""
+    """Whether a card that was measured for another budget, or with fewer prompts, can be judged against this one.
+    `whole`: with every question asked."""
     if "raw" not in measured or LEVELS.index(measured["level"]) < LEVELS.index(level):
         return False
     probes = {*own, *(k.removeprefix(OWN) for k in budget.limits if k.startswith(OWN))}
-    asked = all(f"{OWN}{p}_tuned" in measured["raw"] for p in probes)
+    known = all(f"{OWN}{p}_tuned" in measured["raw"] for p in probes)
+    if measured["level"] == "pulse" or not known:
+        return known
+    if len(measured["raw"].get("cut_tuned", ())) < prompts:
+        return False
+    looks = measured.get("looks", {})
+    if looks and not whole:
+        return not any(_could_go_on(looks.get(name)) for name in still_open(measured, budget))
     answers = len(measured["raw"].get("degenerate_tuned", ()))
-    if measured["level"] == "pulse":
-        return asked
-    return asked and answers >= prompts_needed(budget, 0) and len(measured["raw"].get("cut_tuned", ())) >= prompts
+    stopped = [name for name, seen in looks.items() if name not in (ANSWERS, "generic") and _could_go_on(seen)]
+    return answers >= prompts_needed(budget, 0) and not stopped
+
+
+def _could_go_on(seen: Any) -> bool:
+    """Whether some of these questions have not been asked."""
+    return bool(seen) and seen["asked"][-1] < seen["of"]
 
 
 def _with_classes(raw: Raw) -> list[str]:
@@ -167,7 +191,8 @@ def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
 def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
     key, made, raw = n.key, shown(n.key), measured["raw"]
     why = measured.get("missing", {}).get(key)
-    interval, limit = (None if why else by_people(key, measured) or made.interval(raw)), budget.limits.get(key)
+    tails, limit = tails_of(n.asked_by, measured.get("looks", {})), budget.limits.get(key)
+    interval = None if why else by_people(key, measured) or made.interval(raw, tails)
     if interval and limit and interval.n < FEWEST:
         why = f"only {interval.n} {n.items}: at least {FEWEST} are needed for an interval"
         interval = None
@@ -196,6 +221,17 @@ def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
 
 
 OPEN = (Verdict.UNDECIDED, Verdict.NOT_MEASURED)
+
+
+def still_open(measured: Measured, budget: Budget) -> set[str]:
+    """The question sets that have to go on: of limited numbers whose bounds lie across the limit, and of those that
+    nothing is known of yet. Where a hard limit is broken, of hard ones alone: no soft one changes that verdict."""
+    judged = judge(measured, budget)
+    rows = [r for r in judged["rows"] if r["hard"] or judged["verdict"] != Verdict.FAIL]
+    unknown = [r for r in rows if r["verdict"] in OPEN and r["number"] not in measured.get("missing", {})]
+    return {name for r in unknown for name in sets_of(number_of(r["number"]).asked_by)}
+
+
 NO_INTERVAL = "no interval is honest: in bins of a few dozen items a calibrated model has an error of a few points too"
 
 

@@ -30,7 +30,8 @@ def compare_runs(
     words = words_of(a.recipe.task)
     mine, other = a.recipe.model_dump(), b.recipe.model_dump()
     groups = {side: a.result.get("groups", {}).get(side) for side in ("validation", "test")}
-    gap = stats.paired(*(stats.by_group(e["items"], groups["validation"]) for e in (best_b, best_a)))
+    after, before = (stats.by_group(e["items"], groups["validation"]) for e in (best_b, best_a))
+    gap = stats.paired(after, before)
     assert gap is not None
     return {
         "runs": [a.id, b.id],

@@ -27,6 +27,20 @@ class Interval:
     n: int
 
 
+@dataclass(frozen=True)
+class Tails:
+    """The chance to be wrong on each side: of the two-sided bounds (`two`) and of the one-sided ones (`one`)."""
+
+    two: float = 0.025
+    one: float = 0.05
+
+    @property
+    def quantiles(self) -> tuple[float, float, float, float]:
+        """Of the bounds in the order low, below, above, high."""
+        return self.two, self.one, 1 - self.one, 1 - self.two
+
+
+FIXED = Tails()  # of items whose number was settled before any was seen
 FEW = 8  # items, below which nothing can be said of their skew
 
 
@@ -35,7 +49,7 @@ def average(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def mean(values: Sequence[float], resamples: int = 2000) -> Interval | None:
+def mean(values: Sequence[float], resamples: int = 2000, tails: Tails = FIXED) -> Interval | None:
     """Mean of items: studentised bootstrap (skewed items lean one way), widened to Student's t where that is wider;
     t alone below eight items. None for no items."""
     x = np.asarray(values, dtype=float)
@@ -47,7 +61,7 @@ def mean(values: Sequence[float], resamples: int = 2000) -> Interval | None:
     error = float(x.std(ddof=1)) / math.sqrt(x.size)
     # Losses by item are skewed, so Student's t misses on one side. The studentised bootstrap leans the right way, but
     # is too narrow in small samples; the wider of the two on each side errs only towards "cannot tell".
-    plain = _student(centre, error, x.size - 1, int(x.size))
+    plain = _student(centre, error, x.size - 1, int(x.size), tails)
     if x.size < FEW or error == 0:
         return plain
     drawn = np.random.default_rng(0).choice(x, (resamples, x.size))
@@ -55,7 +69,7 @@ def mean(values: Sequence[float], resamples: int = 2000) -> Interval | None:
         drawn.std(1, ddof=1) / math.sqrt(x.size), 0.1 * error
     )  # a draw of nearly equal items says nothing
     low, below, above, high = (
-        float(q) * error for q in np.quantile((drawn.mean(1) - centre) / errors, (0.025, 0.05, 0.95, 0.975))
+        float(q) * error for q in np.quantile((drawn.mean(1) - centre) / errors, tails.quantiles)
     )
     # the upper end of the studentised draws is the lower bound of the mean
     return Interval(
@@ -68,13 +82,13 @@ def mean(values: Sequence[float], resamples: int = 2000) -> Interval | None:
     )
 
 
-def share(hits: int, n: int) -> Interval | None:
+def share(hits: int, n: int, tails: Tails = FIXED) -> Interval | None:
     """A share of yes/no items with exact (Clopper–Pearson) bounds."""
     if n == 0:
         return None
 
-    counted = stats.binomtest(hits, n)
-    (low, high), (below, above) = ((ci.low, ci.high) for ci in map(counted.proportion_ci, (0.95, 0.90)))
+    counted, levels = stats.binomtest(hits, n), (1 - 2 * tails.two, 1 - 2 * tails.one)
+    (low, high), (below, above) = ((ci.low, ci.high) for ci in map(counted.proportion_ci, levels))
     return Interval(hits / n, float(low), float(high), float(below), float(above), n)
 
 
@@ -90,24 +104,25 @@ def by_group(values: Sequence[float], groups: Sequence[int] | None) -> list[floa
     return [total * len(sums) / len(values) for total in sums.values()]
 
 
-def paired(after: Sequence[float], before: Sequence[float]) -> Interval | None:
+def paired(after: Sequence[float], before: Sequence[float], tails: Tails = FIXED) -> Interval | None:
     """Mean of after − before over the same items."""
-    return mean([a - b for a, b in zip(after, before, strict=True)])
+    return mean([a - b for a, b in zip(after, before, strict=True)], tails=tails)
 
 
-def paired_shares(after: Sequence[float], before: Sequence[float]) -> Interval | None:
+def paired_shares(after: Sequence[float], before: Sequence[float], tails: Tails = FIXED) -> Interval | None:
     """The same for items between 0 and 1. Items that are right or wrong: Tango's score interval (1998), which needs
     no two that differ: items that all agree are no proof that the next one does. Others: Student's t with a
     pseudo-item at each end."""
     x = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     if x.size < 2:
-        return mean(list(x))
+        return mean(list(x), tails=tails)
     if set(np.unique(x)) <= {-1.0, 0.0, 1.0}:
         gained, lost, n = int((x > 0).sum()), int((x < 0).sum()), int(x.size)
-        bounds = [_tango(gained, lost, n, side * float(stats.norm.ppf(q))) for q in (0.975, 0.95) for side in (1, -1)]
+        zs = [side * float(stats.norm.ppf(1 - q)) for q in (tails.two, tails.one) for side in (1, -1)]
+        bounds = [_tango(gained, lost, n, z) for z in zs]
         return Interval(float(x.mean()), bounds[0], bounds[1], bounds[2], bounds[3], n)
     error, centre = math.sqrt(_share_variance(x) / x.size), float(x.mean())
-    return _within(_student(centre, error, x.size - 1, int(x.size)))
+    return _within(_student(centre, error, x.size - 1, int(x.size), tails))
 
 
 def _tango(gained: int, lost: int, n: int, z: float) -> float:
@@ -152,8 +167,8 @@ def _share_variance(differences: np.ndarray) -> float:
     return float(np.var(np.append(differences, (-1.0, 1.0)), ddof=1))
 
 
-def _student(centre: float, error: float, freedom: float, n: int) -> Interval:
-    wide, narrow = (float(stats.t.ppf(q, freedom)) * error for q in (0.975, 0.95))
+def _student(centre: float, error: float, freedom: float, n: int, tails: Tails = FIXED) -> Interval:
+    wide, narrow = (float(stats.t.ppf(1 - q, freedom)) * error for q in (tails.two, tails.one))
     return Interval(centre, centre - wide, centre + wide, centre - narrow, centre + narrow, n)
 
 

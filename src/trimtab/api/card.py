@@ -37,6 +37,7 @@ def card(
     language: str | None = None,
     probes: str | Path | None = None,
     prompts: int = 0,
+    whole: bool = False,
     page: str | Path | None = None,
     out: str | Path = DEFAULT_OUT,
     watcher: Progress = SILENT,
@@ -44,7 +45,8 @@ def card(
     """The behaviour card of a run, or (with `base`) of any adapter or model, against its base model.
 
     Measured once per level and kept with the run; judged against any budget. `prompts`: at least so many generic
-    prompts, for drift, length and tone. `page`: also written as HTML there.
+    prompts, for drift, length and tone; `whole`: every question, also of numbers that fewer would decide. `page`: also
+    written as HTML there.
     Raises SpecError with every problem of the options, StoreError where there is no such run.
     """
     from trimtab.spec.probe import load_probes
@@ -59,9 +61,10 @@ def card(
     own = load_probes(probes) if probes else []
     given = load_budget(budget) if budget else None
     if base is None:
-        judged = _of_run(target, given, level, language, own, prompts, data, out, watcher)
+        judged = _of_run(target, given, level, language, own, prompts, whole, data, out, watcher)
     else:
-        judged = _of_weights(target, base, data, given or load_budget(None), level, language, own, prompts, watcher)
+        limits = given or load_budget(None)
+        judged = _of_weights(target, base, data, limits, level, language, own, prompts, whole, watcher)
     if page:
         from trimtab.reporting.card import write_card
 
@@ -95,6 +98,7 @@ def _of_run(
     language: str | None,
     own: Sequence[Probe],
     prompts: int,
+    whole: bool,
     data: str | None,
     out: str | Path,
     watcher: Progress,
@@ -112,12 +116,12 @@ def _of_run(
         row = store.find_run(run)
         limits = given or budget_of(store, row)
         stored = store.card(row.id)
-        if stored and measured_enough(stored["measured"], limits, level, [p.name for p in own], prompts):
+        if stored and measured_enough(stored["measured"], limits, level, [p.name for p in own], prompts, whole):
             judged = judge({**stored["measured"], "labels": store.judgements.labels(row.id)}, limits)
         else:
             meter = _meter(store, row, limits, own, watcher)
             _can_be_decided(limits, {k: v for k, v in meter.lacks().items() if k != "gradient shares"}, own)
-            judged = meter.card(row.recipe, level, language, prompts)
+            judged = meter.card(row.recipe, level, language, prompts, whole)
         return {
             "run": row.id, "model": row.recipe.model, "data": row.recipe.data, **judged,
             "samples": store.samples(row.id), "epochs": epochs(store, row),
@@ -133,6 +137,7 @@ def _of_weights(
     language: str | None,
     own: Sequence[Probe],
     prompts: int,
+    whole: bool,
     watcher: Progress,
 ) -> dict[str, Any]:
     from trimtab.analysis.card import judge
@@ -145,7 +150,7 @@ def _of_weights(
     here = machine.look()
     cache = ModelCache(find_task("sft"), base, here, watcher.note)
     measured, samples = external_models.card(
-        target, base, data, budget, level, language, own, here, cache, watcher.note, prompts
+        target, base, data, budget, level, language, own, here, cache, watcher.note, prompts, whole
     )
     return {"run": target, "model": base, "data": data, **judge(measured, budget), "samples": samples, "epochs": []}
 

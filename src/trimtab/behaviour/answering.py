@@ -6,7 +6,7 @@ does not change an answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,6 +27,15 @@ class Answer:
     text: str
     tokens: tuple[int, ...]
     ended: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """What is kept of it."""
+        return {"text": self.text, "tokens": list(self.tokens), "ended": self.ended}
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Answer:
+        """The same from what was kept."""
+        return cls(kept["text"], tuple(kept["tokens"]), kept["ended"])
 
 
 @dataclass(frozen=True)

@@ -9,35 +9,31 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from trimtab.analysis.looks import Looks
 from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, nll, spoken
-from trimtab.behaviour.drift import Reference, answer_row, full_drift
+from trimtab.behaviour.drift import Neutral, answer_row, forgetting
 from trimtab.behaviour.llm_judge import judge_models, judged
 from trimtab.behaviour.memorisation import trace
-from trimtab.behaviour.pair_responses import Raw, compare, style, wholeness
+from trimtab.behaviour.pair_responses import Raw
 from trimtab.behaviour.responses import (
     BRIEF,
     OPEN_TOKENS,
     REQUEST_TOKENS,
     Battery,
     Responses,
-    collect_responses,
-    identity,
-    remembered,
 )
+from trimtab.behaviour.rounds import PULSE, Asked
 from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json, word_count
 from trimtab.behaviour.speed import speeds
 from trimtab.behaviour.weights import intruders, relative_change
 from trimtab.datasets.formats import Example
 from trimtab.datasets.tokens import Tokens, prompt_ids
 from trimtab.errors import DataError
-from trimtab.probes.prompts import CARD_PROMPTS, CARD_TOKENS, as_messages
-from trimtab.run.adapters import Adapter, attach, find_targets
+from trimtab.probes.prompts import CARD_PROMPTS, CARD_TOKENS
 from trimtab.spec.status import Level
 
 
@@ -102,7 +98,6 @@ def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> l
     return [math.exp(-next(each)) if r.weight else 0.0 for r in rows]
 
 
-PULSE = 12  # prompts of a pulse's drift: half of a card's
 # Measured on the bundled model with two cores, in the units of _work: what is read and not generated, both models
 # together.
 READ = {"short": 32_000, "card": 111_000}
@@ -134,19 +129,29 @@ class Learned:
 def measure(
     base: EvaluatedModel,
     tuned: EvaluatedModel,
-    ref: Reference,
+    neutral: Neutral,
     battery: Battery,
     learned: Learned | None = None,
     keep: Path | None = None,
     load: Callable[[str], EvaluatedModel] | None = None,
+    still_open: Callable[[dict[str, Any]], set[str]] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """({"raw", "floor", "missing", "seconds", "level", "language"}, answers side by side). `keep` holds what the
-    base said.
+    """({"raw", "looks", "missing", "seconds", "level", "language"}, answers side by side). `keep` holds what the base
+    said.
 
-    `load` gives the judges that a person's probes may name.
+    `load` gives the judges that a person's probes may name; `still_open` says, of what is measured so far, which
+    question sets have to go on. All of them where it is None.
     """
-    took: dict[str, float] = {}
-    raw: Raw = {}
+    one_vocabulary, brief = not unlike(base, tuned), battery.level == "pulse"
+    lacking = missing(base, tuned, battery, learned)
+    asked = Asked(base, tuned, neutral, battery, keep, one_vocabulary)
+
+    def so_far(raw: Raw, looks: Looks) -> dict[str, Any]:
+        why = (empty(raw, battery) if raw else {}) | lacking
+        return {"raw": raw, "looks": looks, "missing": why, "level": battery.level, "language": battery.language}
+
+    asked.until_known((lambda raw, looks: still_open(so_far(raw, looks))) if still_open else None)
+    raw, took = asked.raw(), asked.seconds
 
     def add(name: str, numbers: Callable[[], Raw]) -> None:
         began = time.monotonic()
@@ -154,38 +159,22 @@ def measure(
             raw[key] = raw.get(key, []) + list(values)  # a probe may have judged items and others
         took[name] = time.monotonic() - began
 
-    if one_vocabulary := not unlike(base, tuned):
-        few = battery.level == "pulse" and battery.side == "judge"
-        add("drift", lambda: full_drift(base, tuned, ref, most=PULSE if few else None))
-    samples: list[dict[str, Any]] = []
-    if battery.level != "pulse":
-        add("generic", lambda: _generic(tuned, ref, battery, samples))
-    asked, said = collect_responses(base, battery, keep), collect_responses(tuned, battery)
-    raw |= compare(asked, said, battery)
-    for name in POOLED:
-        for key, numbers in wholeness(asked.answers(name), said.answers(name)).items():
-            raw.setdefault(key, []).extend(numbers)
+    if one_vocabulary:
+        few = PULSE if brief and battery.side == "judge" else None
+        add("forgetting", lambda: forgetting(tuned, asked.ref, most=few))
     if load:
-        add("judges", lambda: _by_judges(asked, said, battery, load))
-    if learned and one_vocabulary and battery.level != "pulse":
+        add("judges", lambda: _by_judges(asked.base_said, asked.said, battery, load))
+    if learned and one_vocabulary and not brief:
         add("memory", lambda: _memory(base, tuned, learned))
-    if battery.level != "pulse" and same_shape(base, tuned):
+    if not brief and same_shape(base, tuned):
         add("weights", lambda: {"weight_change": relative_change(base, tuned), "intruders": intruders(base, tuned)})
     if battery.level not in BRIEF:
-        add("speed", lambda: speeds(base, tuned, ref.prompts))
-    seconds = took | said.seconds | {f"{k} (base)": v for k, v in asked.seconds.items() if v >= 0.1}
-    samples += _samples(asked, said, battery)
-    measured = {
-        "raw": raw,
-        "missing": empty(raw, battery) | missing(base, tuned, battery, learned),
-        "seconds": seconds,
-        "level": battery.level,
-        "language": battery.language,
-    }
-    return measured, samples
+        add("speed", lambda: speeds(base, tuned, asked.ref.prompts))
+    by_base = {f"{k} (base)": v for k, v in asked.base_said.seconds.items() if v >= 0.1}
+    measured = {**so_far(raw, asked.looks), "seconds": took | asked.said.seconds | by_base}
+    return measured, _neutral_samples(asked) + _samples(asked.base_said, asked.said, battery)
 
 
-POOLED = ("alarming", "open")  # harmless questions: their answers, too, show whether a model has come apart
 TOKENWISE = ("kl_generic", "kl_first_token", "nll_change", "length_ratio", "memorisation", "memory_gap")
 SPOKEN = (
     "unhedged_wrong",
@@ -273,15 +262,14 @@ def same_shape(base: EvaluatedModel, tuned: EvaluatedModel) -> bool:
     return shapes[0] == shapes[1]
 
 
-def _generic(tuned: EvaluatedModel, ref: Reference, battery: Battery, samples: list[dict[str, Any]]) -> Raw:
-    said = answers(tuned, as_messages(ref.prompts), CARD_TOKENS)
-    samples += [
+def _neutral_samples(asked: Asked) -> list[dict[str, Any]]:
+    """The first answers to neutral prompts, and all that have come apart."""
+    ref = asked.ref
+    return [
         {"probe": "generic", "prompt": p, "reference": None, "base": b.text, "tuned": t.text}
-        for i, (p, b, t) in enumerate(zip(ref.prompts, ref.answers, said, strict=True))
+        for i, (p, b, t) in enumerate(zip(ref.prompts, ref.answers, asked.spoken, strict=False))
         if i < 2 * CARD_PROMPTS or degenerate(t.text)
     ]
-    heard = style(ref.answers, said, battery.language or "en")
-    return heard if battery.language else {k: v for k, v in heard.items() if not k.startswith("assertive")}
 
 
 def _by_judges(base: Responses, tuned: Responses, battery: Battery, load: Callable[[str], EvaluatedModel]) -> Raw:
@@ -318,68 +306,3 @@ def _samples(base: Responses, tuned: Responses, battery: Battery) -> list[dict[s
         for name, asked in prompts.items()
         for prompt, b, t in zip(asked, base.answers(name), tuned.answers(name), strict=False)
     ]
-
-
-def floor(base: EvaluatedModel, ref: Reference, battery: Battery, keep: Path | None = None) -> dict[str, Raw]:
-    """The null floor: the base against itself in other batches, and against itself with tiny noise on its weights.
-
-    No change below these numbers means anything. Of what needs generation only the requests that ought to be declined;
-    the noise is 2e-4 of each matrix's norm.
-    """
-    brief = replace(battery, level="short", own=())
-    content = (ref.prompts, brief, NOISE)
-    return remembered(keep, "floor", identity(base) if keep else "", content, lambda: _floor(base, ref, brief, keep))
-
-
-def _floor(base: EvaluatedModel, ref: Reference, brief: Battery, keep: Path | None) -> dict[str, Raw]:
-    noisy = EvaluatedModel(base.base, noise(base))
-    said = collect_responses(base, brief, keep)
-    itself = {**full_drift(base, base, ref, batch_size=3), **compare(said, said, brief)}
-    moved = collect_responses(noisy, brief, called="the base model with a little noise")
-    return {"itself": itself, "noise": {**full_drift(base, noisy, ref), **compare(said, moved, brief)}}
-
-
-SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
-
-
-def scales(
-    base: EvaluatedModel,
-    tuned: EvaluatedModel,
-    ref: Reference,
-    battery: Battery,
-    rows: Sequence[Tokens],
-    keep: Path | None = None,
-) -> list[dict[str, Any]]:
-    """An adapter at several scales: the held-out loss of each of `rows`, and what a pulse measures."""
-    adapter = tuned.adapter
-    assert adapter is not None, "only an adapter can be scaled without a second model"
-    whole, by_scale = adapter.scale, []
-    try:
-        for scale in SCALES:
-            tuned.base.say(f"Measuring {scale:g} of the update")
-            adapter.scale = whole * scale
-            measured, _ = measure(base, tuned, ref, battery, None, keep)
-            by_scale.append({"scale": scale, "items": nll(tuned, rows), "measured": measured})
-    finally:
-        adapter.scale = whole
-    return by_scale
-
-
-NOISE = 2e-4
-
-
-def noise(evaluated: EvaluatedModel, size: float = NOISE, seed: int = 0) -> Adapter:
-    """An adapter that changes each matrix by random noise of `size` times its norm."""
-    base = evaluated.base
-    targets = find_targets(base.model, "all-linear", base.outside)
-    attach(base.model, targets, base.router)
-    adapter = Adapter(targets, 8, 8.0, 0.0, seed, str(base.device))
-    draw = torch.Generator(device=str(base.device)).manual_seed(seed)
-    for name, linear in targets.items():
-        b = torch.randn(adapter.B[name].shape, generator=draw, device=base.device)
-        change = (b @ adapter.A[name].detach()).norm()
-        adapter.B[name].data.copy_(b * size * float(linear.weight.detach().float().norm()) / float(change))
-    adapter.training = False
-    for p in adapter.parameters():
-        p.requires_grad_(False)
-    return adapter

@@ -7,21 +7,23 @@ answers, the first answer token apart: raw text alone misses a total collapse. Î
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trimtab.analysis.looks import PIECE
 from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, log_probabilities, nll
+from trimtab.behaviour.kept import identity, remembered
+from trimtab.datasets.formats import Message
 from trimtab.datasets.tokens import Tokens, prompt_ids
 from trimtab.probes.prompts import (
     CARD_PROMPTS,
     CARD_TOKENS,
-    KL_PROMPTS,
     PULSE_PROMPTS,
     PULSE_TOKENS,
     TEXT_TOKENS,
@@ -29,8 +31,8 @@ from trimtab.probes.prompts import (
     generic_prompts,
     generic_texts,
 )
-from trimtab.spec.files import write_whole
 
+Raw = dict[str, list[float]]
 OPENING = 5  # tokens of an answer in which alignment sits (2406.05946)
 
 
@@ -40,11 +42,25 @@ class Reference:
 
     prompts: tuple[str, ...]
     answers: tuple[Answer, ...]
-    kl_rows: tuple[Tokens, ...]  # prompt + base answer, the answer labelled
+    kl_rows: tuple[Tokens, ...]  # prompt + base answer, the answer labelled; of weight 0 where it said nothing
     pulse_rows: tuple[Tokens, ...]
     pulse_base: tuple[torch.Tensor, ...]  # base log-probabilities at the pulse rows
     text_rows: tuple[Tokens, ...]
     text_nll: tuple[float, ...]
+
+    def fixed(self) -> Neutral:
+        """Just these prompts, all of them."""
+        return Neutral(lambda _: self, len(self.prompts))
+
+
+@dataclass(frozen=True)
+class Neutral:
+    """The neutral prompts of a card: what the base says to the first so many of them, how many there are at most, and
+    how many are asked in any case."""
+
+    at: Callable[[int], Reference]
+    most: int
+    least: int = 0
 
 
 def reference(
@@ -52,19 +68,14 @@ def reference(
     cache: Path | None = None,
     language: str = "en",
     count: int = CARD_PROMPTS,
-    drift: int = KL_PROMPTS,
     prompts: tuple[str, ...] | None = None,
 ) -> Reference:
-    """`count` neutral prompts are answered, or these `prompts`; drift is taken on the first `drift` of them. `cache`
-    keeps the base's answers between processes; log-probabilities are recomputed (about a second)."""
+    """`count` neutral prompts are answered, or these `prompts`. `cache` keeps the base's answers between processes;
+    log-probabilities are recomputed (about a second)."""
     prompts = prompts or generic_prompts(language)[:count]
-    messages = as_messages(prompts)
-    said = _cached_answers(base, messages, cache, prompts)
-    asked = [prompt_ids(m, base.base.tokenizer) for m in messages]
-    first = list(zip(asked, said, strict=True))[:drift]  # the others are only asked for their answers
-    kl_rows = tuple(answer_row(p, a.tokens) for p, a in first if a.tokens)
+    said, asked = own_words(base, prompts, cache)
     # the shortest prompts: a pulse has to cost next to nothing
-    brief = sorted(first[:CARD_PROMPTS], key=lambda pair: len(pair[0]))
+    brief = sorted(list(zip(asked, said, strict=True))[:CARD_PROMPTS], key=lambda pair: len(pair[0]))
     pulse_rows = tuple(answer_row(p, a.tokens[:PULSE_TOKENS]) for p, a in brief if a.tokens)[:PULSE_PROMPTS]
     text_rows = tuple(
         _text_row(ids) for ids in base.base.tokenizer(list(generic_texts()), add_special_tokens=False)["input_ids"]
@@ -72,12 +83,20 @@ def reference(
     return Reference(
         prompts,
         tuple(said),
-        kl_rows,
+        tuple(answer_row(p, a.tokens) for p, a in zip(asked, said, strict=True)),
         pulse_rows,
         tuple(log_probabilities(base, pulse_rows)),
         text_rows,
         tuple(nll(base, text_rows)),
     )
+
+
+def extended(ref: Reference, base: EvaluatedModel, cache: Path | None, language: str, count: int) -> Reference:
+    """The same with the first `count` neutral prompts."""
+    prompts = generic_prompts(language)[:count]
+    said, asked = own_words(base, prompts, cache)
+    rows = tuple(answer_row(p, a.tokens) for p, a in zip(asked, said, strict=True))
+    return replace(ref, prompts=prompts, answers=tuple(said), kl_rows=rows)
 
 
 def pulse(evaluated: EvaluatedModel, ref: Reference) -> dict[str, list[float]]:
@@ -88,14 +107,19 @@ def pulse(evaluated: EvaluatedModel, ref: Reference) -> dict[str, list[float]]:
 
 def full_drift(
     base: EvaluatedModel, tuned: EvaluatedModel, ref: Reference, batch_size: int = 8, most: int | None = None
-) -> dict[str, list[float]]:
+) -> Raw:
     """KL by prompt (mean, first token, tokens 1-5, the rest), its p99 within each answer, equal first choices, and
     forgetting.
 
     `batch_size` of the tuned side: another one shows what batching alone does to the numbers; `most` prompts, all
     where None.
     """
-    per_token, same = _streamed(base, tuned, ref.kl_rows[:most], batch_size)
+    return drift(base, tuned, ref.kl_rows[:most], batch_size) | forgetting(tuned, ref, batch_size, most)
+
+
+def drift(base: EvaluatedModel, tuned: EvaluatedModel, rows: Sequence[Tokens], batch_size: int = 8) -> Raw:
+    """KL of each row that the base answered, taken apart."""
+    per_token, same = _streamed(base, tuned, [r for r in rows if r.weight], batch_size)
     return {
         "kl_generic": [float(k.mean()) for k in per_token],
         "kl_first_token": [float(k[0]) for k in per_token],
@@ -103,9 +127,12 @@ def full_drift(
         "kl_rest": [float(k[OPENING:].mean()) for k in per_token if len(k) > OPENING],
         "kl_p99": [float(torch.quantile(k, 0.99)) for k in per_token],
         "same_choice": same,
-        "nll_base": list(ref.text_nll[:most]),
-        "nll_tuned": nll(tuned, ref.text_rows[:most], batch_size),
     }
+
+
+def forgetting(tuned: EvaluatedModel, ref: Reference, batch_size: int = 8, most: int | None = None) -> Raw:
+    """Loss on human text, of both."""
+    return {"nll_base": list(ref.text_nll[:most]), "nll_tuned": nll(tuned, ref.text_rows[:most], batch_size)}
 
 
 def _streamed(
@@ -136,21 +163,18 @@ def _text_row(ids: list[int]) -> Tokens:
     return Tokens(ids, [False] + [True] * (len(ids) - 1))
 
 
-def _cached_answers(
-    base: EvaluatedModel, messages: Sequence[Any], cache: Path | None, prompts: tuple[str, ...]
-) -> list[Answer]:
-    """Keyed by weights, template and prompts: a changed model never meets another's answers."""
-    if cache is None:
-        return answers(base, messages, CARD_TOKENS)
-    model, tokenizer = base.base.model, base.base.tokenizer
-    weights = next(model.parameters()).detach().flatten()[:4096].float().cpu().numpy().tobytes()
-    size = sum(p.numel() for p in model.parameters())
-    key = hashlib.sha256(
-        weights + repr((size, str(model.dtype), tokenizer.chat_template, prompts, CARD_TOKENS)).encode()
-    )
-    path = cache / f"base-answers-{key.hexdigest()[:16]}.json"
-    if path.exists():
-        return [Answer(a["text"], tuple(a["tokens"]), a["ended"]) for a in json.loads(path.read_text(encoding="utf-8"))]
-    said = answers(base, messages, CARD_TOKENS)
-    write_whole(path, json.dumps([a.__dict__ for a in said]))
-    return said
+def own_words(
+    base: EvaluatedModel, prompts: Sequence[str], cache: Path | None = None
+) -> tuple[list[Answer], list[list[int]]]:
+    """The base's greedy answers, and the prompts as ids; asked and kept piece by piece, as many as a pulse needs
+    first."""
+    messages, who, said = as_messages(prompts), identity(base) if cache else "", list[Answer]()
+    ends = sorted({min(CARD_PROMPTS, len(prompts)), *range(PIECE, len(prompts), PIECE), len(prompts)})
+    for start, end in pairwise([0, *ends]):
+        ask = partial(_spoken, base, messages[start:end])
+        said += map(Answer.read, remembered(cache, "generic", who, (tuple(prompts[start:end]), CARD_TOKENS), ask))
+    return said, [prompt_ids(m, base.base.tokenizer) for m in messages]
+
+
+def _spoken(base: EvaluatedModel, messages: Sequence[Sequence[Message]]) -> list[dict[str, Any]]:
+    return [a.as_json() for a in answers(base, messages, CARD_TOKENS)]

@@ -16,9 +16,9 @@ import torch
 
 from trimtab.behaviour import phrasing
 from trimtab.behaviour.answering import EvaluatedModel
+from trimtab.behaviour.kept import identity, remembered
 from trimtab.behaviour.likelihoods import log_likelihoods
 from trimtab.behaviour.pair_responses import Raw, choices, fragility
-from trimtab.behaviour.responses import identity, remembered
 from trimtab.datasets.formats import Example, Message
 from trimtab.datasets.survey import labels_of
 from trimtab.datasets.tokens import prompt_ids

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trimtab.behaviour.answering import EvaluatedModel, answers, spoken
 from trimtab.behaviour.drift import answer_row
-from trimtab.behaviour.responses import identity, remembered
+from trimtab.behaviour.kept import identity, remembered
 from trimtab.datasets.tokens import Tokens, prompt_ids
 from trimtab.probes.prompts import as_messages, remedy_prompts
 from trimtab.tasks.language import LanguageBase

@@ -7,25 +7,22 @@ question), so that every pulse and card of a study, and of the next one, shares 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
+from trimtab.analysis.looks import pieces
 from trimtab.behaviour import phrasing
 from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, sampled
+from trimtab.behaviour.kept import identity, remembered
 from trimtab.behaviour.multiple_choice import option_probabilities
 from trimtab.behaviour.refusal_margin import refusal_margin
 from trimtab.probes import prompts
 from trimtab.probes.prompts import as_messages
-from trimtab.spec.files import write_whole
-from trimtab.spec.probe import Probe
+from trimtab.spec.probe import Item, Probe
 from trimtab.spec.status import LEVELS, Level
 
 BRIEF = ("pulse", "short")
@@ -98,123 +95,109 @@ class Responses:
 
     def answers(self, question: str) -> list[Answer]:
         """To the question set of this name, in order; empty where it was not asked."""
-        return [Answer(a["text"], tuple(a["tokens"]), a["ended"]) for a in self.found.get(question, [])]
+        return [Answer.read(a) for a in self.found.get(question, [])]
 
 
 def collect_responses(
-    evaluated: EvaluatedModel, battery: Battery, keep: Path | None = None, called: str = ""
+    evaluated: EvaluatedModel,
+    battery: Battery,
+    keep: Path | None = None,
+    called: str = "",
+    said: Responses | None = None,
+    upto: Mapping[str, int] | None = None,
 ) -> Responses:
     """`keep` is a folder in which answers are looked up and kept: for a base model, that many others are compared
-    with."""
-    said, who = Responses(), identity(evaluated) if keep else ""
+    with. Goes on with what was `said`, up to so many of each question set; to the end of all where None."""
+    said, who = said or Responses(), identity(evaluated) if keep else ""
     called = called or ("the base model" if keep and not evaluated.adapter else "the tuned model")
     called = "" if battery.side == "tune" else called  # asked a dozen times in a row: whoever does so says it once
-    for name, (content, ask) in _questions(battery).items():
-        began = time.monotonic()
-        said.found[name] = remembered(keep, name, who, content, lambda: _asked(evaluated, name, ask, called))  # noqa: B023
-        said.seconds[name] = time.monotonic() - began
+    for question in questions(battery):
+        known = said.found.setdefault(question.name, [])
+        for end in pieces(len(question.items)):
+            if len(known) < end <= (len(question.items) if upto is None else upto.get(question.name, 0)):
+                began = time.monotonic()
+                known += _piece(evaluated, question, len(known), end, keep, who, called)
+                said.seconds[question.name] = said.seconds.get(question.name, 0.0) + time.monotonic() - began
     return said
 
 
-def remembered(keep: Path | None, name: str, who: str, content: Any, ask: Callable[[], Any]) -> Any:
-    """What `who` answered before to the same, from the folder `keep`; else it is asked and kept."""
-    place = keep / f"{name}-{_hash(who, content)}.json" if keep else None
-    if place and place.exists():
-        return json.loads(place.read_text(encoding="utf-8"))
-    kept = ask()
-    if place:
-        write_whole(place, json.dumps(kept))
-    return kept
+def _piece(
+    evaluated: EvaluatedModel, question: Question, start: int, end: int, keep: Path | None, who: str, called: str
+) -> list[Any]:
+    """What it says to these of the questions; kept piece by piece, so that a card that stops early and one that asks
+    all share what a base said."""
+    items = question.items[start:end]
+
+    def ask() -> list[Any]:
+        if called and not start:
+            evaluated.base.say(f"Asking {called}: {WORDS.get(question.name, question.name)}")
+        return question.ask(evaluated, items, start)
+
+    said: list[Any] = remembered(keep, question.name, who, (items, question.how, start), ask)
+    return said
 
 
-def _asked(evaluated: EvaluatedModel, name: str, ask: Ask, called: str) -> Any:
-    if called:
-        evaluated.base.say(f"Asking {called}: {_WORDS.get(name, name)}")
-    return ask(evaluated)
-
-
-_WORDS = {
+WORDS = {
     "facts": "multiple-choice facts", "phrasing": "the same facts in other words", "leaning": "which way it leans",
     "alarming": "harmless questions that sound alarming", "refusable": "requests that ought to be declined",
     "form": "answers in an exact form", "open": "open questions", "samples": "open questions, several times",
+    "generic": "neutral prompts",
 }  # fmt: skip
-Ask = Callable[[EvaluatedModel], Any]
 
 
-def _questions(battery: Battery) -> dict[str, tuple[Any, Ask]]:
-    """name -> (what identifies it, how it is asked); only those that have something to ask."""
-    language, facts = battery.language or "en", battery.facts
-    asked: list[tuple[str, Any, Any, Ask]] = [
-        (
-            "facts",
-            facts,
-            None,
-            lambda s: option_probabilities(s, [f.question for f in facts], facts, language),
-        ),
-        ("leaning", battery.leaning, None, lambda s: refusal_margin(s, battery.leaning, language)),
-        ("phrasing", battery.rephrased, (battery.variants, "in turn"), lambda s: _rephrased(s, battery, language)),
-        (
-            "open",
-            battery.open_questions,
-            None,
-            partial(_say, [prompts.briefly(f.question, language) for f in battery.open_questions], OPEN_TOKENS),
-        ),
-        (
-            "samples",
-            battery.open_questions if battery.level == "audit" else (),
-            SAMPLES,
-            lambda s: _several(s, battery, language),
-        ),
+@dataclass(frozen=True)
+class Question:
+    """A set of questions of one kind. `how` they are asked, as far as the items do not say; `ask` gives one answer an
+    item, of items that begin at a place of the set."""
+
+    name: str
+    items: Sequence[Any]
+    how: Any
+    ask: Callable[[EvaluatedModel, Sequence[Any], int], list[Any]]
+
+
+def questions(battery: Battery) -> list[Question]:
+    """Only those that have something to ask."""
+    language = battery.language or "en"
+    brief = [prompts.briefly(f.question, language) for f in battery.open_questions]
+    sets = [
+        Question("facts", battery.facts, None, partial(_choose, language)),
+        Question("leaning", battery.leaning, None, lambda s, asked, _: refusal_margin(s, asked, language)),
+        Question("phrasing", battery.rephrased, battery.variants, partial(_rephrased, battery.variants, language)),
+        Question("open", brief, OPEN_TOKENS, partial(_say, OPEN_TOKENS)),
+        Question("samples", brief if battery.level == "audit" else (), SAMPLES, _several),
     ]
     for kind in ("alarming", "refusable"):
-        wanted = battery.requests(kind)
-        asked.append((kind, wanted, REQUEST_TOKENS, partial(_say, list(wanted), REQUEST_TOKENS)))
+        sets.append(Question(kind, battery.requests(kind), REQUEST_TOKENS, partial(_say, REQUEST_TOKENS)))
     forms = [("form", battery.forms)] if battery.forms else []
     for name, probe in [*forms, *((f"own-{p.name}", p) for p in battery.own)]:
-        asked.append((name, probe, None, partial(_say_probe, probe)))
-    return {name: ((items, how), ask) for name, items, how, ask in asked if items}
+        sets.append(Question(name, probe.items, probe.max_new_tokens, partial(_say_items, probe.max_new_tokens)))
+    return [q for q in sets if q.items]
 
 
-def _say(wanted: list[str], tokens: int, evaluated: EvaluatedModel) -> list[dict[str, Any]]:
-    return [_plain(a) for a in answers(evaluated, as_messages(wanted), tokens)]
+def _say(tokens: int, evaluated: EvaluatedModel, asked: Sequence[str], _start: int) -> list[dict[str, Any]]:
+    return [a.as_json() for a in answers(evaluated, as_messages(asked), tokens)]
 
 
-def _plain(answer: Answer) -> dict[str, Any]:
-    return {"text": answer.text, "tokens": list(answer.tokens), "ended": answer.ended}
+def _say_items(tokens: int, evaluated: EvaluatedModel, items: Sequence[Item], _start: int) -> list[dict[str, Any]]:
+    return [a.as_json() for a in answers(evaluated, [i.asked for i in items], tokens)]
 
 
-def _say_probe(probe: Probe, evaluated: EvaluatedModel) -> list[dict[str, Any]]:
-    return [_plain(a) for a in answers(evaluated, [i.asked for i in probe.items], probe.max_new_tokens)]
+def _choose(language: str, evaluated: EvaluatedModel, facts: Sequence[prompts.Fact], _start: int) -> list[list[float]]:
+    return option_probabilities(evaluated, [f.question for f in facts], facts, language)
 
 
-def _several(evaluated: EvaluatedModel, battery: Battery, language: str) -> list[list[str]]:
-    asked = as_messages([prompts.briefly(f.question, language) for f in battery.open_questions])
-    rounds = [[a.text for a in sampled(evaluated, asked, OPEN_TOKENS, seed)] for seed in range(SAMPLES)]
+def _several(evaluated: EvaluatedModel, asked: Sequence[str], _start: int) -> list[list[str]]:
+    said = as_messages(asked)
+    rounds = [[a.text for a in sampled(evaluated, said, OPEN_TOKENS, seed)] for seed in range(SAMPLES)]
     return [list(texts) for texts in zip(*rounds, strict=True)]
 
 
-def _rephrased(evaluated: EvaluatedModel, battery: Battery, language: str) -> list[list[list[float]]]:
+def _rephrased(
+    count: int, language: str, evaluated: EvaluatedModel, facts: Sequence[prompts.Fact], start: int
+) -> list[list[list[float]]]:
     """[facts][variants][options]; over the facts every kind of change has its turn."""
-    asked = [
-        phrasing.variants(f.question, language, battery.variants, start=place)
-        for place, f in enumerate(battery.rephrased)
-    ]
-    flat = [(q, f) for qs, f in zip(asked, battery.rephrased, strict=True) for q in qs]
+    asked = [phrasing.variants(f.question, language, count, start=start + i) for i, f in enumerate(facts)]
+    flat = [(q, f) for qs, f in zip(asked, facts, strict=True) for q in qs]
     rows = iter(option_probabilities(evaluated, [q for q, _ in flat], [f for _, f in flat], language))
     return [[next(rows) for _ in qs] for qs in asked]
-
-
-def identity(evaluated: EvaluatedModel) -> str:
-    """Tells models apart by some of each weight, precision and template: a changed model never meets another's
-    answers."""
-    model, tokenizer = evaluated.base.model, evaluated.base.tokenizer
-    digest = hashlib.sha256(repr((str(next(model.parameters()).dtype), tokenizer.chat_template)).encode())
-    for parameter in model.parameters():
-        part = parameter.detach().flatten()
-        digest.update(repr(tuple(parameter.shape)).encode())
-        digest.update(part[:: max(1, part.numel() // 64)][:64].to(torch.float32).cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _hash(who: str, content: Any) -> str:
-    return hashlib.sha256(f"{who} {content!r}".encode()).hexdigest()[:16]

@@ -34,8 +34,11 @@ def card(
     language: Annotated[str | None, typer.Option(help="en or zh; the data's own when left out.")] = None,
     probes: Annotated[Path | None, typer.Option(help="A folder of your own probes (YAML, JSONL).")] = None,
     prompts: Annotated[
-        int, typer.Option(help="Ask at least so many generic prompts (100 when left out), to decide what is undecided.")
+        int, typer.Option(help="Ask at least so many generic prompts, whatever is known from fewer.")
     ] = 0,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Ask every question, also of numbers that are decided by fewer.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Also write the card as a page to this file.")] = None,
     out: Out = DEFAULT_OUT,
     as_json: Json = False,
@@ -55,6 +58,7 @@ def card(
             language=language,
             probes=probes,
             prompts=prompts,
+            whole=whole,
             page=html,
             out=out,
             watcher=live,

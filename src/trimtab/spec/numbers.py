@@ -31,7 +31,8 @@ class Number:
     `bounds`: values it cannot leave, None where it cannot be limited. `side` and `limits` (by preset; reasons:
     docs/budget.md): what the presets hold it to; `hard` limits veto. `tightest`: the limit beyond which none can be
     shown to hold, and `shown_by` what. `seed_sd`: how far seeds alone moved it (SmolLM2-135M, five seeds of one
-    recipe, bench/card_noise.py): changes below twice that are a seed's as likely as a setting's.
+    recipe, bench/card_noise.py): changes below twice that are a seed's as likely as a setting's. `asked_by`: the
+    question set that has to go on where it is not known yet (analysis/looks.py); "" where a fixed number is asked.
     """
 
     key: str
@@ -48,11 +49,12 @@ class Number:
     tightest: float | None = None
     shown_by: str = ""
     seed_sd: float | None = None
+    asked_by: str = ""
 
 
 def _read(row: dict[str, str]) -> Number:
     return Number(
-        **{k: row[k] for k in ("key", "group", "title", "unit", "needs", "items", "shown_by")},
+        **{k: row[k] for k in ("key", "group", "title", "unit", "needs", "items", "shown_by", "asked_by")},
         level=cast(Level, row["level"]),
         bounds=(float(row["lowest"]), float(row["highest"])) if row["lowest"] else None,
         side=cast(Side, row["side"] or "max"),

@@ -110,6 +110,7 @@ class CardResult(TypedDict, total=False):
     verdict: str
     level: str
     language: str
+    asked: dict[str, int]
     seconds: dict[str, float]
     notes: list[str]
     samples: list[dict[str, Any]]

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-from trimtab.analysis.card import judge, measured_enough, prompts_needed
+from trimtab.analysis.card import judge, measured_enough, prompts_needed, still_open
 from trimtab.analysis.gradient_shares import ENOUGH, tops
+from trimtab.analysis.looks import PIECE
 from trimtab.behaviour import card as cards
+from trimtab.behaviour import floor as floors
 from trimtab.behaviour.answering import EvaluatedModel
-from trimtab.behaviour.drift import Reference, reference
+from trimtab.behaviour.drift import Neutral, Reference, extended, reference
 from trimtab.behaviour.drift import pulse as taken
 from trimtab.behaviour.label_task import compare, label_task_of, predict
 from trimtab.behaviour.responses import Battery
@@ -23,7 +25,7 @@ from trimtab.datasets import languages
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.prepare import Dataset
 from trimtab.datasets.tokens import Tokens, tokenise
-from trimtab.probes.prompts import CARD_PROMPTS, KL_PROMPTS, LANGUAGES, OTHERS, remedy_neutral
+from trimtab.probes.prompts import CARD_PROMPTS, LANGUAGES, OTHERS, generic_prompts, remedy_neutral
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
 from trimtab.spec.probe import Probe
@@ -52,7 +54,7 @@ class ChatMeter:
     ):
         self.store, self.models, self.dataset = store, models, dataset
         self.budget, self.study, self.say, self.own = budget, study, say, tuple(own)
-        self._references: dict[tuple[bool, bool, int, int], Reference] = {}
+        self._references: dict[tuple[bool, bool, int], Reference] = {}
         self._tuning: dict[tuple[bool, bool], Reference] = {}  # of the prompts that remedies are set by
 
     def prepare(self, recipe: Recipe) -> None:
@@ -101,20 +103,29 @@ class ChatMeter:
         return {r.run_id: self.store.run(r.run_id).result["task"] for r in recipes}
 
     def card(
-        self, recipe: Recipe, level: Level = "card", language: str | None = None, prompts: int = 0
+        self,
+        recipe: Recipe,
+        level: Level = "card",
+        language: str | None = None,
+        prompts: int = 0,
+        whole: bool = False,
     ) -> dict[str, Any]:
-        """Measure (or look up) and judge; the answers side by side become samples. At least `prompts` generic prompts
-        are asked."""
+        """Measure (or look up) and judge; the answers side by side become samples. Each question set is asked until
+        the numbers with a limit are known, or (`whole`) to its end; at least `prompts` generic prompts are asked."""
         names = [p.name for p in self.own]
         stored = self.store.card(recipe.run_id)
-        if stored and measured_enough(stored["measured"], self.budget, level, names, prompts):
+        if stored and measured_enough(stored["measured"], self.budget, level, names, prompts, whole):
             return judge(stored["measured"], self.budget)
         task, asked = self._task(recipe) if level != "pulse" else ({}, [])
-        ref = self.ref(recipe, self._prompts(level, prompts), max(KL_PROMPTS, prompts))
+        whole = whole or level == "pulse"
         base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe)
         battery = self.battery(level, language)
         learned = cards.Learned(self._some("train", recipe), self._some("test", recipe))
-        measured, samples = cards.measure(base, tuned, ref, battery, learned, cache_folder() / KEEP, self._judge)
+        until = None if whole else (lambda so_far: still_open(so_far, self.budget))
+        neutral = self._neutral(recipe, level, prompts, whole)
+        measured, samples = cards.measure(
+            base, tuned, neutral, battery, learned, cache_folder() / KEEP, self._judge, until
+        )
         measured["raw"] |= task | self._labels(base, tuned, level) | self._pulse_at_best(recipe)
         measured["raw"]["dominance"] = tops([u["gradient_shares"] for u in self.store.updates(recipe.run_id)])
         if not measured["raw"]["dominance"]:
@@ -122,7 +133,7 @@ class ChatMeter:
                 f"no update had {ENOUGH} gradients to be told apart: train with --gradient-shares 20, or with more"
                 " gradient accumulation"
             )
-        measured["floor"] = self._floor(recipe, ref, battery)
+        measured["floor"] = self._floor(recipe, self.ref(recipe, PIECE), battery)
         samples = asked + samples
         judged = judge(measured, self.budget)
         self.store.save_samples(recipe.run_id, samples)
@@ -154,7 +165,7 @@ class ChatMeter:
         """An adapter at several strengths: held-out loss by example and what a pulse measures."""
         base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe)
         rows = self._some("test", recipe)
-        return cards.scales(base, tuned, self.ref(recipe), self.battery("pulse"), rows, cache_folder() / KEEP)
+        return floors.scales(base, tuned, self.ref(recipe), self.battery("pulse"), rows, cache_folder() / KEEP)
 
     def side(self, recipe: Recipe) -> dict[str, list[float]]:
         """What a remedy's strength is set by: drift and the lean towards declining on prompts that no card asks. Of
@@ -168,20 +179,27 @@ class ChatMeter:
         battery = Battery("pulse", self.spoken, side="tune")
         if tuned.adapter:
             tuned.adapter.scale *= recipe.adapter_scale
-        return cards.measure(base, tuned, self._tuning[key], battery, None, cache_folder() / KEEP)[0]["raw"]
+        return cards.measure(base, tuned, self._tuning[key].fixed(), battery, None, cache_folder() / KEEP)[0]["raw"]
 
     def pulse(self, member: Member) -> dict[str, list[float]]:
         """Drift on a few neutral prompts, without generating."""
         return taken(EvaluatedModel(self.models.base(member.recipe), member.adapter), self.ref(member.recipe))
 
-    def ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS, drift: int = KL_PROMPTS) -> Reference:
+    def ref(self, recipe: Recipe | None, prompts: int = CARD_PROMPTS) -> Reference:
         """What the base of this recipe says; asked before anything can have moved it."""
-        key = (*self.models.key(recipe), prompts, drift)
+        key = (*self.models.key(recipe), prompts)
         if key not in self._references:
             self.say(f"Asking the base model {prompts} generic prompts")
-            base = EvaluatedModel(self.models.base(recipe))
-            self._references[key] = reference(base, cache_folder() / KEEP, self.spoken or "en", prompts, drift)
+            base, cache, language = EvaluatedModel(self.models.base(recipe)), cache_folder() / KEEP, self.spoken or "en"
+            if prompts == CARD_PROMPTS:
+                self._references[key] = reference(base, cache, language)
+            else:
+                self._references[key] = extended(self.ref(recipe), base, cache, language, prompts)
         return self._references[key]
+
+    def _neutral(self, recipe: Recipe, level: Level, prompts: int, whole: bool) -> Neutral:
+        most = generic_most(self.budget, level, self.spoken, prompts, whole)
+        return Neutral(lambda count: self.ref(recipe, count), most, prompts)
 
     def battery(self, level: Level, language: str | None = None) -> Battery:
         """What is asked at this level."""
@@ -197,8 +215,8 @@ class ChatMeter:
         positions = architecture(self.models.model, self.say)["positions"]
         return cards.task_of(self.dataset.examples["test"], self.dataset.is_json, self.models.processor, positions)
 
-    def _prompts(self, level: Level, asked: int = 0) -> int:
-        return generic_count(self.budget, level, self.spoken, asked)
+    def _prompts(self, level: Level) -> int:
+        return generic_count(self.budget, level, self.spoken)
 
     def _tuned(self, recipe: Recipe) -> EvaluatedModel:
         return EvaluatedModel(*self.models.tuned(recipe, self.store.folder / "runs" / recipe.run_id / "best"))
@@ -212,7 +230,7 @@ class ChatMeter:
         base = self.models.base(recipe)
         if recipe.method == "full":
             base = self.models.fresh(self.models.model, self.models.key(recipe), self.models.processor)
-        return cards.floor(EvaluatedModel(base), ref, battery, cache_folder() / KEEP)
+        return floors.floor(EvaluatedModel(base), ref, battery, cache_folder() / KEEP)
 
     def _some(self, split: str, recipe: Recipe) -> tuple[Tokens, ...]:
         examples = self.dataset.examples[split]
@@ -233,6 +251,13 @@ def generic_count(budget: Budget, level: Level, spoken: str | None, asked: int =
     if level == "pulse":
         return CARD_PROMPTS
     return prompts_needed(budget, OTHERS if level != "short" and spoken else 0, asked)
+
+
+def generic_most(budget: Budget, level: Level, spoken: str | None, asked: int, whole: bool) -> int:
+    """As many as there are where a card asks until it knows; else as many as the budget needs."""
+    if level == "pulse" or whole:
+        return generic_count(budget, level, spoken, asked)
+    return len(generic_prompts(spoken or "en"))
 
 
 def language_of(dataset: Dataset, say: Callable[[str], None]) -> str | None:

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trimtab.analysis.card import still_open
+from trimtab.analysis.looks import PIECE
 from trimtab.behaviour import card as cards
 from trimtab.behaviour import sequence_classifier
 from trimtab.behaviour.answering import EvaluatedModel
-from trimtab.behaviour.drift import reference
+from trimtab.behaviour.drift import Neutral, extended, reference
+from trimtab.behaviour.floor import floor
 from trimtab.behaviour.label_task import LABEL_CHANGES, compare, label_task_of, predict
 from trimtab.behaviour.responses import Battery
 from trimtab.datasets.assets import cache_folder
@@ -19,14 +22,13 @@ from trimtab.datasets.prepare import Dataset, load
 from trimtab.datasets.survey import LABELS_AT_MOST
 from trimtab.datasets.tokens import Tokens, tokenise
 from trimtab.errors import DataError, ModelError, SpecError
-from trimtab.probes.prompts import KL_PROMPTS
 from trimtab.run.checkpoint import load_adapter
 from trimtab.run.machine import Machine
 from trimtab.spec.budget import Budget
 from trimtab.spec.probe import Probe
 from trimtab.spec.status import Level
 from trimtab.tasks import pretrained as models
-from trimtab.tasks.chat_meter import KEEP, SEEN, generic_count, language_of
+from trimtab.tasks.chat_meter import KEEP, SEEN, generic_most, language_of
 from trimtab.tasks.task import Models, Say
 
 
@@ -60,26 +62,29 @@ def card(
     cache: Models,
     say: Say,
     prompts: int = 0,
+    whole: bool = False,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(measured, answers side by side). With data also the task, forgetting of it and memorisation of its training
-    part; at least `prompts` generic prompts are asked."""
+    part. As ChatMeter.card: until the limited numbers are known, or all (`whole`); at least `prompts` generic ones."""
     if not is_adapter(tuned) and models.is_classifier(tuned, say):
         return _classifier(tuned, base, data, level, language, machine, say)
     one, other = pair(tuned, base, cache, say)
     dataset = load(data, say=say) if data else None
     spoken = language or (language_of(dataset, say) if dataset else "en")
     battery = Battery(level, spoken, tuple(own))
-    count = generic_count(budget, level, spoken, prompts)
-    ref = reference(one, cache_folder() / KEEP, spoken or "en", count, max(KL_PROMPTS, prompts))
+    keep, tongue = cache_folder() / KEEP, spoken or "en"
+    few = reference(one, keep, tongue)
+    ref = lambda count: extended(few, one, keep, tongue, count)  # noqa: E731
+    neutral = Neutral(ref, generic_most(budget, level, spoken, prompts, whole), prompts)
     learned = _learned(dataset, one) if dataset else None
-    measured, samples = cards.measure(
-        one, other, ref, battery, learned, cache_folder() / KEEP, lambda m: EvaluatedModel(cache.other(m))
-    )
+    judge = lambda m: EvaluatedModel(cache.other(m))  # noqa: E731
+    until = None if whole or level == "pulse" else (lambda so_far: still_open(so_far, budget))
+    measured, samples = cards.measure(one, other, neutral, battery, learned, keep, judge, until)
     if dataset and level != "pulse":
         task = cards.task_of(dataset.examples["test"], dataset.is_json, one.base.tokenizer)
         labels = label_task_of(dataset.examples["train"], dataset.examples["test"], spoken)
         if labels:
-            measured["raw"] |= compare(predict(one, labels, cache_folder() / KEEP), predict(other, labels), labels)
+            measured["raw"] |= compare(predict(one, labels, keep), predict(other, labels), labels)
         said = [cards.ask_task(s, task) for s in (one, other)]
         numbers = [
             cards.task_numbers(a, task, cards.sureness(s, task, a)) for s, a in zip((one, other), said, strict=True)
@@ -96,7 +101,7 @@ def card(
             for e, b, t in zip(task.examples, *said, strict=True)
         ] + samples
     measured["missing"].setdefault("dominance", "only a run that trimtab trained has gradient shares")
-    measured["floor"] = cards.floor(one, ref, battery, cache_folder() / KEEP)
+    measured["floor"] = floor(one, ref(PIECE), battery, keep)
     return measured, samples
 
 

@@ -205,10 +205,16 @@ class Meter(Protocol):
         """The task's numbers of finished runs by run id and item."""
 
     def card(
-        self, recipe: Recipe, level: str = "card", language: str | None = None, prompts: int = 0
+        self,
+        recipe: Recipe,
+        level: str = "card",
+        language: str | None = None,
+        prompts: int = 0,
+        whole: bool = False,
     ) -> dict[str, Any]:
-        """The judged behaviour card of a run, measured or looked up; `prompts`: at least so many neutral ones. A task
-        without behaviour numbers judges nothing: analysis.card.judge({"raw": {}, "level": level}, budget)."""
+        """The judged behaviour card of a run, measured or looked up: asked until the limited numbers are known, or
+        (`whole`) all that there is to ask; `prompts`: at least so many neutral ones. A task without behaviour numbers
+        judges nothing: analysis.card.judge({"raw": {}, "level": level}, budget)."""
 
     def side(self, recipe: Recipe) -> dict[str, list[float]]:
         """Raw numbers of a finished run on probes that no card asks: what the strength of a remedy is set by. At the

@@ -241,7 +241,7 @@ class Ladder:
         """By the card: the half of the probes that set nothing. `look`: the how many-th remedy of the walk it is; 0:
         the run itself."""
         assert tried.recipe
-        card = self.desk.local.card(tried.recipe, self.level)
+        card = self.desk.local.card(tried.recipe, self.level, whole=look > 0)  # of many cards each has wider bounds
         self.desk.tick()
         numbers = {r["number"]: judged_at(r, look) for r in card["rows"] if r["verdict"]}
         hard = [n for n in numbers.values() if n["hard"]]

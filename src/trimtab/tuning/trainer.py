@@ -56,5 +56,6 @@ class Local(Protocol):
     def side(self, recipe: Recipe) -> dict[str, list[float]]:
         """What remedies are set by, of a trained run at this recipe's adapter_scale; on probes that no card asks."""
 
-    def card(self, recipe: Recipe, level: Level = "card") -> dict[str, Any]:
-        """The judged behaviour card of one trained run, at least as thorough as `level`."""
+    def card(self, recipe: Recipe, level: Level = "card", whole: bool = False) -> dict[str, Any]:
+        """The judged behaviour card of one trained run, at least as thorough as `level`; every question is asked, or
+        (unless `whole`) as many as tell on which side of its limit each number lies."""

@@ -176,8 +176,8 @@ class Worker:
     def side(self, recipe: Recipe) -> dict[str, list[float]]:
         return self.meter.side(recipe)
 
-    def card(self, recipe: Recipe, level: Level = "card") -> dict[str, Any]:
-        return self.meter.card(recipe, level)
+    def card(self, recipe: Recipe, level: Level = "card", whole: bool = False) -> dict[str, Any]:
+        return self.meter.card(recipe, level, whole=whole)
 
     # training
 

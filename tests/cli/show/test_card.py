@@ -15,7 +15,7 @@ def judged(budget, **more):
     return {**judge({"raw": RAW, "level": "card", "seconds": {"drift": 90.0}, **more}, budget), "run": "r-s1"}
 
 
-@pytest.mark.parametrize("width", ["60", "104", "105", "149", "150"])
+@pytest.mark.parametrize("width", ["60", "80", "104", "105", "144", "145", "209", "210"])
 def test_every_number_and_verdict_is_there_at_any_width(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", width)
     made = judged(preset(), missing={"refusal": "nothing was asked", "intruders": "no matrices"})
@@ -27,18 +27,29 @@ def test_every_number_and_verdict_is_there_at_any_width(capsys, monkeypatch, wid
     squeezed = "".join(text.split())
     assert "nothingwasasked" in squeezed
     assert "nomatrices" in squeezed  # it has no limit, so nothing is to be decided
-    assert ("tuned" in text.splitlines()[0]) == (int(width) >= 105)
-    assert ("seeds ±" in text.splitlines()[0]) == (int(width) >= 150)
+    assert ("tuned" in text.splitlines()[0]) == (int(width) >= 145)
+    assert ("seeds ±" in text.splitlines()[0]) == (int(width) >= 210)
+    for row in made["rows"]:
+        assert row["title"].removeprefix("… ")[:16] in text  # no number without its name
     assert "Level card; measuring took 90 seconds" in text
 
 
-def test_a_soft_limit_is_called_soft_and_its_bound_stands_behind(capsys):
+def test_a_soft_limit_is_called_soft_and_its_bound_stands_behind(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
     show.card(judged(Budget(name="mine", limits={"kl_generic": Limit(max=1e-4, hard=False)})))
     text = capsys.readouterr().out
     (line,) = [x for x in text.splitlines() if "✗ FAIL" in x and "against" not in x]
     assert "≤ 0.0001" in line
     assert "✗ FAIL soft, at least 0.0" in line
     assert "“mine”: SOFT FAIL" in text
+
+
+def test_a_card_that_stopped_early_says_how_much_it_asked(capsys):
+    looks = {"generic": {"asked": [64], "of": 302}, "facts": {"asked": [64, 128], "of": 300}}
+    show.card(judged(preset(), looks=looks))
+    assert "Asked 192 of 602 questions" in capsys.readouterr().out
+    show.card(judged(preset(), looks={"facts": {"asked": [300], "of": 300}}))
+    assert "questions: each set" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,25 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from trimtab.cli.show.plain import STYLE, visible
 from trimtab.spec.durations import in_words
 from trimtab.spec.numbers import GROUPS
 
-# By the terminal's width: what is read second is left out of a narrow one.
-_ALWAYS = ("value", "95 % interval", "limit", "state")
+# By the terminal's width: what is read second is left out of a narrow one, so that a number never loses its name.
 COLUMNS = (
-    (150, ("number", "base", "tuned", *_ALWAYS[:2], "n", "floor", "seeds ±", *_ALWAYS[2:], "to decide")),
-    (105, ("number", "base", "tuned", *_ALWAYS)),
-    (0, ("number", *_ALWAYS)),
+    (
+        210,
+        ("number", "base", "tuned", "value", "95 % interval", "n", "floor", "seeds ±", "limit", "judged", "to decide"),
+    ),
+    (145, ("number", "base", "tuned", "value", "95 % interval", "limit", "judged")),
+    (105, ("number", "value", "95 % interval", "limit", "state")),
+    (80, ("number", "value", "limit", "state")),
+    (0, ("number", "value", "state")),
 )
+NAME = 30  # columns at least
 _SIGN = {"PASS": "✓", "FAIL": "✗", "SOFT FAIL": "✗", "UNDECIDED": "?", "NOT MEASURED": "–"}
 
 
@@ -30,9 +35,9 @@ def card(judged: Mapping[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in shown:
         wraps = name in ("number", "to decide")
-        table.add_column(
-            "" if wraps else name, justify="left" if wraps or name in ("limit", "state") else "right", no_wrap=not wraps
-        )
+        title = "" if wraps else "state" if name == "judged" else name
+        side: JustifyMethod = "left" if wraps or name in ("limit", "state", "judged") else "right"
+        table.add_column(title, justify=side, no_wrap=not wraps, min_width=NAME if name == "number" else None)
     for group, rows in groupby(judged["rows"], key=lambda r: r["group"]):
         table.add_row(f"[bold]{GROUPS[group]}[/]")
         for r in rows:
@@ -44,13 +49,24 @@ def card(judged: Mapping[str, Any]) -> None:
             console.print(f"  {r['title'].removeprefix('… ')}: {why}", style="dim", soft_wrap=True)
     verdict = str(judged["verdict"])
     console.print(f"\n{judged['run']} against budget “{judged['budget']['name']}”: [{STYLE[verdict]} bold]{verdict}[/]")
-    console.print("Behind a state: the one-sided 95 % bound that decides it.", style="dim")
+    if "judged" in shown:
+        console.print("Behind a state: the one-sided 95 % bound that decides it.", style="dim")
+    else:
+        console.print(
+            "A wider terminal shows base, tuned and the bound that decides; --html FILE all of it.", style="dim"
+        )
     floor = (
         " Floor: the same number where only tiny noise changed the weights, taken of what needs no generation and of"
         " refusals. Seeds ±: how far seeds alone moved it, one recipe on one small model."
         if "floor" in shown
         else ""
     )
+    if (asked := judged.get("asked")) and asked["questions"] < asked["of"]:
+        console.print(
+            f"Asked {asked['questions']:,} of {asked['of']:,} questions: each set until its numbers were known (--whole"
+            " asks the others too).",
+            style="dim",
+        )
     if took := judged.get("seconds"):
         console.print(
             f"Level {judged['level']}; measuring took {in_words(sum(took.values()), 1)}, loading not counted.{floor}"
@@ -61,6 +77,7 @@ def card(judged: Mapping[str, Any]) -> None:
 
 def _cells(r: Mapping[str, Any]) -> dict[str, str]:
     state = f"[{STYLE[r['verdict']]}]{_SIGN[r['verdict']]} {r['verdict']}[/]" if r["verdict"] else ""
+    state += "" if r["hard"] or not state else " soft"
     return {
         "number": f"  {r['title']}{' (corrected by labels)' if r['by_people'] else ''}",
         "base": _short(r["base"]),
@@ -71,9 +88,8 @@ def _cells(r: Mapping[str, Any]) -> dict[str, str]:
         "floor": _short(r["floor"]["noise"]) if r["floor"] else "",
         "seeds ±": _short(r.get("seed_sd")),
         "limit": limit_text(r["limit"]),
-        "state": state
-        + ("" if r["hard"] or not state else " soft")
-        + (f", {r['judged_by']}" if r.get("judged_by") else ""),
+        "state": state,
+        "judged": state + (f", {r['judged_by']}" if r.get("judged_by") else ""),
         "to decide": r["to_decide"] or r["missing"] or r.get("no_interval") or "",
     }
 

@@ -1,0 +1,43 @@
+"""What a base said before: kept by content, so that every pulse and card of a study, and of the next one, shares it.
+Takes a model and what it is asked, gives what it said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trimtab.behaviour.answering import EvaluatedModel
+from trimtab.spec.files import write_whole
+
+
+def remembered(keep: Path | None, name: str, who: str, content: Any, ask: Callable[[], Any]) -> Any:
+    """What `who` answered before to the same, from the folder `keep`; else it is asked and kept."""
+    place = keep / f"{name}-{_hash(who, content)}.json" if keep else None
+    if place and place.exists():
+        return json.loads(place.read_text(encoding="utf-8"))
+    kept = ask()
+    if place:
+        write_whole(place, json.dumps(kept))
+    return kept
+
+
+def identity(evaluated: EvaluatedModel) -> str:
+    """Tells models apart by some of each weight, precision and template: a changed model never meets another's
+    answers."""
+    model, tokenizer = evaluated.base.model, evaluated.base.tokenizer
+    digest = hashlib.sha256(repr((str(next(model.parameters()).dtype), tokenizer.chat_template)).encode())
+    for parameter in model.parameters():
+        part = parameter.detach().flatten()
+        digest.update(repr(tuple(parameter.shape)).encode())
+        digest.update(part[:: max(1, part.numel() // 64)][:64].to(torch.float32).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _hash(who: str, content: Any) -> str:
+    return hashlib.sha256(f"{who} {content!r}".encode()).hexdigest()[:16]
