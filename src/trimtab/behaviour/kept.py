@@ -1,12 +1,17 @@
 """What a base said before: kept by content, so that every pulse and card of a study, and of the next one, shares it.
 Takes a model and what it is asked, gives what it said.
+
+What the bundled model says to the English card comes with the package (base_says.zip, made by bench/base_says.py):
+by the same names, so that other weights, another template, precision or question never meet it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +20,30 @@ import torch
 from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.spec.files import write_whole
 
+SHIPPED = Path(__file__).with_name("base_says.zip")
+
 
 def remembered(keep: Path | None, name: str, who: str, content: Any, ask: Callable[[], Any]) -> Any:
-    """What `who` answered before to the same, from the folder `keep`; else it is asked and kept."""
-    place = keep / f"{name}-{_hash(who, content)}.json" if keep else None
-    if place and place.exists():
+    """What `who` answered before to the same, from the folder `keep` or the package; else it is asked and kept."""
+    if keep is None:
+        return ask()
+    place = keep / f"{name}-{_hash(who, content)}.json"
+    if place.exists():
         return json.loads(place.read_text(encoding="utf-8"))
+    if (known := shipped().get(place.name)) is not None:
+        return json.loads(known)
     kept = ask()
-    if place:
-        write_whole(place, json.dumps(kept))
+    write_whole(place, json.dumps(kept))
     return kept
+
+
+@cache
+def shipped() -> dict[str, bytes]:
+    """The package's own, by file name; nothing where it has none."""
+    if not SHIPPED.exists():
+        return {}
+    with zipfile.ZipFile(SHIPPED) as file:
+        return {name: file.read(name) for name in file.namelist()}
 
 
 def identity(evaluated: EvaluatedModel) -> str:

@@ -1,9 +1,7 @@
-"""The frozen lower layers, computed once for each example: what a screen trains on. Takes a base and a layer, gives
-hidden states.
+"""The frozen lower layers, computed once for each example. Takes a base and a layer, gives hidden states.
 
-With adapters in the upper layers alone, everything below them is the same at every visit. A screen's numbers are its
-own: the best rate lies about a step higher than for the whole model and divergence shows less, so that it may drop
-the worse half and nothing else.
+With adapters in the upper layers alone (layers_to_transform), everything below them is the same at every visit: of all
+members, seeds and epochs. A screen (workers/proxy_screen.py) trains so too, whatever the recipes say.
 """
 
 from __future__ import annotations
@@ -13,25 +11,41 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import torch
 from torch import nn
 
 from trimtab.errors import ModelError
 from trimtab.run.base import Base
+from trimtab.spec.recipe import Recipe
 
 CLOSE = 0.05  # of an output's spread: the two halves must compute what the whole does
 ROWS = 16  # examples in one pass through the lower layers
+ROOM = 0.25  # of the memory that is free, which kept states may take
 
 
 class FrozenPrefix:
     """Layers below `first` are the prefix. ModelError where the model does not come apart there."""
 
-    def __init__(self, base: Base, upper: float):
-        """`upper`: the share of layers that are trained."""
-        self.base = base
+    def __init__(self, base: Base, first: int, *known: Sequence[Any]):
+        """`known`: sets of items that will come. Each set is computed in the same passes whoever comes first, so that
+        a run that is resumed, or trained beside others, meets the same states to the last bit."""
+        self.base, self.first = base, first
         self.inner, self.layers = _decoder(base.model)
-        self.first = min(len(self.layers) - 1, max(1, round(len(self.layers) * (1 - upper))))
+        if not 0 < first < len(self.layers):
+            raise ModelError(f"a prefix ends below layer 1 to {len(self.layers) - 1}; got {first}")
         self._kept: dict[Hashable, torch.Tensor] = {}
+        self._passes: dict[Hashable, list[Any]] = {}
+        for items in known:
+            self.expect(items)
+
+    def expect(self, items: Sequence[Any]) -> None:
+        """That these will come."""
+        new = {i.key: i for i in items if i.key not in self._passes}
+        order = sorted(new.values(), key=lambda i: (i.size, i.key))  # like lengths together: little padding
+        for start in range(0, len(order), ROWS):
+            some = order[start : start + ROWS]
+            self._passes |= {i.key: some for i in some}
 
     def is_upper(self, name: str) -> bool:
         """Whether a module of this name lies above the prefix."""
@@ -40,9 +54,10 @@ class FrozenPrefix:
 
     def hidden(self, items: Sequence[Any], length: int) -> torch.Tensor:
         """[items, length, width]: what reaches the first upper layer."""
-        new = list({i.key: i for i in items if i.key not in self._kept}.values())
-        for i in range(0, len(new), ROWS):
-            self._fill(new[i : i + ROWS])
+        self.expect(items)
+        for item in items:
+            if item.key not in self._kept:
+                self._fill(self._passes[item.key])
         parts = [self._kept[i.key] for i in items]
         out = parts[0].new_zeros(len(items), length, parts[0].shape[1])
         for i, part in enumerate(parts):
@@ -92,6 +107,39 @@ class FrozenPrefix:
     @property
     def bytes(self) -> int:
         return sum(t.numel() * t.element_size() for t in self._kept.values())
+
+
+def first_of_upper(model: nn.Module, upper: float) -> int:
+    """The first layer that is trained where the upper share of them is. ModelError where the model has no stack."""
+    depth = len(_decoder(model)[1])
+    return min(depth - 1, max(1, round(depth * (1 - upper))))
+
+
+def prefix_of(base: Base, recipes: Sequence[Recipe], *known: Sequence[Any]) -> FrozenPrefix | None:
+    """For recipes that train upper layers alone; None where one trains the lowest layer or the whole model, the model
+    does not come apart, or the states of all these items would take more than a quarter of the free memory."""
+    if any(r.method == "full" or not r.layers_to_transform for r in recipes):
+        return None
+    first = min(layer for r in recipes for layer in r.layers_to_transform or ())
+    items = [i for some in known for i in some]
+    try:
+        if first < 1 or not items or sum(i.size for i in items) * _state_bytes(base) > ROOM * _free(base):
+            return None
+        prefix = FrozenPrefix(base, first, *known)
+        prefix.check(items[:4])
+    except ModelError:
+        return None
+    return prefix
+
+
+def _state_bytes(base: Base) -> int:
+    """Of one unit of size (a token) between two layers."""
+    width = int(base.model.config.hidden_size)  # type: ignore[union-attr,arg-type]
+    return width * next(base.model.parameters()).element_size()
+
+
+def _free(base: Base) -> int:
+    return torch.cuda.mem_get_info()[0] if base.device.type == "cuda" else psutil.virtual_memory().available
 
 
 class _Enough(Exception):

@@ -2,7 +2,7 @@
 the worse half.
 
 Ranks only: a screen's losses are not those of the recipes, its best rate lies about a step too high and it hardly
-shows divergence, so that it never picks a winner. Nothing of it is stored as a run.
+shows divergence, so that it may drop the worse half and never picks a winner. Nothing of it is stored as a run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trimtab.analysis.stats import average
 from trimtab.datasets.encoded import Encoded
 from trimtab.run.base import Base
 from trimtab.run.cohort import Cohort
-from trimtab.run.frozen_prefix import FrozenPrefix
+from trimtab.run.frozen_prefix import FrozenPrefix, first_of_upper
 from trimtab.spec.recipe import Recipe
 
 UPPER = 0.25  # of the layers
@@ -25,7 +25,7 @@ def losses(
 ) -> list[float]:
     """Mean loss of the held-out examples after `share` of each run's steps. ModelError where the model does not come
     apart."""
-    prefix = FrozenPrefix(base, upper)
+    prefix = FrozenPrefix(base, first_of_upper(base.model, upper))
     prefix.check(data.splits["validation"][:4])
     cohort = Cohort(base, recipes, data, share_start=False, prefix=prefix)
     while members := [m for m in cohort.running if m.state.step < m.steps_at(share)]:

@@ -26,6 +26,7 @@ from trimtab.planning.catalogue import Device
 from trimtab.planning.facts import Facts
 from trimtab.planning.fitting import Forecaster
 from trimtab.run.cohort import Cohort, Evaluation
+from trimtab.run.frozen_prefix import FrozenPrefix, prefix_of
 from trimtab.run.guards import Stop
 from trimtab.run.loop import train
 from trimtab.run.machine import Machine
@@ -68,6 +69,7 @@ class Worker:
         self.expectation = Expectation(store, machine, watcher.note)
         self.models = ModelCache(self.task, self.model, machine, watcher.note, spec.method, spec.bf16)
         self._encoded: dict[int, Encoded] = {}
+        self._prefixes: dict[tuple[Any, ...], FrozenPrefix | None] = {}  # of one cut: states take memory
 
     @cached_property
     def meter(self) -> Meter:
@@ -113,7 +115,8 @@ class Worker:
     def seconds_per_size(self, recipe: Recipe) -> float:
         """The quickest of three micro-batches: a busy moment must not shrink the whole study."""
         self.watcher.note("Timing a few micro-batches")
-        cohort = Cohort(self.models.base(recipe), [recipe], self.encoded(recipe), own=self.own_answers([recipe]))
+        data, own = self.encoded(recipe), self.own_answers([recipe])
+        cohort = Cohort(self.models.base(recipe), [recipe], data, prefix=self._prefix([recipe], data, own), own=own)
         cohort.forward_backward(cohort.members)  # memory and kernels
         paces = []
         for _ in range(3):
@@ -204,10 +207,10 @@ class Worker:
     def _train_whole(self, name: str, recipes: Sequence[Recipe], race: Race | None) -> None:
         data, base = self.encoded(recipes[0]), self.models.base(recipes[0])
         self.meter.prepare(recipes[0])
-        spec = self.spec
+        spec, own = self.spec, self.own_answers(recipes)
         cohort = Cohort(
             base, recipes, data, spec.mode, spec.limits, shares_every=spec.shares_every, share_start=spec.share_start,
-            own=self.own_answers(recipes),
+            prefix=self._prefix(recipes, data, own), own=own,
         )  # fmt: skip
         for m in cohort.members:
             self.store.forget_measurements(m.id)  # of an earlier, shorter stretch of the run
@@ -228,6 +231,21 @@ class Worker:
     def _shrunk(self, member: Member, text: str) -> None:
         self.watcher.note(f"{member.id}: {text}")
         self.store.log_event("memory", text, study=self.study, run=member.id, step=member.state.step)
+
+    def _prefix(self, recipes: Sequence[Recipe], data: Encoded, own: Sequence[Any]) -> FrozenPrefix | None:
+        """The lower layers that none of these trains; kept for the cohorts that come."""
+        layers = [r.layers_to_transform for r in recipes]
+        first = min((min(some) for some in layers if some), default=0)
+        key = (*self.models.key(recipes[0]), recipes[0].max_length, first)
+        if None in layers or not first:
+            return None
+        if key not in self._prefixes:
+            splits = (data.splits["train"], data.splits["validation"])
+            self._prefixes = {key: prefix_of(self.models.base(recipes[0]), recipes, *splits)}
+        prefix = self._prefixes[key]
+        if prefix:
+            prefix.expect(own)
+        return prefix
 
     def own_answers(self, recipes: Sequence[Recipe]) -> list[Any]:
         """What these are held to, where any of them is; asked of the untouched base."""
