@@ -55,7 +55,8 @@ def places_of(modules: Sequence[str]) -> Places:
     return Places(max(numbers, default=-1) + 1, tuple(attention))
 
 
-def _layers(layers: Sequence[int]) -> str:
+def layer_words(layers: Sequence[int]) -> str:
+    """As in "layers 22 to 29"."""
     return f"layers {layers[0]} to {layers[-1]}" if len(layers) > 1 else f"layer {layers[0]}"
 
 
@@ -65,7 +66,7 @@ def held_by(recipe: Recipe) -> str:
     if recipe.stop_at_step:
         told.append(f"the checkpoint of step {recipe.stop_at_step}")
     if layers := recipe.layers_to_transform:
-        told.append(_layers(layers))
+        told.append(layer_words(layers))
     if recipe.target_modules != "all-linear":
         modules = recipe.target_modules
         told.append(f"{modules if isinstance(modules, str) else ', '.join(modules)} only")
@@ -111,7 +112,7 @@ def _where(recipe: Recipe, places: Places) -> tuple[Remedy, ...]:
     remedies = []
     if recipe.layers_to_transform is None and places.layers >= 2:
         upper = list(range(places.layers // 2, places.layers))
-        remedies.append(Remedy(_layers(upper), recipe.but(layers_to_transform=upper)))
+        remedies.append(Remedy(layer_words(upper), recipe.but(layers_to_transform=upper)))
     if recipe.target_modules == "all-linear" and places.attention:
         remedies.append(Remedy("attention only", recipe.but(target_modules=list(places.attention))))
     if recipe.r >= 2:
