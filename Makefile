@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup demo test test-slow check bench
+.PHONY: setup demo test test-slow test-kernels check bench
 
 setup: $(VENV)/.ready
 
@@ -26,6 +26,11 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
 	$(BIN)/python -m pytest -m slow
+
+# A short part of the suite as a processor without quick kernels runs it: AVX2 and float32.
+test-kernels: setup
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest tests/run/test_cohort.py tests/run/test_loop.py \
+		tests/run/test_frozen_prefix.py tests/behaviour/test_drift.py tests/behaviour/test_rounds.py tests/tasks/test_language.py
 
 check: setup
 	$(BIN)/ruff check src tests bench

@@ -3,6 +3,7 @@ torch."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from trimtab.planning.catalogue import Device
@@ -16,8 +17,14 @@ def computes_bf16(device: Device | None, on_processor: bool) -> bool:
     return device is None or device.bf16 is not None or device.fp16 is None
 
 
+OLDER = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")  # sets without bfloat16
+
+
 def cpu_has_bf16() -> bool:
-    """bfloat16 in hardware (AVX512-BF16 or AMX); without it bfloat16 is slower than float32."""
+    """bfloat16 in hardware (AVX512-BF16 or AMX); without it bfloat16 is slower than float32. Nor where a person has
+    switched it off (ONEDNN_MAX_CPU_ISA), to see what an older processor does."""
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in OLDER:
+        return False
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
