@@ -44,6 +44,7 @@ SETTINGS: dict[str, Any] = {
     "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2,
 }  # fmt: skip
 TASKS = {"commands": "bundled:home-commands", "commands-zh": "bundled:home-commands-zh", "docstrings": ""}
+EPOCHS = {"commands-zh": 4}  # after one it has learned next to nothing: +1.7 points [-4.5, 8.9], one seed
 METRIC = {"commands": "exact_match", "commands-zh": "exact_match", "docstrings": "overlap"}
 MIXED = 0.25  # of the rows are generic chat
 BUDGET = "standard"
@@ -51,7 +52,8 @@ BUDGET = "standard"
 
 def recipe_of(task: str, seed: int, out: Path) -> Recipe:
     data = TASKS[task] or str(calibration.docstrings(out))
-    return Recipe(model="bundled:smollm2", data=data, seed=seed, **SETTINGS)
+    settings = SETTINGS | {"num_train_epochs": EPOCHS.get(task, 1)}
+    return Recipe(model="bundled:smollm2", data=data, seed=seed, **settings)
 
 
 def walk(task: str, seed: int, out: Path, probes: Path | None) -> dict[str, Any]:

@@ -83,16 +83,53 @@ def sampled(
 @torch.no_grad()
 def _generate(evaluated: EvaluatedModel, ids: list[list[int]], max_new_tokens: int, **drawn: Any) -> list[Answer]:
     how = {"do_sample": False, "temperature": None, "top_p": None, **drawn}
-    base, length = evaluated.base, max(map(len, ids))
-    pad = base.tokenizer.pad_token_id
-    batch = torch.tensor([[pad] * (length - len(row)) + row for row in ids], device=base.device)
-    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in ids], device=base.device)
-    stops = stop_tokens(base)
+    base, stops = evaluated.base, stop_tokens(evaluated.base)
+    start, rest = parted(ids, base)
+    batch, mask = padded(start, rest, base)
+    length = batch.shape[1]
+    read = {"past_key_values": cache} if (cache := read_once(evaluated, start, len(ids))) else {}
     with base.router.route([Slice(evaluated.adapter, len(ids), length)]), base.accelerator.autocast():
         out = base.model.generate(  # type: ignore[operator]
             input_ids=batch, attention_mask=mask, max_new_tokens=max_new_tokens, top_k=None, num_beams=1,
-            pad_token_id=pad, eos_token_id=sorted(stops), use_cache=True, **how)  # fmt: skip
+            pad_token_id=base.tokenizer.pad_token_id, eos_token_id=sorted(stops), use_cache=True,
+            **read, **how)  # fmt: skip
     return [_answer(row, stops, base) for row in out[:, length:].tolist()]
+
+
+SHARED = 8  # tokens at the beginning of all prompts, from which on they are worth reading once
+
+
+def parted(ids: Sequence[Sequence[int]], base: LanguageBase) -> tuple[list[int], list[list[int]]]:
+    """What all prompts begin with (the template's words: half of a short prompt), and the rest of each, a token at
+    least; no beginning where it is short, or where the model keeps one running state instead of what it has read."""
+    few = min(map(len, ids)) - 1 if not getattr(base.model, "_is_stateful", False) else 0
+    same = next((i for i, tokens in enumerate(zip(*ids, strict=False)) if len(set(tokens)) > 1), few)
+    shared = min(same, few)
+    if shared < SHARED or len(ids) < 2:
+        shared = 0
+    return list(ids[0][:shared]), [list(row[shared:]) for row in ids]
+
+
+def padded(
+    start: Sequence[int], rest: Sequence[Sequence[int]], base: LanguageBase
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask [rows, length]: the beginning, padding, the rest of each, so that answers follow at once."""
+    width, pad = max(map(len, rest)), base.tokenizer.pad_token_id
+    ids = [[*start, *[pad] * (width - len(row)), *row] for row in rest]
+    there = [[1] * len(start) + [0] * (width - len(row)) + [1] * len(row) for row in rest]
+    return torch.tensor(ids, device=base.device), torch.tensor(there, device=base.device)
+
+
+def read_once(evaluated: EvaluatedModel, start: Sequence[int], rows: int) -> Any:
+    """The cache after the beginning, for so many rows; None without one."""
+    if not start:
+        return None
+    base = evaluated.base
+    ids = torch.tensor([list(start)], device=base.device)
+    with base.router.route([Slice(evaluated.adapter, 1, len(start))]), base.accelerator.autocast():
+        cache = base.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True).past_key_values
+    cache.batch_repeat_interleave(rows)
+    return cache
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """How likely given endings are after a prompt. Takes a evaluated, prompts and endings, gives log-probabilities;
 generates nothing.
 
-A prompt is read once and its cache shared by all its endings: four options cost little more than one.
+A prompt is read once and its cache shared by all its endings: four options cost little more than one; so is what all
+prompts begin with.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from trimtab.behaviour.answering import EvaluatedModel
+from trimtab.behaviour.answering import EvaluatedModel, padded, parted, read_once
 from trimtab.run.adapters import Slice
 from trimtab.run.oom import in_batches
 from trimtab.tasks.language import Padded
@@ -47,15 +48,18 @@ def _measure(evaluated: EvaluatedModel, prompts: Sequence[Ids], endings: Sequenc
 
 
 def _read(evaluated: EvaluatedModel, prompts: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-    """Logits after each prompt, the prompts' mask (left-padded, so that endings follow at once) and their cache."""
-    base, width = evaluated.base, max(map(len, prompts))
-    pad = base.tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=base.device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=base.device)
+    """Logits after each prompt, the prompts' mask (padded, so that endings follow at once) and their cache. What all
+    begin with is read once."""
+    base = evaluated.base
+    start, rest = parted(prompts, base)
+    ids, mask = padded(start, rest, base)
+    places, ids = (mask.cumsum(1) - 1).clamp(min=0)[:, len(start) :], ids[:, len(start) :]
+    width = ids.shape[1]
     last = torch.arange(len(prompts), device=base.device) * width + width - 1
     batch = Padded(ids, mask, last, ids[:, -1], (1,) * len(prompts))
     slices = [Slice(evaluated.adapter, len(prompts), width)]
-    out = base.forward(batch, slices, use_cache=True, position_ids=(mask.cumsum(1) - 1).clamp(min=0))
+    read = {"past_key_values": cache} if (cache := read_once(evaluated, start, len(prompts))) else {}
+    out = base.forward(batch, slices, use_cache=True, position_ids=places, **read)
     return out.logits.float(), mask, out.past_key_values
 
 
