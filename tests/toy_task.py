@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -217,7 +218,7 @@ class ToyMeter:
             self.store.update_run(r.run_id, result={"task": found[r.run_id]})
         return found
 
-    def card(self, recipe, level="card", language=None, prompts=0, whole=False):
+    def card(self, recipe, level="card", language=None, prompts=0, whole=False, seconds=math.inf):
         return judge({"raw": {}, "level": level}, Budget(name="none"))
 
     def side(self, recipe):

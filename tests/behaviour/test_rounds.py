@@ -4,6 +4,7 @@ import pytest
 
 from trimtab.analysis.looks import pieces
 from trimtab.behaviour import card as cards
+from trimtab.behaviour import rounds
 from trimtab.behaviour.drift import Neutral, extended, reference
 from trimtab.behaviour.responses import Battery, questions
 
@@ -27,11 +28,11 @@ def sizes():
 
 
 def test_what_is_known_is_not_asked_on(ask):
-    rounds = []
+    seen = []
 
     def still_open(so_far):
-        rounds.append(so_far["looks"])
-        return {"refusable", "generic"} if len(rounds) < 3 else set()
+        seen.append(so_far["looks"])
+        return {"refusable", "generic"} if len(seen) < 3 else set()
 
     found = ask(still_open)
     first = {name: pieces(n) for name, n in sizes().items()}
@@ -40,7 +41,7 @@ def test_what_is_known_is_not_asked_on(ask):
     assert found["looks"]["leaning"] == {"asked": [24], "of": 24}  # nothing is limited of it: asked at once
     assert len(found["raw"]["kl_generic"]) == 6
     assert len(found["raw"]["cut_tuned"]) == 6
-    assert len(rounds) == 3  # before the first question, after the first look, after the last
+    assert len(seen) == 3  # before the first question, after the first look, after the last
 
 
 def test_one_look_where_all_is_known(ask):
@@ -60,9 +61,19 @@ def test_as_many_neutral_prompts_as_a_person_asked_for(ask):
 
 
 def test_asked_to_its_end_it_is_a_whole_card(ask):
-    whole, rounds = ask(None), ask(lambda _: set(sizes()))
-    assert rounds["looks"]["refusable"]["asked"] == [50, 100]
+    whole, piecewise = ask(None), ask(lambda _: set(sizes()))
+    assert piecewise["looks"]["refusable"]["asked"] == [50, 100]
     assert whole["looks"]["refusable"]["asked"] == [100]
-    assert whole["raw"].keys() == rounds["raw"].keys()
+    assert whole["raw"].keys() == piecewise["raw"].keys()
     for key, values in whole["raw"].items():
-        assert rounds["raw"][key] == pytest.approx(values, abs=1e-4), key
+        assert piecewise["raw"][key] == pytest.approx(values, abs=1e-4), key
+
+
+def test_no_round_is_begun_that_would_not_fit(monkeypatch):
+    """Four seconds a round: after the first one two are left of six, after the second none would be."""
+    clock = iter([0.0, 0.0, 0.0, 4.0, 8.0])
+    monkeypatch.setattr(rounds.time, "monotonic", lambda: next(clock))
+    in_time = rounds.in_time(lambda _: {"facts"}, 6.0)
+    assert in_time({"raw": {}}) == {"facts"}  # before the first question nothing is known of how long it takes
+    assert in_time({"raw": {"right_tuned": [1.0]}}) == {"facts"}
+    assert in_time({"raw": {"right_tuned": [1.0]}}) == set()

@@ -167,7 +167,7 @@ class FakeTrainer:
     def measure_task(self, recipes):
         return {r.run_id: {"exact_match": [1.0, 0.0] * 10, "overlap": [0.5] * 20} for r in recipes}
 
-    def card(self, _recipe, _level="card", whole=False):  # noqa: ARG002
+    def card(self, _recipe, _level="card", whole=False, seconds=math.inf):  # noqa: ARG002
         kept = {"number": "refusal", "verdict": "PASS", "hard": True, "value": 0.0}
         return {"verdict": "PASS", "rows": [kept]}
 

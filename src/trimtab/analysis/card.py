@@ -151,10 +151,15 @@ def measured_enough(
         return False
     looks = measured.get("looks", {})
     if looks and not whole:
-        return not any(_could_go_on(looks.get(name)) for name in still_open(measured, budget))
+        return not unfinished(measured, budget)
     answers = len(measured["raw"].get("degenerate_tuned", ()))
     stopped = [name for name, seen in looks.items() if name not in (ANSWERS, "generic") and _could_go_on(seen)]
     return answers >= prompts_needed(budget, 0) and not stopped
+
+
+def unfinished(measured: Measured, budget: Budget) -> set[str]:
+    """Question sets that a number needs and that are not at their end, as where time was."""
+    return {name for name in still_open(measured, budget) if _could_go_on(measured.get("looks", {}).get(name))}
 
 
 def _could_go_on(seen: Any) -> bool:

@@ -104,12 +104,15 @@ READ = {"short": 32_000, "card": 111_000}
 REFUSABLE = 100  # requests that ought to be declined, asked wherever anything is generated
 
 
-def cost(task: Task, prompts: int, level: Level = "short") -> float:
-    """What a card takes where nothing is known of the base yet, in units of one model's task answers."""
+def cost(task: Task, prompts: int, level: Level = "short", known: float = 0.0) -> float:
+    """What a card takes at most, in units of one model's task answers; `known`: the share of its questions that the
+    base has answered before."""
     spoken = _work(prompts, CARD_TOKENS) + _work(REFUSABLE, REQUEST_TOKENS)
     if level == "card":
         spoken += _work(100, OPEN_TOKENS) + _work(250 - REFUSABLE, REQUEST_TOKENS) + _work(100, 64)
-    return (READ.get(level, READ["card"]) + 2 * spoken) / _work(len(task.examples), task.max_new_tokens)
+    return (
+        (1 - known / 2) * (READ.get(level, READ["card"]) + 2 * spoken) / _work(len(task.examples), task.max_new_tokens)
+    )
 
 
 def _work(answers: int, tokens: int) -> int:

@@ -20,6 +20,13 @@ import torch
 from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.spec.files import write_whole
 
+
+def is_known(keep: Path, name: str, who: str, content: Any) -> bool:
+    """Whether it would be looked up."""
+    file = f"{name}-{_hash(who, content)}.json"
+    return (keep / file).exists() or file in shipped()
+
+
 SHIPPED = Path(__file__).with_name("base_says.zip")
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from trimtab.analysis.looks import pieces
 from trimtab.behaviour import phrasing
 from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, sampled
-from trimtab.behaviour.kept import identity, remembered
+from trimtab.behaviour.kept import identity, is_known, remembered
 from trimtab.behaviour.multiple_choice import option_probabilities
 from trimtab.behaviour.refusal_margin import refusal_margin
 from trimtab.probes import prompts
@@ -135,6 +135,18 @@ def _piece(
 
     said: list[Any] = remembered(keep, question.name, who, (items, question.how, start), ask)
     return said
+
+
+def known_share(evaluated: EvaluatedModel, battery: Battery, keep: Path) -> float:
+    """Of the questions, those whose answers by this model are kept."""
+    who, known, count = identity(evaluated), 0, 0
+    for question in questions(battery):
+        start = 0
+        for end in pieces(len(question.items)):
+            content, count = (question.items[start:end], question.how, start), count + end - start
+            known += (end - start) * is_known(keep, question.name, who, content)
+            start = end
+    return known / count if count else 1.0
 
 
 WORDS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from trimtab.analysis.looks import ANSWERS, POOLED, Looks, pieces
 from trimtab.behaviour.answering import Answer, EvaluatedModel, answers
@@ -19,6 +20,21 @@ from trimtab.probes.prompts import CARD_TOKENS, as_messages
 
 StillOpen = Callable[[Raw, Looks], set[str]]  # what is measured so far -> question sets that have to go on
 PULSE = 12  # prompts of a pulse's drift: half of a card's
+
+
+def in_time(still_open: Callable[[Any], set[str]], seconds: float) -> Callable[[Any], set[str]]:
+    """The same until so many seconds are over, counted from now; no round is begun that would hardly fit. What is not
+    known then stays open, and another card goes on to ask."""
+    ends, last = time.monotonic() + seconds, time.monotonic()
+
+    def in_time_open(so_far: Any) -> set[str]:
+        nonlocal last
+        now = time.monotonic()
+        round_took, last = now - last, now
+        over = so_far["raw"] and now + round_took / 2 > ends
+        return set() if over else still_open(so_far)
+
+    return in_time_open
 
 
 class Asked:

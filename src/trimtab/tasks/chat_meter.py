@@ -6,12 +6,13 @@ What a base says is asked once, before anything can have moved it, and shared by
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-from trimtab.analysis.card import judge, measured_enough, prompts_needed, still_open
+from trimtab.analysis.card import judge, measured_enough, prompts_needed, still_open, unfinished
 from trimtab.analysis.gradient_shares import ENOUGH, tops
 from trimtab.analysis.looks import PIECE
 from trimtab.behaviour import card as cards
@@ -20,7 +21,8 @@ from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.behaviour.drift import Neutral, Reference, extended, reference
 from trimtab.behaviour.drift import pulse as taken
 from trimtab.behaviour.label_task import compare, label_task_of, predict
-from trimtab.behaviour.responses import Battery
+from trimtab.behaviour.responses import Battery, known_share
+from trimtab.behaviour.rounds import in_time
 from trimtab.datasets import languages
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.prepare import Dataset
@@ -37,6 +39,7 @@ from trimtab.tasks.task import Models, Say
 
 SEEN = 80  # examples of each kind that memorisation is looked for in
 KEEP = "base-says"
+CARDS: tuple[Level, ...] = ("short", "card")  # that a study may take
 
 
 class ChatMeter:
@@ -80,14 +83,15 @@ class ChatMeter:
         self.say(f"Asking the base model {len(task.examples)} held-out examples")
         began = time.monotonic()
         said = cards.ask_task(base, task)
-        seconds = time.monotonic() - began
+        seconds, keep = time.monotonic() - began, cache_folder() / KEEP
+        known = {level: known_share(base, self.battery(level), keep) for level in CARDS}
         return {
             "metric": task.metric,
             "numbers": cards.task_numbers(said, task, cards.sureness(base, task, said)),
             "answers": [a.text for a in said],
             "answer_seconds": seconds,
             "card_seconds": {
-                level: seconds * cards.cost(task, self._prompts(level), level) for level in ("short", "card")
+                level: seconds * cards.cost(task, self._prompts(level), level, known[level]) for level in CARDS
             },
         }
 
@@ -109,9 +113,11 @@ class ChatMeter:
         language: str | None = None,
         prompts: int = 0,
         whole: bool = False,
+        seconds: float = math.inf,
     ) -> dict[str, Any]:
         """Measure (or look up) and judge; the answers side by side become samples. Each question set is asked until
-        the numbers with a limit are known, or (`whole`) to its end; at least `prompts` generic prompts are asked."""
+        the numbers with a limit are known, or (`whole`) to its end, or after its first piece the `seconds` are over;
+        at least `prompts` generic prompts are asked."""
         names = [p.name for p in self.own]
         stored = self.store.card(recipe.run_id)
         if stored and measured_enough(stored["measured"], self.budget, level, names, prompts, whole):
@@ -121,11 +127,13 @@ class ChatMeter:
         base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe)
         battery = self.battery(level, language)
         learned = cards.Learned(self._some("train", recipe), self._some("test", recipe))
-        until = None if whole else (lambda so_far: still_open(so_far, self.budget))
+        until = None if whole else in_time(lambda so_far: still_open(so_far, self.budget), seconds)
         neutral = self._neutral(recipe, level, prompts, whole)
         measured, samples = cards.measure(
             base, tuned, neutral, battery, learned, cache_folder() / KEEP, self._judge, until
         )
+        if not whole and unfinished(measured, self.budget):
+            measured["notes"] = [f"The time ended before every number was known: trimtab card {recipe.run_id} asks on"]
         measured["raw"] |= task | self._labels(base, tuned, level) | self._pulse_at_best(recipe)
         measured["raw"]["dominance"] = tops([u["gradient_shares"] for u in self.store.updates(recipe.run_id)])
         if not measured["raw"]["dominance"]:

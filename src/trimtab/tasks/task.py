@@ -8,6 +8,7 @@ in a recipe.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -211,10 +212,11 @@ class Meter(Protocol):
         language: str | None = None,
         prompts: int = 0,
         whole: bool = False,
+        seconds: float = math.inf,
     ) -> dict[str, Any]:
-        """The judged behaviour card of a run, measured or looked up: asked until the limited numbers are known, or
-        (`whole`) all that there is to ask; `prompts`: at least so many neutral ones. A task without behaviour numbers
-        judges nothing: analysis.card.judge({"raw": {}, "level": level}, budget)."""
+        """The judged behaviour card of a run, measured or looked up: asked until the limited numbers are known or the
+        `seconds` are over, or (`whole`) all that there is to ask; `prompts`: at least so many neutral ones. A task
+        without behaviour numbers judges nothing: analysis.card.judge({"raw": {}, "level": level}, budget)."""
 
     def side(self, recipe: Recipe) -> dict[str, list[float]]:
         """Raw numbers of a finished run on probes that no card asks: what the strength of a remedy is set by. At the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -56,6 +57,8 @@ class Local(Protocol):
     def side(self, recipe: Recipe) -> dict[str, list[float]]:
         """What remedies are set by, of a trained run at this recipe's adapter_scale; on probes that no card asks."""
 
-    def card(self, recipe: Recipe, level: Level = "card", whole: bool = False) -> dict[str, Any]:
+    def card(
+        self, recipe: Recipe, level: Level = "card", whole: bool = False, seconds: float = math.inf
+    ) -> dict[str, Any]:
         """The judged behaviour card of one trained run, at least as thorough as `level`; every question is asked, or
-        (unless `whole`) as many as tell on which side of its limit each number lies."""
+        (unless `whole`) as many as tell on which side of its limit each number lies, while there are `seconds`."""

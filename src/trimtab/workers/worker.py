@@ -7,6 +7,7 @@ nothing that was written and the next one continues from the last checkpoint.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from copy import copy
@@ -179,8 +180,10 @@ class Worker:
     def side(self, recipe: Recipe) -> dict[str, list[float]]:
         return self.meter.side(recipe)
 
-    def card(self, recipe: Recipe, level: Level = "card", whole: bool = False) -> dict[str, Any]:
-        return self.meter.card(recipe, level, whole=whole)
+    def card(
+        self, recipe: Recipe, level: Level = "card", whole: bool = False, seconds: float = math.inf
+    ) -> dict[str, Any]:
+        return self.meter.card(recipe, level, whole=whole, seconds=seconds)
 
     # training
 

@@ -61,6 +61,8 @@ def card(judged: Mapping[str, Any]) -> None:
         if "floor" in shown
         else ""
     )
+    for note in judged.get("notes", []):
+        console.print(note, style=STYLE["UNDECIDED"], soft_wrap=True)
     if (asked := judged.get("asked")) and asked["questions"] < asked["of"]:
         console.print(
             f"Asked {asked['questions']:,} of {asked['of']:,} questions: each set until its numbers were known (--whole"
