@@ -42,3 +42,8 @@ def _sureness(epochs: Sequence[Mapping[str, Any]]) -> str:
             f"but not better ({best['right']:.0%} to {last['right']:.0%} right)."
         )
     return "It did not grow surer without growing better."
+
+
+def drift_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The card's row of drift on neutral prompts; None where it has none."""
+    return next((r for r in rows if r["number"] == "kl_generic"), None)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
 from trimtab.reporting import card_parts, draw, ladder_parts, pictures
+from trimtab.reporting.glance import glance
 from trimtab.reporting.report_data import study_report
 from trimtab.spec.durations import in_words
 from trimtab.spec.files import write_whole
@@ -34,8 +36,11 @@ def html(report: dict[str, Any]) -> str:
     metrics = [
         k for k in report["words"]["metrics"] if report["recommendation"] and k in report["recommendation"]["seeds"][0]
     ]
-    return page.render(
+    drift = card_parts.drift_row(report["card"]["rows"]) if report["card"] else None
+    first = glance(report["recommendation"], drift, report["words"]["drift"]) if report["recommendation"] else ""
+    text = page.render(
         r=report,
+        glance=first,
         ladder=ladder,
         metrics=metrics,
         curves=draw.curves,
@@ -43,6 +48,20 @@ def html(report: dict[str, Any]) -> str:
         memory=draw.memory,
         **shown,
     )
+    return with_contents(text)
+
+
+def with_contents(page: str) -> str:
+    """The page with a list of its parts where it asks for one; every second-level heading is a part."""
+    titles: list[str] = []
+
+    def numbered(found: re.Match[str]) -> str:
+        titles.append(found.group(1))
+        return f'<h2 id="part-{len(titles)}">{found.group(1)}</h2>'
+
+    page = re.sub(r"<h2>(.*?)</h2>", numbered, page)
+    links = " · ".join(f'<a href="#part-{i}">{title}</a>' for i, title in enumerate(titles, 1))
+    return page.replace("<!-- contents -->", f'<nav class="soft">{links}</nav>')
 
 
 def write_report(store: Store, study: str, folder: Path) -> Path:

@@ -28,7 +28,15 @@ def ruler(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
     a ring. "" where it was not measured."""
     if row["value"] is None:
         return ""
-    width, left, right, y = 720, 20, 20, 62
+    return _svg(RULED, 96, "".join(ruler_parts(row, first)), "Drift on the ruler of quantisation damage")
+
+
+RULED = 720  # wide
+
+
+def ruler_parts(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> list[str]:
+    """The same as parts of a picture, 96 high."""
+    width, left, right, y = RULED, 20, 20, 62
 
     def x(value: float) -> float:
         share = (math.log(min(HIGH, max(LOW, value))) - math.log(LOW)) / (math.log(HIGH) - math.log(LOW))
@@ -57,7 +65,7 @@ def ruler(row: Mapping[str, Any], first: Mapping[str, Any] | None) -> str:
         f'<text class="state {state}" x="{x(row["value"]):.1f}" y="{y - 30}" text-anchor="middle">drift'
         f" {row['value']:.2g}</text>"
     )
-    return _svg(width, y + 34, "".join(parts), "Drift on the ruler of quantisation damage")
+    return parts
 
 
 def _mark(x: Any, y: float, value: float, name: str) -> list[str]:
