@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trimtab.analysis.looks import Looks
+from trimtab.analysis.looks import Looks, pieces
 from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, nll, spoken
 from trimtab.behaviour.drift import Neutral, answer_row, forgetting
 from trimtab.behaviour.llm_judge import judge_models, judged
@@ -99,20 +99,25 @@ def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> l
 
 
 # Measured on the bundled model with two cores, in the units of _work: what is read and not generated, both models
-# together.
+# together; and the share of it that a first round reads (pieces of the facts, their wordings, the lean; drift).
 READ = {"short": 32_000, "card": 111_000}
-REFUSABLE = 100  # requests that ought to be declined, asked wherever anything is generated
+FIRST_READ = 0.4
+# What is generated besides neutral prompts, by level: (questions, tokens of an answer).
+GENERATED = {
+    "short": ((100, REQUEST_TOKENS),),
+    "card": ((100, REQUEST_TOKENS), (150, REQUEST_TOKENS), (100, OPEN_TOKENS), (100, 64)),
+}
 
 
-def cost(task: Task, prompts: int, level: Level = "short", known: float = 0.0) -> float:
-    """What a card takes at most, in units of one model's task answers; `known`: the share of its questions that the
-    base has answered before."""
-    spoken = _work(prompts, CARD_TOKENS) + _work(REFUSABLE, REQUEST_TOKENS)
-    if level == "card":
-        spoken += _work(100, OPEN_TOKENS) + _work(250 - REFUSABLE, REQUEST_TOKENS) + _work(100, 64)
-    return (
-        (1 - known / 2) * (READ.get(level, READ["card"]) + 2 * spoken) / _work(len(task.examples), task.max_new_tokens)
-    )
+def cost(task: Task, prompts: int, level: Level = "short", known: float = 0.0, first: bool = False) -> float:
+    """What a card takes at most, or (`first`) its first round, in units of one model's task answers; `known`: the
+    share of its questions that the base has answered before."""
+    kind = "short" if level == "short" else "card"
+    count = (lambda n: pieces(n)[0]) if first else (lambda n: n)
+    asked = [(count(n), tokens) for n, tokens in ((prompts, CARD_TOKENS), *GENERATED[kind])]
+    spoken = sum(_work(n, tokens) for n, tokens in asked)
+    both = READ[kind] * (FIRST_READ if first else 1.0) + 2 * spoken
+    return (1 - known / 2) * both / _work(len(task.examples), task.max_new_tokens)
 
 
 def _work(answers: int, tokens: int) -> int:

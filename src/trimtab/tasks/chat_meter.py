@@ -85,14 +85,17 @@ class ChatMeter:
         said = cards.ask_task(base, task)
         seconds, keep = time.monotonic() - began, cache_folder() / KEEP
         known = {level: known_share(base, self.battery(level), keep) for level in CARDS}
+
+        def cost(level: Level, first: bool = False) -> float:
+            return cards.cost(task, self._prompts(level), level, known[level], first)
+
         return {
             "metric": task.metric,
             "numbers": cards.task_numbers(said, task, cards.sureness(base, task, said)),
             "answers": [a.text for a in said],
             "answer_seconds": seconds,
-            "card_seconds": {
-                level: seconds * cards.cost(task, self._prompts(level), level, known[level]) for level in CARDS
-            },
+            "card_seconds": {level: seconds * cost(level) for level in CARDS},
+            "first_seconds": {level: seconds * cost(level, first=True) for level in CARDS},
         }
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:

@@ -199,7 +199,8 @@ class Meter(Protocol):
         """What behaviour numbers need (spec/numbers.csv) and this model or these data do not have -> why."""
 
     def measure_base(self) -> dict[str, Any]:
-        """{"metric", "numbers" (by item), "answers", "answer_seconds", "card_seconds" (by level)} of the untouched
+        """{"metric", "numbers" (by item), "answers", "answer_seconds", "card_seconds" (by level, at most),
+        "first_seconds" (by level, of a card's first round, after which it can end)} of the untouched
         model."""
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:

@@ -4,7 +4,8 @@ something fits into them."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trimtab.spec.budget import level_needed
 from trimtab.spec.recipe import Recipe
@@ -47,18 +48,24 @@ class TimeLeft:
         return 1.2 * self.pace().seconds([recipe] * (SEEDS - 1))
 
     def card_seconds(self, seeds: int = SEEDS, cards: int = 1) -> float:
-        """Task answers of the seeds and the cards, by what the base model's task answers took."""
+        """Task answers of the seeds and the first rounds of the cards, by what the base model's task answers took; a
+        card goes on while there is time."""
         base = self.desk.tune_facts.base
         assert base
-        return 1.2 * float(seeds * base["answer_seconds"] + cards * base["card_seconds"][self.card_level()])
+        return 1.2 * float(seeds * base["answer_seconds"] + cards * _first(base)[self.card_level()])
 
     def card_level(self) -> Level:
-        """The whole card, unless it would take more than a fifth of the time that is allowed; never less than what the
-        budget's hard limits ask for."""
+        """The whole card, unless its first round would take more than a fifth of the time that is allowed; never less
+        than what the budget's hard limits ask for."""
         base = self.desk.tune_facts.base
         assert base
-        whole = base["card_seconds"]["card"]
-        if self.limit is None or whole <= self.limit / 5:
+        if self.limit is None or _first(base)["card"] <= self.limit / 5:
             return "card"
         budget = self.desk.row.asked.budget
         return max("short", level_needed(budget) if budget else "short", key=LEVELS.index)
+
+
+def _first(base: Mapping[str, Any]) -> Mapping[str, float]:
+    """Seconds of a card's first round by level; studies of earlier versions know those of a whole card alone."""
+    known: Mapping[str, float] = base.get("first_seconds") or base["card_seconds"]
+    return known
