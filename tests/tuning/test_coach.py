@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -159,31 +158,6 @@ def test_where_the_scan_does_not_fit_the_rule_is_taken_and_that_is_said(tmp_path
     coach.run()
     assert len({r.recipe.learning_rate for r in store.runs()}) == 1
     assert any(s.startswith("Skipped for lack of time") and "were not compared" in s for s in said)
-
-
-class QuickAbove(FakeTrainer):
-    """A model of twelve layers, whose upper quarter is trained four times as fast."""
-
-    def facts(self):
-        return replace(super().facts(), layers=12)
-
-    def seconds_per_size(self, recipe):
-        return 0.001 if recipe.layers_to_transform is None else 0.00025
-
-
-def test_where_time_is_short_upper_layers_alone_get_more_epochs(tmp_path):
-    coach, store, _, said = study(tmp_path, seconds=80, trainer=QuickAbove)
-    result = coach.run()
-    assert result["recipe"]["layers_to_transform"] == [9, 10, 11]
-    assert result["recipe"]["num_train_epochs"] > 0.5
-    assert any("layers 9 to 11 alone, over kept states of the lower ones, get" in s for s in said)
-    assert {tuple(r.recipe.layers_to_transform) for r in store.runs()} == {(9, 10, 11)}
-
-
-@pytest.mark.parametrize(("seconds", "own"), [(None, {}), (900, {}), (80, {"target_modules": ["q_proj"]})])
-def test_with_time_or_a_person_s_word_every_layer_is_trained(tmp_path, seconds, own):
-    coach, _, _, _ = study(tmp_path, seconds=seconds, own=own, trainer=QuickAbove)
-    assert coach.run()["recipe"]["layers_to_transform"] is None
 
 
 def test_time_that_is_left_buys_more_seeds(tmp_path):

@@ -77,7 +77,6 @@ def build_facts(
     architecture = {
         "family": source.family, "parameters": _parameters(source, device, say), "positions": source.positions,
         "hidden_size": _first(source.config, "hidden_size", "n_embd", "d_model"),
-        "layers": _first(source.config, "num_hidden_layers", "n_layer", "num_layers"),
     }  # fmt: skip
     facts = Facts(
         **_of_model(model, named, architecture),
@@ -142,8 +141,7 @@ def _of_model(model: str, named: str, architecture: Mapping[str, Any]) -> dict[s
     """`named`: what the weights call themselves."""
     known = {k: architecture[k] for k in ("family", "parameters", "hidden_size", "positions")}
     instruct = bool(INSTRUCT.search(named if model.startswith("bundled:") else model))
-    layers = architecture.get("layers")
-    return {"model": model, "model_name": named, "instruct": instruct, "layers": layers, **known}
+    return {"model": model, "model_name": named, "instruct": instruct, **known}
 
 
 def task_of(text: str | None) -> tuple[str | None, str]:

@@ -45,7 +45,6 @@ class Facts:
     exact_duplicates: float | None = None
     distinct_answers: int | None = None
     length_95: int | None = None
-    layers: int | None = None  # of the model
     labels_longest: int | None = None  # most answer tokens among the longest 1 % of examples
     longest: tuple[tuple[int, int], ...] = ()  # (tokens, answer tokens) of the longest examples, the longest first
     mean_cut: tuple[tuple[float, float], ...] = ()  # (cutoff, mean length when cut there), rising

@@ -55,8 +55,7 @@ def places_of(modules: Sequence[str]) -> Places:
     return Places(max(numbers, default=-1) + 1, tuple(attention))
 
 
-def layer_words(layers: Sequence[int]) -> str:
-    """As in "layers 22 to 29"."""
+def _layers(layers: Sequence[int]) -> str:
     return f"layers {layers[0]} to {layers[-1]}" if len(layers) > 1 else f"layer {layers[0]}"
 
 
@@ -66,7 +65,7 @@ def held_by(recipe: Recipe) -> str:
     if recipe.stop_at_step:
         told.append(f"the checkpoint of step {recipe.stop_at_step}")
     if layers := recipe.layers_to_transform:
-        told.append(layer_words(layers))
+        told.append(_layers(layers))
     if recipe.target_modules != "all-linear":
         modules = recipe.target_modules
         told.append(f"{modules if isinstance(modules, str) else ', '.join(modules)} only")
@@ -112,7 +111,7 @@ def _where(recipe: Recipe, places: Places) -> tuple[Remedy, ...]:
     remedies = []
     if recipe.layers_to_transform is None and places.layers >= 2:
         upper = list(range(places.layers // 2, places.layers))
-        remedies.append(Remedy(layer_words(upper), recipe.but(layers_to_transform=upper)))
+        remedies.append(Remedy(_layers(upper), recipe.but(layers_to_transform=upper)))
     if recipe.target_modules == "all-linear" and places.attention:
         remedies.append(Remedy("attention only", recipe.but(target_modules=list(places.attention))))
     if recipe.r >= 2:

@@ -16,7 +16,6 @@ from trimtab.planning.facts import Facts
 from trimtab.planning.interactions import of_recipe
 from trimtab.planning.plan import make_plan
 from trimtab.planning.rates import rounded
-from trimtab.planning.remedies import layer_words
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause
@@ -25,24 +24,13 @@ from trimtab.tuning.choice import Outcome, choose, still_falling
 from trimtab.tuning.confirmation import Confirmation
 from trimtab.tuning.decisions import Decisions
 from trimtab.tuning.desk import Desk
-from trimtab.tuning.neighbours import (
-    ALSO,
-    FACTOR,
-    edge,
-    scan,
-    short,
-    upper_layers,
-    why_further,
-    with_batch,
-    with_epochs,
-)
+from trimtab.tuning.neighbours import ALSO, FACTOR, edge, scan, short, why_further, with_batch, with_epochs
 from trimtab.tuning.race import Race
-from trimtab.tuning.study_cost import ROOM, affordable_epochs, pace
+from trimtab.tuning.study_cost import ROOM, affordable_epochs
 from trimtab.tuning.time_left import TimeLeft
 from trimtab.tuning.trainer import Trainer
 
 EXTENSIONS = 2
-FEW_EPOCHS = 1.0  # below which upper layers alone are looked at: bench/upper_layers.py
 
 
 class Coach:
@@ -95,29 +83,24 @@ class Coach:
         self.desk.tick()
         if done := self.decisions.recipe("plan"):
             return done
-        start, sentence, timed = self._affordable(recipe)
-        self._need_time(start, timed)
-        self._decide("plan", sentence, start, [])
-        self.desk.keep(timed=timed.model_dump())
+        sentence, recipe = self._affordable(recipe)
+        self._need_time(recipe)
+        start = self._decide("plan", sentence, recipe, [])
         for risk in self._once("couplings", lambda: self._risks(start)):
             self.desk.say(f"A risk of this start ({risk['sure']}): {risk['when']}; {risk['may']}.")
         return start
 
-    def _affordable(self, recipe: Recipe) -> tuple[Recipe, str, Timed]:
-        """What the study starts from, in a sentence, and its pace: the plan, or a shorter one where time is short."""
-        timed = Timed.model_validate(self._known("timed"))
+    def _affordable(self, recipe: Recipe) -> tuple[str, Recipe]:
+        """What the study starts from, in a sentence: the plan, or a shorter one where time is short."""
         if self.time.limit is None or {"num_train_epochs", "max_steps"} & self.own.keys():
-            return recipe, f"Start: {short(recipe)}.", timed
-        epochs = self._epochs_for(recipe, timed)
+            return f"Start: {short(recipe)}.", recipe
+        epochs = affordable_epochs(recipe, self.time.left() - self.time.card_seconds(), self.time.pace())
         if epochs >= recipe.num_train_epochs:
-            return recipe, f"Start: {short(recipe)}.", timed
+            return f"Start: {short(recipe)}.", recipe
         sentence = (
             f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
             f"{in_words(self.time.limit)}, so it starts from {epochs:g}. "
         )
-        if epochs < FEW_EPOCHS and (upper := self._upper(recipe, epochs)):
-            recipe, epochs, timed, why = upper
-            sentence += why
         examples = self._known("facts")["examples"]
         shorter = with_epochs(recipe, epochs, examples, self.own)
         if shorter.effective_batch < recipe.effective_batch:
@@ -125,33 +108,14 @@ class Coach:
                 f"The effective batch falls from {recipe.effective_batch} to {shorter.effective_batch} for the sake of "
                 "enough steps, and the rate with its square root. "
             )
-        return shorter, sentence + f"Start: {short(shorter)}.", timed
-
-    def _epochs_for(self, recipe: Recipe, timed: Timed) -> float:
-        return affordable_epochs(recipe, self.time.left() - self.time.card_seconds(), pace(timed))
-
-    def _upper(self, recipe: Recipe, epochs: float) -> tuple[Recipe, float, Timed, str] | None:
-        """The upper layers alone, where that gives twice the epochs at least: with its epochs, its pace and why."""
-        upper = upper_layers(recipe, self._known("facts").get("layers"), self.own)
-        if upper is None:
-            return None
-        timed = Timed.model_validate(self._timed(upper))
-        more = self._epochs_for(upper, timed)
-        if more < 2 * epochs:
-            return None
-        assert upper.layers_to_transform
-        why = (
-            f"So few teach little: {layer_words(upper.layers_to_transform)} alone, over kept states of the lower ones,"
-            f" get {more:g} in that time (layers_to_transform; what it costs: docs/plan.md). "
-        )
-        return upper, more, timed, why
+        return sentence + f"Start: {short(shorter)}.", shorter
 
     def _risks(self, recipe: Recipe) -> list[dict[str, Any]]:
         return [asdict(c) for c in of_recipe(recipe.model_dump(), self.plan.facts, self.plan.settings)]
 
-    def _need_time(self, recipe: Recipe, timed: Timed) -> None:
+    def _need_time(self, recipe: Recipe) -> None:
         """One run and its card are the least that a study is."""
-        need = pace(timed).seconds([recipe]) + self.time.card_seconds(1)
+        need = self.time.pace().seconds([recipe]) + self.time.card_seconds(1)
         if self.time.limit is not None and need > self.time.left():
             whole = need + self.time.limit - self.time.left()
             # what was timed in a bad moment must not refuse the next try
@@ -303,5 +267,5 @@ class Coach:
     def _timed(self, recipe: Recipe) -> dict[str, Any]:
         """Of this recipe's micro-batches; evaluations are in it by the room that is left."""
         facts = Facts.of(self._known("facts"))
-        micro, per_size = recipe.per_device_train_batch_size, self.desk.local.seconds_per_size(recipe) * ROOM
-        return Timed(per_size=per_size, size=facts.size, examples=facts.examples, micro=micro).model_dump()
+        micro, pace = recipe.per_device_train_batch_size, self.desk.local.seconds_per_size(recipe) * ROOM
+        return Timed(per_size=pace, size=facts.size, examples=facts.examples, micro=micro).model_dump()

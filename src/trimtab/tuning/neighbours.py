@@ -56,18 +56,6 @@ def with_epochs(recipe: Recipe, epochs: float, examples: int, own: Container[str
     return other
 
 
-UPPER = 0.25  # of the layers, where time is short
-
-
-def upper_layers(recipe: Recipe, layers: int | None, own: Container[str] = ()) -> Recipe | None:
-    """The same with an adapter in the upper quarter of the layers alone; None where a person has said which, the whole
-    model is trained, or it is not known how many there are."""
-    said = any(name in own for name in ("layers_to_transform", "target_modules"))
-    if said or recipe.method == "full" or recipe.layers_to_transform or not layers or layers < 4:
-        return None
-    return recipe.but(layers_to_transform=list(range(round(layers * (1 - UPPER)), layers)))
-
-
 def ranks(recipe: Recipe) -> list[Recipe]:
     """Half and double; lora_alpha with it, so that the update's scale stays."""
     halved_and_doubled = [r for r in (recipe.r // 2, recipe.r * 2) if 1 <= r <= 1024]
