@@ -157,8 +157,9 @@ def measured(name, w, tokenizer, accelerator):
     return peak_of(step, _resident(cohort)).allocated
 
 
-TRUTH = [{}, {"kl_weight": 1.0, "max_length": 48, "labels": 20}]
+TRUTH = [{}]
 ALSO_TRUE = [
+    {"kl_weight": 1.0, "max_length": 48, "labels": 20},
     {"members": 4},
     {"method": "full"},
     {"gradient_checkpointing": True},
@@ -191,6 +192,7 @@ def test_the_forecast_equals_what_real_steps_of_the_bundled_model_take(more):
     assert abs(predicted / real - 1) <= (2e-3 if w.kl_weight else 1e-3)
 
 
+@pytest.mark.slow  # one equality of it is among the traces of the whole model
 def test_a_pull_costs_a_few_rows_once_a_step():
     """However many passes a step has; where the batch is small, it is what takes most memory."""
     one, four, held = (

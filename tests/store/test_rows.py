@@ -46,7 +46,7 @@ def test_a_study_has_the_record_of_its_kind():
 @pytest.mark.parametrize(
     ("status", "works", "cut"),
     [
-        ("RUNNING", owner.me(), False),
+        pytest.param("RUNNING", owner.me(), False, id="ours"),
         ("RUNNING", None, True),
         ("RUNNING", "elsewhere/1/1", False),
         ("COMPLETE", None, False),
