@@ -51,9 +51,9 @@ def one(kernels: str, neighbour: str, limit: str, out: Path) -> dict[str, Any]:
     row = {"kernels": kernels, "neighbour": neighbour, "asked": parse(limit), "used": round(used)}
     if ended.returncode:
         return row | {"failed": ended.stderr[-400:]}
-    made = json.loads(ended.stdout)["recommendation"]
-    (report,) = (out / "demo").glob("tune-*/report.json")
-    rows = (json.loads(report.read_text())["card"] or {"rows": []})["rows"]
+    (file,) = (out / "demo").glob("tune-*/report.json")
+    report = json.loads(file.read_text())
+    made, rows = report["recommendation"], (report["card"] or {"rows": []})["rows"]
     states = [r["verdict"] for r in rows if r["verdict"]]
     return row | {
         "seeds": len(made["runs"]), "gain": made["gain"], "standing": made["standing"], "verdict": made["verdict"],

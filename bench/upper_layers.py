@@ -3,9 +3,9 @@
     python bench/upper_layers.py [--task commands|docstrings] [--seeds 1,2,3] [--until MINUTES] [--out FOLDER]
     python bench/upper_layers.py --table
 
-Each way trains one recipe (rank 16, all linear layers where it says, a rate of 2e-3) with several seeds: all layers for
-half an epoch and for one, the upper quarter for one and for three, which takes about as long as all layers for one. The
-gain over the untouched model with its interval over seeds and items, drift, seconds (the lower layers' states included).
+Each way trains one recipe (rank 16, all linear layers where it says, a rate of 2e-3) with several seeds: all layers
+for half an epoch and for one, the upper quarter for one and for three, which takes about as long as all for one.
+The gain over the untouched model with its interval over seeds and items, drift, seconds (with the lower layers' states).
 results/upper-layers.json, results/upper-layers.md.
 """
 

@@ -8,12 +8,12 @@ import pytest
 from tests.tuning.fake_trainer import ASKED
 from trimtab.datasets.formats import Example
 from trimtab.datasets.prepare import Dataset
-from trimtab.probes.prompts import CARD_PROMPTS, KL_PROMPTS
+from trimtab.probes.prompts import CARD_PROMPTS, KL_PROMPTS, generic_prompts
 from trimtab.spec.budget import Budget, Limit, preset
 from trimtab.spec.recipe import Recipe
 from trimtab.store import Store
 from trimtab.tasks import chat_meter
-from trimtab.tasks.chat_meter import ChatMeter, generic_count, language_of
+from trimtab.tasks.chat_meter import ChatMeter, generic_count, generic_most, language_of
 
 SENTENCES = {
     "en": "The old lighthouse keeper walked slowly down the stairs and looked at the sea for a long time, number {}.",
@@ -72,6 +72,14 @@ def test_what_is_lacking_is_what_these_data_and_this_model_lack(tmp_path):
     labelled = meter(tmp_path, dataset("en", answers=["yes", "no"])).lacks()
     assert not {"a chat template", "labels"} & labelled.keys()
     assert "JSON answers" not in meter(tmp_path, dataset("en", answers=['{"a": 1}'])).lacks()
+
+
+def test_neutral_prompts_go_on_only_where_what_they_tell_is_limited():
+    drift, refusals = Budget(limits={"kl_generic": Limit(max=0.1)}), Budget(limits={"refusal": Limit(min=-0.1)})
+    most = lambda budget, **how: generic_most(budget, "card", "en", 0, **{"whole": False, **how})  # noqa: E731
+    assert most(drift) == most(preset()) == len(generic_prompts())
+    assert most(drift, whole=True) == most(refusals) == 100
+    assert generic_most(preset(), "pulse", "en", 0, False) == 24
 
 
 def test_a_run_is_asked_once(tmp_path, monkeypatch):

@@ -117,7 +117,7 @@ def test_killed_anywhere_it_ends_the_same(tmp_path, die_after):
 
 
 def test_one_seed_is_not_called_confirmed(tmp_path):
-    coach, _, _, said = study(tmp_path, seconds=40)
+    coach, _, _, said = study(tmp_path, seconds=25)
     result = coach.run()
     assert not result["confirmed"]
     assert any("not confirmed" in s for s in said)

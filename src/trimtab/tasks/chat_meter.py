@@ -14,7 +14,7 @@ from typing import Any
 
 from trimtab.analysis.card import judge, measured_enough, prompts_needed, still_open, unfinished
 from trimtab.analysis.gradient_shares import ENOUGH, tops
-from trimtab.analysis.looks import PIECE
+from trimtab.analysis.looks import PIECE, sets_of
 from trimtab.behaviour import card as cards
 from trimtab.behaviour import floor as floors
 from trimtab.behaviour.answering import EvaluatedModel
@@ -30,6 +30,7 @@ from trimtab.datasets.tokens import Tokens, tokenise
 from trimtab.probes.prompts import CARD_PROMPTS, LANGUAGES, OTHERS, generic_prompts, remedy_neutral
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
+from trimtab.spec.numbers import number_of
 from trimtab.spec.probe import Probe
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Level
@@ -265,8 +266,10 @@ def generic_count(budget: Budget, level: Level, spoken: str | None, asked: int =
 
 
 def generic_most(budget: Budget, level: Level, spoken: str | None, asked: int, whole: bool) -> int:
-    """As many as there are where a card asks until it knows; else as many as the budget needs."""
-    if level == "pulse" or whole:
+    """As many as there are where a card asks until it knows; else, and where nothing that they tell is limited, as many
+    as the budget needs."""
+    limited = any(set(sets_of(number_of(key).asked_by)) & {"generic"} for key in budget.limits)
+    if level == "pulse" or whole or not limited:
         return generic_count(budget, level, spoken, asked)
     return len(generic_prompts(spoken or "en"))
 

@@ -132,8 +132,10 @@ class Coach:
         if done := self.decisions.recipe("learning_rate"):
             return done
         rates = scan(start.learning_rate, self.plan.disagreeing())
-        # the race stops losers from half of the steps on: three rates cost about two and a half runs
-        if not self._once("scan_fits", lambda: self.time.fits([start], self.time.pace().seconds([start]) * 1.5)):
+        # The race stops losers from half of the steps on: three rates cost about two and a half runs. A gain that is
+        # confirmed is worth more than a rate that was compared.
+        reserve = self.time.pace().seconds([start]) * 1.5 + self.time.confirm_cost(start)
+        if not self._once("scan_fits", lambda: self.time.fits([start], reserve)):
             return self._skip_to(
                 "learning_rate", f"{', '.join(f'{r:g}' for r in rates)} were not compared", start, rates
             )
