@@ -20,8 +20,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/trimtab demo
 
+# Two at a time, a thread each: the tiny models of the tests gain nothing from a second one.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'

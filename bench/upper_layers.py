@@ -5,7 +5,7 @@
 
 Each way trains one recipe (rank 16, all linear layers where it says, a rate of 2e-3) with several seeds: all layers
 for half an epoch and for one, the upper quarter for one and for three, which takes about as long as all for one.
-The gain over the untouched model with its interval over seeds and items, drift, seconds (with the lower layers' states).
+The gain over the untouched model with its interval over seeds and items, drift, seconds (lower states included).
 results/upper-layers.json, results/upper-layers.md.
 """
 
