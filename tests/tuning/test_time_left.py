@@ -1,0 +1,40 @@
+"""What still fits into --time: how thorough a card can be, before and after the seeds."""
+
+import pytest
+
+from tests.tuning.fake_trainer import desk_of
+from trimtab.tuning.time_left import TimeLeft
+
+BASE = {
+    "answer_seconds": 1.0,
+    "card_seconds": {"short": 60.0, "card": 400.0},
+    "first_seconds": {"short": 20.0, "card": 100.0},
+}
+
+
+def left(tmp_path, limit, **base):
+    desk = desk_of(tmp_path, "tune")
+    desk.keep(base={**BASE, **base})
+    return TimeLeft(desk, limit)
+
+
+@pytest.mark.parametrize(("limit", "level"), [(None, "card"), (500, "card"), (499, "short")])
+def test_the_whole_card_is_planned_where_its_first_round_is_a_fifth_of_the_time(tmp_path, limit, level):
+    assert left(tmp_path, limit).card_level() == level
+
+
+@pytest.mark.parametrize(("limit", "level"), [(130, "card"), (110, "short")])
+def test_once_the_seeds_are_trained_it_is_taken_where_it_fits(tmp_path, limit, level):
+    time = left(tmp_path, limit)
+    assert time.card_level() == "short"
+    assert time.card_level_now() == level
+
+
+def test_room_is_kept_for_first_rounds(tmp_path):
+    assert left(tmp_path, 400).card_seconds(seeds=3, cards=2) == pytest.approx(1.2 * (3 + 2 * 20))
+
+
+def test_a_study_of_an_earlier_version_knows_whole_cards_alone(tmp_path):
+    time = left(tmp_path, 400, first_seconds=None)
+    assert time.card_level() == "short"
+    assert time.card_seconds(seeds=0) == pytest.approx(1.2 * 60)
