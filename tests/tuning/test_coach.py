@@ -160,6 +160,14 @@ def test_where_the_scan_does_not_fit_the_rule_is_taken_and_that_is_said(tmp_path
     assert any(s.startswith("Skipped for lack of time") and "were not compared" in s for s in said)
 
 
+@pytest.mark.parametrize("seconds", [18, 22, 26, 30, 34, 38, 42])
+def test_where_no_rates_were_compared_the_first_seed_takes_time_too(tmp_path, seconds):
+    coach, _, trainer, said = study(tmp_path, seconds=seconds)
+    coach.run()
+    if any("were not compared" in s for s in said):
+        assert trainer.clock.now <= seconds * 1.1
+
+
 def test_time_that_is_left_buys_more_seeds(tmp_path):
     coach, _, trainer, _ = study(tmp_path / "a", seconds=1500, own={"num_train_epochs": 1.0})
     assert len(coach.run()["runs"]) == 5

@@ -114,9 +114,14 @@ class Confirmation:
 
     def _that_fit(self, recipes: list[Recipe], known: int = 1, cards: int = 1) -> list[Recipe]:
         """As many of them, the first `known` in any case, with so many cards still to come."""
-        while len(recipes) > known and not self.time.fits(recipes[known:], 0, len(recipes), cards):
+        while len(recipes) > known and not self.time.fits(self._untrained(recipes), 0, len(recipes), cards):
             recipes = recipes[:-1]
         return recipes
+
+    def _untrained(self, recipes: Sequence[Recipe]) -> list[Recipe]:
+        """Where no rates were compared, the first seed has not been trained yet either."""
+        done = {row.id for row in self.desk.store.runs(self.desk.study) if row.status.is_finished()}
+        return [r for r in recipes if r.run_id not in done]
 
     # measuring
 
