@@ -26,7 +26,7 @@ from trimtab.behaviour.responses import (
     Battery,
     Responses,
 )
-from trimtab.behaviour.rounds import PULSE, Asked
+from trimtab.behaviour.rounds import Asked
 from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json, word_count
 from trimtab.behaviour.speed import speeds
 from trimtab.behaviour.weights import intruders, relative_change
@@ -167,8 +167,7 @@ def measure(
         took[name] = time.monotonic() - began
 
     if one_vocabulary:
-        few = PULSE if brief and battery.side == "judge" else None
-        add("forgetting", lambda: forgetting(tuned, asked.ref, most=few))
+        add("forgetting", lambda: forgetting(tuned, asked.ref, most=battery.few))
     if load:
         add("judges", lambda: _by_judges(asked.base_said, asked.said, battery, load))
     if learned and one_vocabulary and not brief:

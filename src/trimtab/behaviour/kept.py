@@ -23,7 +23,7 @@ from trimtab.spec.files import write_whole
 
 def is_known(keep: Path, name: str, who: str, content: Any) -> bool:
     """Whether it would be looked up."""
-    file = f"{name}-{_hash(who, content)}.json"
+    file = _file(name, who, content)
     return (keep / file).exists() or file in shipped()
 
 
@@ -34,7 +34,7 @@ def remembered(keep: Path | None, name: str, who: str, content: Any, ask: Callab
     """What `who` answered before to the same, from the folder `keep` or the package; else it is asked and kept."""
     if keep is None:
         return ask()
-    place = keep / f"{name}-{_hash(who, content)}.json"
+    place = keep / _file(name, who, content)
     if place.exists():
         return json.loads(place.read_text(encoding="utf-8"))
     if (known := shipped().get(place.name)) is not None:
@@ -63,6 +63,10 @@ def identity(evaluated: EvaluatedModel) -> str:
         digest.update(repr(tuple(parameter.shape)).encode())
         digest.update(part[:: max(1, part.numel() // 64)][:64].to(torch.float32).cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _file(name: str, who: str, content: Any) -> str:
+    return f"{name}-{_hash(who, content)}.json"
 
 
 def _hash(who: str, content: Any) -> str:

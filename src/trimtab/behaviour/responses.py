@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from trimtab.spec.probe import Item, Probe
 from trimtab.spec.status import LEVELS, Level
 
 BRIEF = ("pulse", "short")
+PULSE = 12  # prompts of a pulse's drift: half of a card's
 FACTS, REQUESTS = {"pulse": 30, "short": 60}, {"pulse": 12, "short": 24}  # at most; all of them otherwise
 OPEN_TOKENS, REQUEST_TOKENS = 24, 32
 SAMPLES = 5  # of an open question, in an audit
@@ -81,6 +83,11 @@ class Battery:
         return prompts.forms(self.language) if self.language and self.level not in BRIEF else None
 
     @property
+    def few(self) -> int | None:
+        """Neutral prompts and texts that a pulse's drift is taken on; None: all that are asked."""
+        return PULSE if self.level == "pulse" and self.side == "judge" else None
+
+    @property
     def variants(self) -> int:
         """Phrasings of each rephrased fact."""
         return 8 if self.level == "audit" else 2
@@ -133,7 +140,7 @@ def _piece(
             evaluated.base.say(f"Asking {called}: {WORDS.get(question.name, question.name)}")
         return question.ask(evaluated, items, start)
 
-    said: list[Any] = remembered(keep, question.name, who, (items, question.how, start), ask)
+    said: list[Any] = remembered(keep, question.name, who, question.content(start, end), ask)
     return said
 
 
@@ -141,11 +148,9 @@ def known_share(evaluated: EvaluatedModel, battery: Battery, keep: Path) -> floa
     """Of the questions, those whose answers by this model are kept."""
     who, known, count = identity(evaluated), 0, 0
     for question in questions(battery):
-        start = 0
-        for end in pieces(len(question.items)):
-            content, count = (question.items[start:end], question.how, start), count + end - start
-            known += (end - start) * is_known(keep, question.name, who, content)
-            start = end
+        for start, end in pairwise([0, *pieces(len(question.items))]):
+            count += end - start
+            known += (end - start) * is_known(keep, question.name, who, question.content(start, end))
     return known / count if count else 1.0
 
 
@@ -166,6 +171,10 @@ class Question:
     items: Sequence[Any]
     how: Any
     ask: Callable[[EvaluatedModel, Sequence[Any], int], list[Any]]
+
+    def content(self, start: int, end: int) -> Any:
+        """What identifies the answers to these of them, where they are kept."""
+        return self.items[start:end], self.how, start
 
 
 def questions(battery: Battery) -> list[Question]:

@@ -19,7 +19,6 @@ from trimtab.behaviour.responses import WORDS, Battery, Responses, collect_respo
 from trimtab.probes.prompts import CARD_TOKENS, as_messages
 
 StillOpen = Callable[[Raw, Looks], set[str]]  # what is measured so far -> question sets that have to go on
-PULSE = 12  # prompts of a pulse's drift: half of a card's
 
 
 def in_time(still_open: Callable[[Any], set[str]], seconds: float) -> Callable[[Any], set[str]]:
@@ -125,21 +124,17 @@ class Asked:
 
     def _ask_neutral(self) -> None:
         """Drift on the prompts that are new, and (not in a pulse) answers to them."""
-        start, end, pulse = (self.counts["generic"][-2:-1] or [0])[0], self.count("generic"), self._is_pulse
+        start, end = (self.counts["generic"][-2:-1] or [0])[0], self.count("generic")
         ref, began = self.ref, time.monotonic()
         if self.comparable:
-            rows = ref.kl_rows[start : PULSE if pulse and self.battery.side == "judge" else end]
+            rows = ref.kl_rows[start : self.battery.few or end]
             for key, numbers in drift(self.base, self.tuned, rows).items():
                 self.drift.setdefault(key, []).extend(numbers)
         self._took("drift", began)
-        if not pulse:
+        if self.battery.level != "pulse":
             self.tuned.base.say(f"Asking the tuned model: neutral prompts {start + 1} to {end}")
             self.spoken += answers(self.tuned, as_messages(ref.prompts[start:end]), CARD_TOKENS)
             self._took("generic", began)
-
-    @property
-    def _is_pulse(self) -> bool:
-        return self.battery.level == "pulse"
 
     def _took(self, name: str, since: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - since

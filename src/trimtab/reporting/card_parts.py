@@ -13,7 +13,7 @@ from trimtab.spec.numbers import GROUPS
 
 def parts(rows: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the templates need: rows by group and the pictures."""
-    by_name = {r["number"]: r for r in rows}
+    by_name, drift = {r["number"]: r for r in rows}, drift_row(rows)
     confidence = pictures.lines(
         [e for e in epochs if e["right"] is not None], "epochs",
         (("sure", "how sure it is"), ("right", "how often it is right")), "epochs", "Confidence against accuracy",
@@ -23,9 +23,7 @@ def parts(rows: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]
         "limits": draw.limits(rows),
         "confidence": confidence,
         "sureness": _sureness(epochs),
-        "ruler": (
-            pictures.ruler(by_name["kl_generic"], by_name.get("kl_first_token")) if "kl_generic" in by_name else ""
-        ),
+        "ruler": pictures.ruler(drift, by_name.get("kl_first_token")) if drift else "",
     }
 
 

@@ -8,9 +8,9 @@ from html import escape
 from typing import Any
 
 from trimtab.reporting.draw import _svg
-from trimtab.reporting.pictures import ruler_parts
+from trimtab.reporting.pictures import RULED, ruler_parts
 
-WIDTH, LEFT, RIGHT = 720, 130, 110
+WIDTH, LEFT, RIGHT = RULED, 130, 110
 ROW, TOP = 34, 30  # a bar's height with its room; the title's
 
 

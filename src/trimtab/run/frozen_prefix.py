@@ -115,13 +115,16 @@ def first_of_upper(model: nn.Module, upper: float) -> int:
     return min(depth - 1, max(1, round(depth * (1 - upper))))
 
 
+def first_trained(recipes: Sequence[Recipe]) -> int:
+    """The lowest layer that any of these trains; 0 also where one trains the whole model."""
+    layers = [[0] if r.method == "full" else r.layers_to_transform or [0] for r in recipes]
+    return min(min(some) for some in layers)
+
+
 def prefix_of(base: Base, recipes: Sequence[Recipe], *known: Sequence[Any]) -> FrozenPrefix | None:
     """For recipes that train upper layers alone; None where one trains the lowest layer or the whole model, the model
     does not come apart, or the states of all these items would take more than a quarter of the free memory."""
-    if any(r.method == "full" or not r.layers_to_transform for r in recipes):
-        return None
-    first = min(layer for r in recipes for layer in r.layers_to_transform or ())
-    items = [i for some in known for i in some]
+    first, items = first_trained(recipes), [i for some in known for i in some]
     try:
         if first < 1 or not items or sum(i.size for i in items) * _state_bytes(base) > ROOM * _free(base):
             return None

@@ -136,7 +136,7 @@ class ChatMeter:
         measured, samples = cards.measure(
             base, tuned, neutral, battery, learned, cache_folder() / KEEP, self._judge, until
         )
-        if not whole and unfinished(measured, self.budget):
+        if seconds < math.inf and unfinished(measured, self.budget):
             measured["notes"] = [f"The time ended before every number was known: trimtab card {recipe.run_id} asks on"]
         measured["raw"] |= task | self._labels(base, tuned, level) | self._pulse_at_best(recipe)
         measured["raw"]["dominance"] = tops([u["gradient_shares"] for u in self.store.updates(recipe.run_id)])

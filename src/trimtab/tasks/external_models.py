@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Sequence
@@ -74,7 +75,7 @@ def card(
     battery = Battery(level, spoken, tuple(own))
     keep, tongue = cache_folder() / KEEP, spoken or "en"
     few = reference(one, keep, tongue)
-    ref = lambda count: extended(few, one, keep, tongue, count)  # noqa: E731
+    ref = functools.cache(lambda count: extended(few, one, keep, tongue, count))  # asked for at every look
     neutral = Neutral(ref, generic_most(budget, level, spoken, prompts, whole), prompts)
     learned = _learned(dataset, one) if dataset else None
     judge = lambda m: EvaluatedModel(cache.other(m))  # noqa: E731

@@ -27,7 +27,7 @@ from trimtab.planning.catalogue import Device
 from trimtab.planning.facts import Facts
 from trimtab.planning.fitting import Forecaster
 from trimtab.run.cohort import Cohort, Evaluation
-from trimtab.run.frozen_prefix import FrozenPrefix, prefix_of
+from trimtab.run.frozen_prefix import FrozenPrefix, first_trained, prefix_of
 from trimtab.run.guards import Stop
 from trimtab.run.loop import train
 from trimtab.run.machine import Machine
@@ -237,11 +237,10 @@ class Worker:
 
     def _prefix(self, recipes: Sequence[Recipe], data: Encoded, own: Sequence[Any]) -> FrozenPrefix | None:
         """The lower layers that none of these trains; kept for the cohorts that come."""
-        layers = [r.layers_to_transform for r in recipes]
-        first = min((min(some) for some in layers if some), default=0)
-        key = (*self.models.key(recipes[0]), recipes[0].max_length, first)
-        if None in layers or not first:
+        first = first_trained(recipes)
+        if not first:
             return None
+        key = (*self.models.key(recipes[0]), recipes[0].max_length, first)
         if key not in self._prefixes:
             splits = (data.splits["train"], data.splits["validation"])
             self._prefixes = {key: prefix_of(self.models.base(recipes[0]), recipes, *splits)}
