@@ -1,28 +1,35 @@
 """On a card: predict first, write it down, then measure. Random weights, so no hub is needed.
 
-    .venv/bin/python bench/forecast_gpu.py [--out bench/results/forecast-gpu.json] [--only qwen] [--boundary]
+    python bench/forecast_gpu.py [--out bench/results/forecast-gpu.json] [--only qwen] [--edges] [--jobs 6]
+    python bench/forecast_gpu.py --again        # today's forecasts beside what was measured then; needs no card
 
-For each configuration the forecast is made and written before its step runs; then three steps of the same code are
-timed and torch.cuda.max_memory_allocated / max_memory_reserved read. `--boundary` emulates cards of 8 to 48 GB near
-the forecast's edge with set_per_process_memory_fraction: a "fits" that runs out of memory is a false one.
+Every forecast is made and written before the first step runs; then three steps of the same code are timed and
+torch.cuda.max_memory_allocated / max_memory_reserved read, each configuration in a process of its own. `--edges` then
+takes two more steps on the smallest card of which the forecast says "fits" (set_per_process_memory_fraction, less the
+context): one that runs out of memory is a false "fits". `--jobs` measures several side by side, as long as their
+forecasts fit together: their memory is their own, their seconds are not. The table goes to forecast-gpu.md beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
+import multiprocessing
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from trimtab.forecasting.forecast import forecast
-from trimtab.forecasting.result import Fit, judge
+from trimtab.forecasting.result import MARGIN
 from trimtab.forecasting.source import locate
 from trimtab.planning.catalogue import Device
 from trimtab.spec.workload import Workload
@@ -68,8 +75,9 @@ def _workload(model: str, **more: Any) -> Workload:
     return Workload.model_validate({"model": model, "task": "sft", **more})
 
 
-def measure(w: Workload) -> dict[str, Any]:
-    """Three steps of the very code that was traced. In a process of its own: a clean context each."""
+def measure(w: Workload, edge: int | None) -> dict[str, Any]:
+    """Three steps of the very code that was traced; then two more with at most `edge` bytes of the card, if given. In
+    a process of its own: a clean context each."""
     import torch
     from transformers import AutoConfig
 
@@ -98,6 +106,8 @@ def measure(w: Workload) -> dict[str, Any]:
         if w.device == "cuda":
             torch.cuda.synchronize()
 
+    if w.device == "cuda":
+        torch.cuda.empty_cache()  # what drawing the weights left
     once()
     moments = [v for s in job.optimizer.state.values() for v in s.values() if v.dim()]
     took = peak_of(once, [*model.parameters(), *model.buffers(), *moments], w.device)
@@ -114,12 +124,21 @@ def measure(w: Workload) -> dict[str, Any]:
     if w.device == "cuda":
         free, total = torch.cuda.mem_get_info()
         found["context"] = total - free - torch.cuda.memory_reserved()
+    if edge:
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(edge / torch.cuda.get_device_properties(0).total_memory)
+        try:
+            once()
+            once()
+            found["ran_at_edge"] = True
+        except torch.cuda.OutOfMemoryError:
+            found["ran_at_edge"] = False
     return found
 
 
-def alone(w: Workload, limit: float | None = None) -> dict[str, Any]:
-    """`measure` in a fresh process, with at most `limit` bytes of the card."""
-    code = [sys.executable, __file__, "--one", w.model_dump_json(), *(["--limit", str(limit)] if limit else [])]
+def alone(w: Workload, edge: int | None = None) -> dict[str, Any]:
+    """`measure` in a fresh process."""
+    code = [sys.executable, __file__, "--one", w.model_dump_json(), *(["--edge", str(edge)] if edge else [])]
     done = subprocess.run(code, capture_output=True, text=True)
     if done.returncode:
         return {
@@ -128,65 +147,124 @@ def alone(w: Workload, limit: float | None = None) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def boundary(w: Workload, found: dict[str, Any], gigabytes: int) -> dict[str, Any] | None:
-    """Whether "fits" holds on an emulated card; None where the forecast is nowhere near its edge."""
-    capacity = gigabytes * GIB
-    memory = forecast(w).memory
-    if not 0.7 <= memory.used / capacity <= 1.2:
-        return None
-    verdict = judge(memory, capacity)
-    took = alone(w, capacity - memory.context)
-    ran = "error" not in took
-    return {"card": gigabytes, "verdict": verdict, "ran": ran, "false_fit": verdict == Fit.FITS and not ran, **found}
+def predicted(w: Workload, card: Device) -> dict[str, Any]:
+    """`edge`: the smallest card, in bytes, of which the forecast says "fits"."""
+    f = forecast(w, card)
+    m = f.memory
+    said = {"allocated": m.allocated, "reserved": m.reserved, "edge": int(m.used * (1 + MARGIN)) + 1, "how": f.how}
+    return {"workload": w.model_dump(mode="json", exclude_defaults=True), "versions": f.versions, "predicted": said}
+
+
+class Room:
+    """The card's bytes, lent to measurements that run side by side."""
+
+    def __init__(self, size: float):
+        self.whole, self.free, self.given_back = size, size, threading.Condition()
+
+    @contextmanager
+    def taken(self, size: float) -> Iterator[None]:
+        size = min(size, self.whole)
+        with self.given_back:
+            self.given_back.wait_for(lambda: self.free >= size)
+            self.free -= size
+        try:
+            yield
+        finally:
+            with self.given_back:
+                self.free += size
+                self.given_back.notify_all()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "forecast-gpu.json")
     parser.add_argument("--only", default="")
-    parser.add_argument("--boundary", action="store_true")
+    parser.add_argument("--edges", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("--one")
-    parser.add_argument("--limit", type=float)
+    parser.add_argument("--edge", type=int)
     given = parser.parse_args()
+    if given.again:
+        (given.out.with_suffix(".md")).write_text(page(json.loads(given.out.read_text())))
+        return
     import torch
 
     if not torch.cuda.is_available() and not (given.one and '"device":"cpu"' in given.one):
         sys.exit("no card here: this bench has not run")
     if given.one:
-        if given.limit:
-            torch.cuda.set_per_process_memory_fraction(given.limit / torch.cuda.get_device_properties(0).total_memory)
-        print(json.dumps(measure(Workload.model_validate_json(given.one))))
+        print(json.dumps(measure(Workload.model_validate_json(given.one), given.edge)))
         return
     name = torch.cuda.get_device_name()
     card = Device(name, torch.cuda.get_device_properties(0).total_memory)
-    rows: list[dict[str, Any]] = []
-    head = {"device": name, "date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__}
-    for w in (w for w in configurations() if given.only.lower() in w.model.lower()):
-        f = forecast(w, card)
-        rows.append(
-            {
-                "workload": w.model_dump(mode="json", exclude_defaults=True),
-                "versions": f.versions,
-                "predicted": {"allocated": f.memory.allocated, "reserved": f.memory.reserved, "how": f.how},
-            }
-        )
-        given.out.write_text(
-            json.dumps({**head, "rows": rows}, indent=1)
-        )  # the prediction stands before the measurement
-        gc.collect()
-        rows[-1]["measured"] = alone(w)
-        if given.boundary:
-            tried = (boundary(w, {}, size) for size in (8, 12, 16, 24, 32, 48))
-            rows[-1]["boundary"] = [b for b in tried if b]
-        given.out.write_text(json.dumps({**head, "rows": rows}, indent=1))
-        print(json.dumps(rows[-1]))
-    errors = [
-        r["predicted"]["allocated"] / r["measured"]["allocated"] - 1 for r in rows if "allocated" in r["measured"]
+    chosen = [w for w in configurations() if given.only.lower() in w.model.lower()]
+    head: dict[str, Any] = {"device": name, "date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__}
+    head["side_by_side"] = given.jobs
+    with ProcessPoolExecutor(2 * given.jobs, multiprocessing.get_context("spawn")) as pool:
+        rows = list(pool.map(predicted, chosen, [card] * len(chosen)))
+    kept = threading.Lock()
+
+    def keep(row: dict[str, Any], found: dict[str, Any]) -> None:
+        with kept:
+            row["measured"] = found
+            given.out.write_text(json.dumps({**head, "rows": rows}, indent=1))
+
+    keep(head, alone(chosen[0]))  # the predictions stand before the others; side by side the driver shows everybody's
+    context = head["measured"]["context"]
+    room = Room(card.memory * 0.9)
+
+    def work(w: Workload, row: dict[str, Any]) -> None:
+        with room.taken(row["predicted"]["reserved"] + 2 * GIB):
+            found = alone(w, row["predicted"]["edge"] - context if given.edges else None)
+        keep(row, found)
+        print(json.dumps(row), flush=True)
+
+    with ThreadPoolExecutor(given.jobs) as threads:
+        list(threads.map(work, chosen, rows))
+    (given.out.with_suffix(".md")).write_text(page(json.loads(given.out.read_text())))
+
+
+def page(found: dict[str, Any]) -> str:
+    """Forecast and reading of each; the forecast before the reading, and one that is made now."""
+    done = [r for r in found["rows"] if "allocated" in r["measured"]]
+    tried = [r["measured"]["ran_at_edge"] for r in done if "ran_at_edge" in r["measured"]]
+    card = Device(found["device"], 0)
+    now = [predicted(Workload.model_validate(r["workload"]), card)["predicted"] for r in done]
+    then = [r["predicted"] for r in done]
+    lines = [
+        "# Forecast against a card", "",
+        f"{found['device']}, {found['date']}, torch {found['torch']}; `bench/forecast_gpu.py --edges`. {len(done)} of"
+        f" {len(found['rows'])} configurations measured ({_why_not(found['rows'])}); {len(tried)} tried on the smallest"
+        f" card said to fit, {tried.count(False)} out of memory there.", "",
+        "| bytes | forecast | median error | 95th percentile | lowest | highest |", "|---|---|---:|---:|---:|---:|",
+    ]  # fmt: skip
+    for what in ("allocated", "reserved"):
+        for who, rows in (("made before the reading", then), ("made by today's code", now)):
+            errors = sorted(p[what] / r["measured"][what] - 1 for p, r in zip(rows, done, strict=True))
+            sizes = sorted(map(abs, errors))
+            cells = (statistics.median(sizes), sizes[int(0.95 * len(sizes))])
+            ends = f"{errors[0]:+.2%} | {errors[-1]:+.2%}"
+            lines.append(f"| {what} | {who} | {' | '.join(f'{c:.2%}' for c in cells)} | {ends} |")
+    lines += [
+        "",
+        "| job | allocated GiB | then | now | reserved GiB | then | now | fits at the edge |",
+        "|" + "---|" * 8,
     ]
-    print(
-        f"{len(errors)} measured; allocated: median {statistics.median(map(abs, errors)):.2%}, worst"
-        f" {max(errors, key=abs):+.2%}"
-    )
+    for r, p, n in zip(done, then, now, strict=True):
+        m, w = r["measured"], {k: v for k, v in r["workload"].items() if k not in ("model", "task")}
+        job = f"{r['workload']['model']} {', '.join(f'{k} {v}' for k, v in w.items())}"
+        six = (m["allocated"], p["allocated"], n["allocated"], m["reserved"], p["reserved"], n["reserved"])
+        lines.append(f"| {job} | {' | '.join(f'{x / GIB:.2f}' for x in six)} | {_edge(m)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _edge(m: dict[str, Any]) -> str:
+    return "" if "ran_at_edge" not in m else "ran" if m["ran_at_edge"] else "**out of memory**"
+
+
+def _why_not(rows: list[dict[str, Any]]) -> str:
+    errors = Counter(r["measured"]["error"].split(". ")[0] for r in rows if "error" in r["measured"])
+    return "; ".join(f"{n}: {e}" for e, n in errors.items()) or "all"
 
 
 if __name__ == "__main__":

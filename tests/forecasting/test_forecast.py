@@ -1,6 +1,7 @@
 """From what a person types to a verdict: names, cards, errors, the instant form, solving, time, learning."""
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -141,6 +142,17 @@ def test_a_traced_forecast_and_its_cache(tmp_path, monkeypatch):
     assert first["model"]["parameters"] == 494_032_768
     assert first["fit"] == "fits"
     assert {"torch", "transformers", "peft"} <= first["versions"].keys()
+
+
+@pytest.mark.parametrize("row", [0, 12, 20, 33], ids=lambda n: f"row {n}")
+def test_it_says_what_a_card_took(row):
+    """Measured on a H200 (bench/forecast_gpu.py): where what is cached is most."""
+    kept = json.loads((Path(__file__).parents[2] / "bench/results/forecast-gpu.json").read_text())
+    took = kept["rows"][row]["measured"]
+    w = Workload.model_validate(kept["rows"][row]["workload"])
+    memory = forecast(w, Device(kept["device"], 2**37)).memory
+    assert memory.allocated == pytest.approx(took["allocated"], rel=0.01)
+    assert memory.reserved == pytest.approx(took["reserved"], rel=0.02)
 
 
 def test_packing_needs_a_mask_but_with_flash_attention():

@@ -19,6 +19,19 @@ def test_sizes_are_rounded_up_to_512(size):
     assert 0 <= rounded(size) - size < 512
 
 
+def test_each_thread_s_first_product_is_marked():
+    x = torch.ones(4, 4)
+    with Meter(flops=lambda *_: 0) as meter:
+        for phase in ("forward", "head backward", "forward 2", "backward 2"):
+            meter.go(phase)
+            x + x
+            x @ x
+    assert [(e.at.phase, e.kind) for e in meter.events if not e.size] == [
+        ("forward", "workspace"),
+        ("head backward", "workspace"),
+    ]
+
+
 def test_a_storage_is_counted_once_and_views_are_free():
     x = torch.ones(300)
     with Meter() as meter:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.errors import ForecastRefused
-from trimtab.forecasting.allocator import replay
-from trimtab.forecasting.timeline import SHORT, Block, Event, Place, deepen, peaks
+from trimtab.forecasting.allocator import held, replay
+from trimtab.forecasting.timeline import SHORT, Block, Event, Place, deepen, peaks, two_steps
 
 
 def step(layers: int, sizes: list[int], head: int, odd: int | None = None) -> list[Event]:
@@ -64,6 +64,25 @@ def test_the_allocator_never_holds_less_than_is_used(moves, expandable):
         [*events, *(Event(Place("x"), Block(Place("x"), k), -v, "") for k, v in live.items()), *events], expandable
     )
     assert again.peak_reserved <= 2 * pools.peak_reserved + 40 * 2**20
+
+
+def test_a_workspace_that_splits_a_block_costs_the_next_step_a_segment():
+    """Logits are made and freed twice in a step; the backward pass takes its workspace where they were."""
+    mib = 2**20
+    at = [Place("weights"), Place("forward"), Place("head backward")]
+    take = lambda place, n, size: Event(place, Block(place, n), size, "")  # noqa: E731
+    events = [
+        take(at[0], 0, 100 * mib),
+        take(at[1], 0, 768 * mib),
+        take(at[1], 0, -768 * mib),
+        take(at[2], 0, 0),
+        take(at[2], 1, 512),
+    ]
+    assert held(events, 0) == (100 + 768 + 2) * mib
+    assert held(events, 32 * mib) == (100 + 2 * 768 + 2 - 32) * mib
+    again = two_steps(events)
+    assert sum(e.size for e in again) == (100 * mib + 512)
+    assert [e.size for e in again if e.block.place == Place("head backward, again")] == [512]
 
 
 def test_a_full_card_gives_cached_segments_back():

@@ -4,9 +4,9 @@ from peft import PeftModel
 
 from tests.weights import same_weights
 from trimtab.behaviour.answering import EvaluatedModel, nll
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, StoreError
 from trimtab.run.adapters import Slice
-from trimtab.run.checkpoint import export, load_adapter
+from trimtab.run.checkpoint import Checkpoints, export, load_adapter
 from trimtab.run.cohort import Cohort
 from trimtab.tasks.pretrained import load_model
 
@@ -46,6 +46,22 @@ def test_what_is_exported_is_loaded(tiny_base, small_data, recipe, tmp_path):
     assert nll(EvaluatedModel(tiny_base, again), rows) == nll(EvaluatedModel(tiny_base, member.adapter), rows)
     export(member, tiny_base, tmp_path / "b")
     assert same_weights(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_run_of_another_device_is_refused_in_words(tiny_base, small_data, recipe, tmp_path):
+    """A card's generator has a state of 16 bytes, a processor's one of 5056."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    cohort = Cohort(tiny_base, [recipe], small_data)
+    kept = Checkpoints(tmp_path, "c")
+    kept.save(cohort)
+    (path,) = tmp_path.glob("runs/*/state-*.safetensors")
+    with safe_open(path, "pt") as header:
+        said = header.metadata()
+    save_file(load_file(path) | {"random": torch.zeros(16, dtype=torch.uint8)}, path, said)
+    with pytest.raises(StoreError, match="another kind of device"):
+        kept.restore(cohort)
 
 
 def test_an_adapter_for_another_base_is_refused(tiny_base, small_data, recipe, tmp_path):

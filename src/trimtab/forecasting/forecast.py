@@ -13,6 +13,7 @@ from typing import Any
 
 from trimtab.errors import ForecastRefused, SpecError
 from trimtab.forecasting import cache, closed_form, sharding
+from trimtab.forecasting.allocator import WORKSPACES
 from trimtab.forecasting.duration import computed_in, duration
 from trimtab.forecasting.result import CONTEXT, MARGIN, Forecast, Memory, judge
 from trimtab.forecasting.source import ModelSource, locate
@@ -20,8 +21,6 @@ from trimtab.planning.catalogue import Device
 from trimtab.spec.workload import Workload
 
 Say = Callable[[str], None]
-# PyTorch's default cuBLAS workspaces (8 MiB + 128 KiB a handle, two handles; 32 MiB each on Hopper and later).
-CUBLAS, CUBLAS_HOPPER = 2 * (8 * 2**20 + 2**17), 2 * 32 * 2**20
 HOPPER = ("H100", "H200", "H800", "H20", "GH200", "B200")
 
 
@@ -169,12 +168,14 @@ def _of_trace(
     terms = _with_workspace(phases[at], w, device, known)
     total = sum(terms.values())
     extra = total - sum(phases[at].values())
+    nearest = min(WORKSPACES, key=lambda size: abs(2 * size - extra))
+    reserved, expandable = (t[k][WORKSPACES.index(nearest)] for k in ("reserved", "reserved_expandable"))
     # sharded, the one device's share of cached but unused memory is kept
     scale = sum(phases[at].values()) / alone
     return Memory(
         terms=terms, allocated=total, at=at, context=_context(w, known),
-        reserved=int(t["reserved"] * scale) + extra if w.device == "cuda" else total,
-        reserved_expandable=int(t["reserved_expandable"] * scale) + extra if w.device == "cuda" else total,
+        reserved=int(reserved * scale) + extra if w.device == "cuda" else total,
+        reserved_expandable=int(expandable * scale) + extra if w.device == "cuda" else total,
         evaluation=evaluation + extra if w.sharding == "none" else None,
         generation=_generation(w, source, phases[at]) if w.sharding == "none" else None,
     )  # fmt: skip
@@ -203,7 +204,7 @@ def _with_workspace(
     if w.device != "cuda":
         return dict(terms)
     hopper = device is not None and any(name in device.name.upper().replace("-", " ").split() for name in HOPPER)
-    return {**terms, "workspace": known.get("workspace") or (CUBLAS_HOPPER if hopper else CUBLAS)}
+    return {**terms, "workspace": known.get("workspace") or 2 * WORKSPACES[hopper]}  # forward and backward: two threads
 
 
 def _context(w: Workload, known: Mapping[str, Any]) -> int:

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_iter
 
 from trimtab.forecasting.timeline import Block, Event, Place
 
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 ROUND = 512  # bytes; c10/cuda/CUDACachingAllocator kMinBlockSize
 
 
@@ -56,6 +57,7 @@ class Meter(TorchDispatchMode):
         self._transient, self._flops_of, self._round = transient, flops, round_to
         self._live: dict[int, _Live] = {}
         self._made: Counter[Place] = Counter()
+        self._marked: set[Block] = set()
         self._kinds: dict[Block, str] = {}
 
     def go(self, phase: str, layer: int | None = None, kind: str | None = None) -> None:
@@ -113,10 +115,20 @@ class Meter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if self._flops_of:
             self.flops[self.at] += self._flops_of(func, args, out)
+        product = func.__name__.split(".")[0] in PRODUCTS
         for result in (out,) if isinstance(out, torch.Tensor) else tree_iter(out):
             if isinstance(result, torch.Tensor):
                 self.add(result)
+        if product:
+            self._mark_workspace()
         return out
+
+    def _mark_workspace(self) -> None:
+        """With its first matrix product a thread takes a workspace; the backward pass runs in a thread of its own."""
+        block = Block(Place("workspace"), int("backward" in self.at.phase))
+        if block not in self._marked:
+            self._marked.add(block)
+            self.events.append(Event(self.at, block, 0, "workspace"))
 
     def _new_block(self) -> Block:
         block = Block(self.at, self._made[self.at])

@@ -18,6 +18,7 @@ from trimtab.errors import ForecastRefused
 
 SHORT = 5  # layers of the traced copy
 MIDDLE = 2  # the one that is repeated
+BEFORE = ("weights", "set up", "optimizer state")  # phases that are over when the step begins
 
 
 class Place(NamedTuple):
@@ -36,7 +37,8 @@ class Block(NamedTuple):
 
 
 class Event(NamedTuple):
-    """`size` bytes taken (> 0) or given back (< 0) while the step was `at` a place."""
+    """`size` bytes taken (> 0) or given back (< 0) while the step was `at` a place. Size 0 is a mark: here a thread
+    takes the workspace of its matrix products."""
 
     at: Place
     block: Block
@@ -103,6 +105,19 @@ def _check_alike(events: Sequence[Event]) -> None:
         sizes = [shapes.get((phase, layer)) for layer in (1, 2, 3)]
         if sizes[0] != sizes[1] or sizes[1] != sizes[2]:
             raise ForecastRefused(f"the middle layers differ in {phase}")
+
+
+def two_steps(events: Sequence[Event]) -> list[Event]:
+    """Of a training step with what was there before it: the step twice, in new blocks the second time. What the first
+    leaves is given back between them; marks stand in the first alone."""
+    begin = next((i for i, e in enumerate(events) if e.at.phase not in BEFORE), len(events))
+    step = events[begin:]
+    freed = {e.block for e in step if e.size < 0}
+    left = [e._replace(size=-e.size) for e in step if e.size > 0 and e.block not in freed]
+    own = {e.block: e.block._replace(place=Place(f"{e.block.place.phase}, again", e.block.place.layer)) for e in step}
+    taken = {e.block for e in step if e.size > 0}
+    again = [e._replace(block=own[e.block] if e.block in taken else e.block) for e in step if e.size]
+    return [*events, *left, *again]
 
 
 def peaks(events: Iterable[Event], layers: int) -> dict[str, Peak]:

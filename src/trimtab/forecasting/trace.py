@@ -17,10 +17,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from trimtab.errors import ForecastRefused, ModelError, TrimtabError
 from trimtab.forecasting import kernels, skeleton, step
-from trimtab.forecasting.allocator import replay
+from trimtab.forecasting.allocator import WORKSPACES, held
 from trimtab.forecasting.meter import ROUND, Meter
 from trimtab.forecasting.step import TracedStep, TrainerStep
-from trimtab.forecasting.timeline import MIDDLE, SHORT, Event, Place, deepen, peaks
+from trimtab.forecasting.timeline import BEFORE, MIDDLE, SHORT, Event, Place, deepen, peaks
 from trimtab.spec.workload import Workload
 
 
@@ -29,8 +29,8 @@ class StepTrace:
     """Bytes of one device; workspaces of cuBLAS and the context are not in here."""
 
     phases: dict[str, dict[str, int]]  # what was there at the highest moment of each phase, by kind
-    reserved: int  # the training step through the caching allocator
-    reserved_expandable: int
+    reserved: list[int]  # two training steps through the caching allocator, for each of its WORKSPACES
+    reserved_expandable: list[int]
     flops: int  # of one optimizer step
     layers: int
     parameters: int
@@ -141,8 +141,8 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> S
     parameters = sum(n * times(layer) for layer, n in shots.parameters)
     return StepTrace(
         phases={name: p.by_kind for name, p in peaks(events, layers).items()},
-        reserved=replay(training).peak_reserved,
-        reserved_expandable=replay(training, expandable=True).peak_reserved,
+        reserved=[held(training, size) for size in WORKSPACES],
+        reserved_expandable=[held(training, size, expandable=True) for size in WORKSPACES],
         flops=flops,
         layers=layers,
         parameters=parameters,
@@ -172,7 +172,7 @@ def _completed(events: list[Event], w: Workload, job: TracedStep, times: Any) ->
     meter = Meter(round_to=ROUND if w.device == "cuda" else 1)
     with FakeTensorMode():
         step.update(w, job.update_shapes(times), meter)
-    begin = next(i for i, e in enumerate(events) if e.at.phase not in ("weights", "set up", "optimizer state"))
+    begin = next(i for i, e in enumerate(events) if e.at.phase not in BEFORE)
     end = next((i for i, e in enumerate(events) if e.at.phase == "clear"), None)
     end = end if end is not None else next((i for i, e in enumerate(events) if e.at.phase == "evaluation"), len(events))
     return [*events[:begin], *job.resident(times), *events[begin:end], *meter.events, *events[end:]]

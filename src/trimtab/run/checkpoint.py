@@ -16,7 +16,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, StoreError
 from trimtab.run.adapters import Adapter, attach, find_targets
 from trimtab.run.base import Base
 from trimtab.run.cohort import Cohort
@@ -71,7 +71,13 @@ class Checkpoints:
 def _load_state(member: Member, path: Path) -> None:
     with safe_open(path, "pt") as header:
         state = json.loads(header.metadata()["progress"])
-    member.load(load_file(path), state)
+    tensors = load_file(path)
+    if tensors["random"].numel() != len(member.random_state()):
+        raise StoreError(
+            f"run {member.id} was begun on another kind of device (card or processor) than this one, and its random"
+            " state cannot go on here: resume it there, or train its recipe anew in another --out"
+        )
+    member.load(tensors, state)
 
 
 def export(member: Member, base: Base, folder: Path) -> None:

@@ -87,9 +87,9 @@ def _seconds(threads: int) -> float:
 
 
 def accelerator(device: str, autocast: str) -> Accelerator:
-    """Of a device, with this autocast. The library allows one precision a process; we may need two, one after
-    another."""
-    AcceleratorState._reset_state()
+    """Of a device, with this autocast. The library allows one device and precision a process; we may need two, one
+    after another."""
+    AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(cpu=device == "cpu", mixed_precision=autocast)
 
 

@@ -203,8 +203,12 @@ class Member:
         state = self.optimizer.tensors()
         if self.state.micro:
             state |= {f"gradient.{i}": f.grad for i, f in enumerate(self.optimizer.flats)}
-        state["random"] = self.adapter.generator.get_state() if self.adapter else torch.get_rng_state()
+        state["random"] = self.random_state()
         return state
+
+    def random_state(self) -> torch.Tensor:
+        """Of the generator that dropout draws from: its length says on which kind of device."""
+        return self.adapter.generator.get_state() if self.adapter else torch.get_rng_state()
 
     def load(self, tensors: dict[str, torch.Tensor], state: Mapping[str, Any]) -> None:
         self.state = MemberState.of(state)
