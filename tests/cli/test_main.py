@@ -106,7 +106,7 @@ def tally(card, decision):
     """What the recommendation counts: the seeds that chose nothing, and what the card could not say."""
     rows = card["judged"]["rows"]
     missing = sum(bool(r["verdict"]) and r["value"] is None for r in rows)
-    return [missing, len(decision["evidence"].get("runs", [0])) - 1] if decision["place"] == "recommendation" else []
+    return [missing, decision["evidence"]["counted"]] if decision["place"] == "recommendation" else []
 
 
 BAD = {

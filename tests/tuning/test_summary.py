@@ -20,14 +20,14 @@ def with_rows(*rows):
     return {"verdict": "UNDECIDED", "rows": list(rows)}
 
 
-def made(shares, card):
+def made(shares, card, **how):
     outcomes = [outcome(1e-3, 1.0, 0.1) for _ in shares]
     outcomes = [type(o)(o.recipe.but(seed=i), o.status, o.loss, o.items, o.drift) for i, o in enumerate(outcomes)]
     numbers = {
         o.recipe.run_id: {"exact_match": [1.0] * round(10 * s) + [0.0] * round(10 - 10 * s), "overlap": [s] * 10}
         for o, s in zip(outcomes, shares, strict=True)
     }
-    return summary(outcomes[0].recipe, outcomes, numbers, BASE, card, 3)
+    return summary(outcomes[0].recipe, outcomes, numbers, BASE, card, 3, **how)
 
 
 def test_three_seeds_have_intervals_that_stay_shares():
@@ -40,6 +40,13 @@ def test_three_seeds_have_intervals_that_stay_shares():
     assert result["confirmed"]
     assert "over 2 seeds that chose nothing" in verdict_sentence(result)
     assert result["tuned"] == pytest.approx(0.9)  # of the second and the third
+
+
+def test_a_first_seed_that_chose_nothing_counts():
+    result = made([0.3, 0.5, 0.4], PASSED, first_chose=False)
+    assert (result["counted"], result["gain"]["n"]) == (3, 3)
+    assert result["tuned"] == pytest.approx(0.4)
+    assert "over 3 seeds that chose nothing" in verdict_sentence(result)
 
 
 def test_one_seed_claims_nothing():

@@ -99,9 +99,9 @@ def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> l
 
 
 # Measured on the bundled model with two cores, in the units of _work, of a whole card and of its first round. READ:
-# drift, memorising and forgetting, which both models read each time; CHOSEN: facts, their wordings and the lean, both
-# models together, where of a base that was asked before nothing has to be read.
-READ = {"whole": 28_000, "first": 24_000}
+# drift, memorising (of half as many examples in a short card) and forgetting, which both models read each time.
+# CHOSEN: facts, their wordings and the lean, both models together; a base that was asked before reads nothing.
+READ = {"short": {"whole": 22_000, "first": 18_000}, "card": {"whole": 28_000, "first": 24_000}}
 CHOSEN = {"short": {"whole": 4_000, "first": 2_000}, "card": {"whole": 83_000, "first": 12_000}}
 # What is generated besides neutral prompts, by level: (questions, tokens of an answer).
 GENERATED = {
@@ -116,7 +116,7 @@ def cost(task: Task, prompts: int, level: Level = "short", known: float = 0.0, f
     kind, part = "short" if level == "short" else "card", "first" if first else "whole"
     asked = [(pieces(n)[0] if first else n, tokens) for n, tokens in ((prompts, CARD_TOKENS), *GENERATED[kind])]
     both = CHOSEN[kind][part] + 2 * sum(_work(n, tokens) for n, tokens in asked)
-    return (READ[part] + (1 - known / 2) * both) / _work(len(task.examples), task.max_new_tokens)
+    return (READ[kind][part] + (1 - known / 2) * both) / _work(len(task.examples), task.max_new_tokens)
 
 
 def _work(answers: int, tokens: int) -> int:

@@ -136,6 +136,12 @@ class Timed(_Record):
     examples: int
     evaluated: float = 0.0
     micro: int
+    others: dict[int, float] = {}  # `per_size` with other micro-batches
+
+    @property
+    def paces(self) -> dict[int, float]:
+        """Seconds for a unit of size by micro-batch."""
+        return {self.micro: self.per_size, **self.others}
 
 
 class _Facts(_Record):

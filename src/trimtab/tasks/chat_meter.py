@@ -38,7 +38,7 @@ from trimtab.store import Store
 from trimtab.tasks.pretrained import architecture
 from trimtab.tasks.task import Models, Say
 
-SEEN = 80  # examples of each kind that memorisation is looked for in
+SEEN = 80  # examples of each kind that memorisation is looked for in; half as many in a short card
 KEEP = "base-says"
 CARDS: tuple[Level, ...] = ("short", "card")  # that a study may take
 
@@ -130,8 +130,10 @@ class ChatMeter:
         whole = whole or level == "pulse"
         base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe)
         battery = self.battery(level, language)
-        learned = cards.Learned(self._some("train", recipe), self._some("test", recipe))
-        until = None if whole else in_time(lambda so_far: still_open(so_far, self.budget), seconds)
+        most = SEEN // 2 if level == "short" else SEEN
+        learned = cards.Learned(self._some("train", recipe, most), self._some("test", recipe, most))
+        rounds = seconds - self._memory_seconds(recipe, learned)
+        until = None if whole else in_time(lambda so_far: still_open(so_far, self.budget), rounds)
         neutral = self._neutral(recipe, level, prompts, whole)
         measured, samples = cards.measure(
             base, tuned, neutral, battery, learned, cache_folder() / KEEP, self._judge, until
@@ -244,10 +246,16 @@ class ChatMeter:
             base = self.models.fresh(self.models.model, self.models.key(recipe), self.models.processor)
         return floors.floor(EvaluatedModel(base), ref, battery, cache_folder() / KEEP)
 
-    def _some(self, split: str, recipe: Recipe) -> tuple[Tokens, ...]:
+    def _some(self, split: str, recipe: Recipe, most: int = SEEN) -> tuple[Tokens, ...]:
         examples = self.dataset.examples[split]
-        every = tokenise(examples[:: max(1, len(examples) // SEEN)][:SEEN], self.models.processor, recipe.max_length)
+        every = tokenise(examples[:: max(1, len(examples) // most)][:most], self.models.processor, recipe.max_length)
         return tuple(t for t in every if t.weight)
+
+    def _memory_seconds(self, recipe: Recipe, learned: cards.Learned) -> float:
+        """What looking for memorised examples takes: both models pass them forward, a third of a training step each."""
+        took = self.store.run(recipe.run_id).result
+        tokens = sum(len(row.ids) for row in (*learned.trained, *learned.held_out))
+        return 2 / 3 * tokens * took["seconds"] / took["size"] if took.get("size") else 0.0
 
     def _task_samples(self, recipe: Recipe, base_answers: Sequence[str]) -> list[dict[str, Any]]:
         tuned = self.store.run(recipe.run_id).result["answers"]

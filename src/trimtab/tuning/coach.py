@@ -19,14 +19,14 @@ from trimtab.planning.rates import rounded
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause
-from trimtab.spec.study import Timed
 from trimtab.tuning.choice import Outcome, choose, still_falling
 from trimtab.tuning.confirmation import Confirmation
 from trimtab.tuning.decisions import Decisions
 from trimtab.tuning.desk import Desk
-from trimtab.tuning.neighbours import ALSO, FACTOR, edge, scan, short, why_further, with_batch, with_epochs
+from trimtab.tuning.neighbours import ALSO, FACTOR, edge, scan, why_further, with_batch
 from trimtab.tuning.race import Race
-from trimtab.tuning.study_cost import ROOM, affordable_epochs
+from trimtab.tuning.short_start import affordable
+from trimtab.tuning.study_cost import timed
 from trimtab.tuning.time_left import TimeLeft
 from trimtab.tuning.trainer import Trainer
 
@@ -79,36 +79,16 @@ class Coach:
             for line in self.desk.local.table_lines(data):
                 self.desk.say(line)
         self._once("base", self.desk.local.measure_base)
-        self._once("timed", lambda: self._timed(recipe))
+        self._once("timed", lambda: timed(self.desk.local, recipe, data).model_dump())
         self.desk.tick()
         if done := self.decisions.recipe("plan"):
             return done
-        sentence, recipe = self._affordable(recipe)
+        sentence, recipe = affordable(self.desk, self.time, recipe, self.own)
         self._need_time(recipe)
         start = self._decide("plan", sentence, recipe, [])
         for risk in self._once("couplings", lambda: self._risks(start)):
             self.desk.say(f"A risk of this start ({risk['sure']}): {risk['when']}; {risk['may']}.")
         return start
-
-    def _affordable(self, recipe: Recipe) -> tuple[str, Recipe]:
-        """What the study starts from, in a sentence: the plan, or a shorter one where time is short."""
-        if self.time.limit is None or {"num_train_epochs", "max_steps"} & self.own.keys():
-            return f"Start: {short(recipe)}.", recipe
-        epochs = affordable_epochs(recipe, self.time.left() - self.time.card_seconds(), self.time.pace())
-        if epochs >= recipe.num_train_epochs:
-            return f"Start: {short(recipe)}.", recipe
-        sentence = (
-            f"The rule asks for {recipe.num_train_epochs:g} epochs; a study of that length does not fit into "
-            f"{in_words(self.time.limit)}, so it starts from {epochs:g}. "
-        )
-        examples = self._known("facts")["examples"]
-        shorter = with_epochs(recipe, epochs, examples, self.own)
-        if shorter.effective_batch < recipe.effective_batch:
-            sentence += (
-                f"The effective batch falls from {recipe.effective_batch} to {shorter.effective_batch} for the sake of "
-                "enough steps, and the rate with its square root. "
-            )
-        return sentence + f"Start: {short(shorter)}.", shorter
 
     def _risks(self, recipe: Recipe) -> list[dict[str, Any]]:
         return [asdict(c) for c in of_recipe(recipe.model_dump(), self.plan.facts, self.plan.settings)]
@@ -263,11 +243,3 @@ class Coach:
         value = getattr(self.desk.tune_facts, key)
         assert value is not None, f"{key} is not known yet"
         return value
-
-    # time
-
-    def _timed(self, recipe: Recipe) -> dict[str, Any]:
-        """Of this recipe's micro-batches; evaluations are in it by the room that is left."""
-        facts = Facts.of(self._known("facts"))
-        micro, pace = recipe.per_device_train_batch_size, self.desk.local.seconds_per_size(recipe) * ROOM
-        return Timed(per_size=pace, size=facts.size, examples=facts.examples, micro=micro).model_dump()

@@ -136,7 +136,8 @@ class Confirmation:
         self.desk.tick()
         groups, base = groups_of(self.desk.store.run(chosen.run_id), "test"), self.desk.tune_facts.base
         assert base
-        return _Ended(list(recipes), summary(chosen, outcomes, numbers, base, card, SEEDS, groups), card)
+        result = summary(chosen, outcomes, numbers, base, card, SEEDS, groups, fresh or self.decisions.compared())
+        return _Ended(list(recipes), result, card)
 
     # remedies
 

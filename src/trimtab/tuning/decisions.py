@@ -27,6 +27,10 @@ class Decisions:
         evidence = self.evidence(place)
         return Recipe.model_validate(evidence["recipe"]) if evidence else None
 
+    def compared(self) -> bool:
+        """Whether any step compared runs: where time was too short for all of them, no seed chose anything."""
+        return any(d["evidence"].get("table") for d in self.desk.store.decisions(self.desk.study))
+
     def write(self, place: str, sentence: str, evidence: dict[str, Any]) -> None:
         """Keeps it, where it was not made before."""
         if self.stored(place) is None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.study import Timed
@@ -20,8 +21,7 @@ SMALLER = 0.8
 @dataclass(frozen=True)
 class Pace:
     """Measured here with this model: training seconds for a unit of size by micro-batch; one epoch's size;
-    `evaluated`: the size of one evaluation with its pulse, 0 where the seconds were measured with evaluations in
-    them."""
+    `evaluated`: the size of one evaluation with its pulse."""
 
     per_size: Mapping[int, float]
     epoch_size: int
@@ -32,11 +32,17 @@ class Pace:
         """That these recipes take, one after another."""
         return sum(self._size(r) * self._per(r.per_device_train_batch_size) for r in recipes)
 
-    def _size(self, recipe: Recipe) -> float:
+    def evaluating(self, recipe: Recipe) -> float:
+        """The share of this recipe's time that goes into its evaluations."""
+        return self._evaluations(recipe) / self._size(recipe)
+
+    def _evaluations(self, recipe: Recipe) -> float:
         """A forward pass is a third of a training step."""
-        evaluations = len(recipe.evaluations()) * self.evaluated / 3
+        return len(recipe.evaluations()) * self.evaluated / 3
+
+    def _size(self, recipe: Recipe) -> float:
         pulls = recipe.steps_taken(self.examples) * words_of(recipe.task).pull_size if recipe.pull else 0
-        return self.epoch_size * self._epochs(recipe) + evaluations + pulls
+        return self.epoch_size * self._epochs(recipe) + self._evaluations(recipe) + pulls
 
     def _per(self, micro: int) -> float:
         nearest = min(self.per_size, key=lambda m: abs(math.log(m / micro)))
@@ -51,18 +57,27 @@ class Pace:
 STUDY_COST = 7.5
 
 
-def affordable_epochs(recipe: Recipe, seconds: float, pace: Pace) -> float:
-    """The starting epochs that leave room for the whole study, in quarters, at least 0.5."""
+LEAST = [n / 20 for n in range(10, 3, -1)]  # epochs from half of one down to a fifth
+
+
+def affordable_epochs(recipe: Recipe, seconds: float, pace: Pace, seeds: int) -> float:
+    """The starting epochs that leave room for the whole study, in quarters; where not even half an epoch does, what
+    leaves room for the `seeds` that confirm it."""
     one_epoch = pace.seconds([recipe.but(num_train_epochs=1.0)])
-    return min(recipe.num_train_epochs, max(0.5, int(4 * seconds / (STUDY_COST * one_epoch)) / 4))
+    whole = int(4 * seconds / (STUDY_COST * one_epoch)) / 4
+    if whole >= LEAST[0]:
+        return min(recipe.num_train_epochs, whole)
+    cost = {e: seeds * pace.seconds([recipe.but(num_train_epochs=e)]) for e in LEAST}
+    return min(recipe.num_train_epochs, next((e for e in LEAST if cost[e] <= seconds), LEAST[-1]))
 
 
-ROOM = 1.15  # a timed micro-batch is quicker than one among evaluations, optimizer steps and checkpoints
+ROOM = 1.15  # a timed micro-batch is quicker than one among optimizer steps and checkpoints
 
 
-def timed(local: Local, recipe: Recipe) -> Timed:
-    """What a few timed micro-batches of this recipe say, to be kept with the study. Trains nothing."""
-    about, read = local.facts(), local.describe_data(recipe)
+def timed(local: Local, recipe: Recipe, read: Mapping[str, Any] | None = None) -> Timed:
+    """What a few timed micro-batches of this recipe say, to be kept with the study. Trains nothing. `read`: its data
+    described, where they have been."""
+    about, read = local.facts(), read or local.describe_data(recipe)
     held_out = read["examples"].get("validation", 0) * about.size / about.examples
     return Timed(
         per_size=local.seconds_per_size(recipe) * ROOM,
@@ -75,4 +90,4 @@ def timed(local: Local, recipe: Recipe) -> Timed:
 
 def pace(known: Timed) -> Pace:
     """Of what was timed."""
-    return Pace({known.micro: known.per_size}, known.size, known.examples, known.evaluated)
+    return Pace(known.paces, known.size, known.examples, known.evaluated)

@@ -35,14 +35,16 @@ def summary(
     card: Mapping[str, Any],
     wanted: int,
     groups: Sequence[int] | None = None,
+    first_chose: bool = True,
 ) -> dict[str, Any]:
     """`base` is what the untouched model was measured with: its numbers and the task's metric. `groups`: which test
-    items are near copies of each other."""
+    items are near copies of each other. `first_chose`: the settings were chosen by runs of the first seed."""
     metric, untouched = base["metric"], base["numbers"]
     runs = [o.recipe.run_id for o in outcomes]
-    gains = [[a - b for a, b in zip(numbers[run][metric], untouched[metric], strict=True)] for run in runs]
-    # the first seed chose the settings, so its luck is in the choice: the gain is that of the others
-    gain = stats.recipe_gain([stats.by_group(g, groups) for g in gains[1:] or gains])
+    # a seed that chose the settings has its luck in the choice: the gain is that of the others
+    counted = (runs[1:] if first_chose else runs) or runs
+    gains = [[a - b for a, b in zip(numbers[run][metric], untouched[metric], strict=True)] for run in counted]
+    gain = stats.recipe_gain([stats.by_group(g, groups) for g in gains])
     confirmed = len(runs) >= wanted and all(o.eligible for o in outcomes)
     seeds = [_seed_row(o, numbers[o.recipe.run_id], untouched) for o in outcomes]
     return {
@@ -63,7 +65,8 @@ def summary(
         "metric": metric,
         "metric_title": words_of(chosen.task).metrics.get(metric, metric),
         "base": stats.average(untouched[metric]),
-        "tuned": stats.average([stats.average(numbers[run][metric]) for run in runs[1:] or runs]),
+        "counted": len(counted),
+        "tuned": stats.average([stats.average(numbers[run][metric]) for run in counted]),
         "gain": gain and _finite(gain),
         "handed_over": stats.average(numbers[chosen.run_id][metric]),
         "confirmed": confirmed,
@@ -95,6 +98,11 @@ def _hard_limits_hold(card: Mapping[str, Any]) -> bool:
     return bool(limited) and all(r["verdict"] == Verdict.PASS for r in limited if r["hard"])
 
 
+def seeds_counted(result: Mapping[str, Any]) -> int:
+    """How many seeds the gain is of: all but the first, where that one chose the settings."""
+    return int(result.get("counted") or max(1, len(result["runs"]) - 1))
+
+
 def way_inside(result: Mapping[str, Any]) -> str:
     """What to type to look for one."""
     return str(result.get("way") or f"trimtab inside {result['run']}")
@@ -107,10 +115,10 @@ def recommended_in_words(result: Mapping[str, Any]) -> str:
 
 def verdict_sentence(result: Mapping[str, Any]) -> str:
     """The recommendation for someone who reads nothing else; never more than was shown."""
-    gain, seeds = result["gain"], len(result["runs"])
+    gain, seeds, counted = result["gain"], len(result["runs"]), seeds_counted(result)
     span = f" [{gain['low']:+.1%}, {gain['high']:+.1%}]" if gain["low"] is not None else ""
-    counted = (
-        f"over {seeds - 1} seed{'s' if seeds > 2 else ''} that chose nothing"
+    over = (
+        f"over {counted} seed{'s' if counted > 1 else ''} that chose nothing"
         if seeds > 1
         else "with one seed, so without an interval"
     )
@@ -124,7 +132,7 @@ def verdict_sentence(result: Mapping[str, Any]) -> str:
         notes.append(f"measured on seed {result['recipe']['seed']}")
     return (
         f"{recommended_in_words(result)}. {result['metric_title']} {result['base']:.1%} ->"
-        f" {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {counted}. Budget:"
+        f" {result['tuned']:.1%}, gain {gain['value']:+.1%}{span} {over}. Budget:"
         f" {result['verdict']}{' (' + '; '.join(notes) + ')' if notes else ''}.{_without(result)}"
     )
 

@@ -31,17 +31,17 @@ class TimeLeft:
         return self.pace().seconds(recipes) + reserve + self.card_seconds(seeds, cards) <= self.left()
 
     def pace(self) -> Pace:
-        """Timed at the start; as soon as there are runs, by what they took (evaluations and checkpoints included)."""
+        """Timed at the start; as soon as there are runs, by what their steps took."""
         known = self.desk.tune_facts.timed
         assert known
-        paces = {known.micro: known.per_size}
+        paces = dict(known.paces)
         done = [r for r in self.desk.store.runs(self.desk.study) if r.result.get("size")]
         for micro in {r.recipe.per_device_train_batch_size for r in done}:
             same = [r.result for r in done if r.recipe.per_device_train_batch_size == micro]
             size, seconds = sum(r["size"] for r in same), sum(r["seconds"] for r in same)
             if size > ENOUGH:
                 paces[micro] = ROOM * seconds / size
-        return Pace(paces, known.size, known.examples)
+        return Pace(paces, known.size, known.examples, known.evaluated)
 
     def confirm_cost(self, recipe: Recipe) -> float:
         """Of the seeds, with some room: three of them are worth more than a step that is tried."""

@@ -15,7 +15,7 @@ from trimtab.store import RunRow
 
 def recommendation(result: Mapping[str, Any]) -> None:
     """What a tune ended in, to be read aloud: what is recommended, gain, verdict, what is not known, what is next."""
-    from trimtab.tuning.summary import recommended_in_words
+    from trimtab.tuning.summary import recommended_in_words, seeds_counted
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"\n[bold]{visible(recommended_in_words(result))}[/]")
@@ -26,8 +26,8 @@ def recommendation(result: Mapping[str, Any]) -> None:
         else " (no interval: one seed, or nothing moved)"
     )
     verdict = str(result["verdict"])
-    seeds = len(result["runs"])
-    over = f" (mean of {seeds - 1} of {seeds} seeds: the first chose)" if seeds > 1 else ""
+    seeds, counted = len(result["runs"]), seeds_counted(result)
+    over = f" (mean of {counted} of {seeds} seeds{': the first chose' if counted < seeds else ''})" if seeds > 1 else ""
     console.print(
         f"{result['metric_title']}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain"
         f" {gain['value']:+.1%}",
