@@ -49,6 +49,15 @@ def test_on_a_terminal_each_run_is_a_row():
     assert "left" in text
 
 
+def test_the_share_of_the_time_that_is_used_is_shown():
+    live = Live(console=Console(file=io.StringIO(), force_terminal=True), limit=540)
+    live.began -= 270
+    assert str(live.screen()).endswith("50% of 9 minutes used")
+    live.cohort(RECIPES, STEPS)
+    assert "50% of 9 minutes used" in live.table().title
+    assert "used" not in str(Live(console=Console(file=io.StringIO())).screen())
+
+
 def test_sparklines():
     assert sparkline([3, 2, 1]) == "█▄▁" or sparkline([3, 2, 1]) == "█▅▁"
     assert len(sparkline(list(range(1000)))) <= 16

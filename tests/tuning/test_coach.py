@@ -155,6 +155,20 @@ def test_too_little_time_for_one_run_is_said_before_any_training(tmp_path):
     assert store.runs() == []
 
 
+def test_what_no_machine_could_keep_is_refused_before_anything_runs(tmp_path):
+    class Slow(FakeTrainer):
+        def flops(self):
+            return 1e11  # 10^8 parameters: 500 units of size a second
+
+        def measure_base(self):
+            raise AssertionError("something ran")
+
+    desk = desk_of(tmp_path, "tune", Slow)
+    with pytest.raises(SpecError, match=r"30 seconds are too short: .* more than 74 seconds here"):
+        Coach(desk, 30, {}).run()
+    assert desk.store.runs() == []
+
+
 def test_where_the_scan_does_not_fit_the_rule_is_taken_and_that_is_said(tmp_path):
     coach, store, _, said = study(tmp_path, seconds=20)
     coach.run()

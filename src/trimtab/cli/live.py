@@ -13,6 +13,7 @@ from rich.live import Live as RichLive
 from rich.table import Table
 from rich.text import Text
 
+from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.words import words_of
 
@@ -34,10 +35,11 @@ class LiveRow:
 
 class Live:
     """A watcher. On a terminal: a table of runs that refreshes, or what is being waited for and since when, so that
-    nothing is silent. Without one (CI, a file): notes and evaluations as lines."""
+    nothing is silent. Without one (CI, a file): notes and evaluations as lines. `limit`: seconds that this call may
+    take, of which it shows the share that is used."""
 
-    def __init__(self, quiet: bool = False, console: Console | None = None):
-        self.quiet = quiet
+    def __init__(self, quiet: bool = False, console: Console | None = None, limit: float | None = None):
+        self.quiet, self.limit = quiet, limit
         self.console = console or Console(stderr=quiet, highlight=False)
         self.rows: dict[str, LiveRow] = {}
         self.began = time.monotonic()
@@ -98,11 +100,14 @@ class Live:
             return self.table()
         since = time.monotonic() - self.waiting_since
         words = self.waiting if len(self.waiting) <= 60 else self.waiting[:59] + "…"
-        return Text(f"       {words} · {since:.0f} s", style="dim")
+        return Text(f"       {words} · {since:.0f} s{self.used()}", style="dim")
 
     def table(self) -> Table:
         table = Table(
-            box=None, pad_edge=False, title=f"{len(self.rows)} runs over one base · {self.eta()}", title_justify="left"
+            box=None,
+            pad_edge=False,
+            title=f"{len(self.rows)} runs over one base · {self.eta()}{self.used()}",
+            title_justify="left",
         )
         for name in ("run", "settings", "step", "training loss", "validation", "drift"):
             table.add_column(name, justify="right" if name in ("step", "validation", "drift") else "left", no_wrap=True)
@@ -116,6 +121,12 @@ class Live:
                 _number(row.drift),
             )
         return table
+
+    def used(self) -> str:
+        """The share of the time that this call may take; nothing where there is no limit."""
+        if not self.limit:
+            return ""
+        return f" · {(time.monotonic() - self.began) / self.limit:.0%} of {in_words(self.limit)} used"
 
     def eta(self) -> str:
         done, total = sum(r.step for r in self.rows.values()), sum(r.total for r in self.rows.values())

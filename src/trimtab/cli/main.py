@@ -114,7 +114,7 @@ def _tune(
     if not as_json:
         for line in _ahead(model, data, budget, seconds, options):
             typer.echo(line)
-    with Live(quiet=as_json) as live:
+    with Live(quiet=as_json, limit=seconds) as live:
         result = verbs.tune(
             model, data, budget=budget, seconds=seconds, out=options.out, own=own, mode=mode, also=also, on=options.on,
             workers=options.workers, watcher=live,

@@ -10,7 +10,7 @@ from typing import Any
 from trimtab.reporting.draw import _svg
 from trimtab.reporting.pictures import RULED, ruler_parts
 
-WIDTH, LEFT, RIGHT = RULED, 130, 110
+WIDTH, LEFT, RIGHT = RULED, 130, 140
 ROW, TOP = 34, 30  # a bar's height with its room; the title's
 
 

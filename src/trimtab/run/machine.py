@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -84,6 +85,19 @@ def _seconds(threads: int) -> float:
         times.append(time.perf_counter() - began)
     torch.set_num_threads(before)
     return statistics.median(times[1:])
+
+
+def flops(here: Machine) -> float:
+    """Of a large product in the type that is fast here, a multiply-add counted as two: the best of five. Infinite on a
+    card, which is not where time is short."""
+    if here.device != "cpu":
+        return math.inf
+    x, took = torch.ones(1024, 1024, dtype=torch.bfloat16 if here.bf16 else torch.float32), []
+    for _ in range(5):
+        began = time.perf_counter()
+        x @ x
+        took.append(time.perf_counter() - began)
+    return float(2 * 1024**3 / min(took))
 
 
 def accelerator(device: str, autocast: str) -> Accelerator:

@@ -38,7 +38,8 @@ class Words:
     none is measured.
 
     `metrics`: the task's numbers that a recommendation speaks of, by key; `anchored`: a run can be held to its base on
-    prompts that are none of the task's, and `pull_size` is what that passes a step.
+    prompts that are none of the task's, and `pull_size` is what that passes a step. `least_size`: what the least that
+    a study measures passes forward.
     """
 
     unit: str
@@ -48,6 +49,7 @@ class Words:
     pulse_size: int = 0  # what a pulse passes forward, in the same unit as `size`
     anchored: bool = False
     pull_size: int = 0
+    least_size: int = 0
 
     @property
     def drift_unit(self) -> str:
@@ -93,6 +95,7 @@ LANGUAGE = Words(
     pulse_size=2000,  # 12 answers and 42 choices, with their prompts
     anchored=True,
     pull_size=340,  # four prompts with answers
+    least_size=25_000,  # answers of base and tuned model to 60 examples, the first round of a short card
 )
 TASKS: dict[str, Kind] = {
     "sft": Kind("sft", trained=True, words=LANGUAGE, home="trimtab.tasks.chat:Chat"),

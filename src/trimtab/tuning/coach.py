@@ -19,6 +19,7 @@ from trimtab.planning.rates import rounded
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause
+from trimtab.spec.words import words_of
 from trimtab.tuning.choice import Outcome, choose, still_falling
 from trimtab.tuning.confirmation import Confirmation
 from trimtab.tuning.decisions import Decisions
@@ -26,7 +27,7 @@ from trimtab.tuning.desk import Desk
 from trimtab.tuning.neighbours import ALSO, FACTOR, edge, scan, why_further, with_batch
 from trimtab.tuning.race import Race
 from trimtab.tuning.short_start import affordable
-from trimtab.tuning.study_cost import timed
+from trimtab.tuning.study_cost import LEAST, timed
 from trimtab.tuning.time_left import TimeLeft
 from trimtab.tuning.trainer import Trainer
 
@@ -69,6 +70,8 @@ class Coach:
 
     def _plan(self) -> Recipe:
         facts = self._once("facts", lambda: vars(self.desk.local.facts()))
+        if self.desk.tune_facts.base is None:
+            self._need_at_least(Facts.of(facts))
         plan = make_plan(Facts.of(facts), {**self.own, "trainer": "trimtab"}, self.desk.local.forecaster())
         recipe = plan.trainable()
         self._once("plan", plan.as_rows)
@@ -92,6 +95,20 @@ class Coach:
 
     def _risks(self, recipe: Recipe) -> list[dict[str, Any]]:
         return [asdict(c) for c in of_recipe(recipe.model_dump(), self.plan.facts, self.plan.settings)]
+
+    def _need_at_least(self, facts: Facts) -> None:
+        """Before anything runs: what no study of this model can be quicker than, were the machine at its peak
+        throughout."""
+        size = LEAST[-1] * facts.size * 3 + words_of(facts.task).least_size  # a pass back costs two forward
+        least = 2 * facts.parameters * size / self.desk.local.flops()
+        if self.time.limit is not None and self.time.limit < least:
+            raise SpecError(
+                "--time",
+                [
+                    f"{in_words(self.time.limit)} are too short: one short run, its answers and the least of a card"
+                    f" take more than {in_words(least)} here, were this machine never idle; give several times as much"
+                ],
+            )
 
     def _need_time(self, recipe: Recipe) -> None:
         """One run and its card are the least that a study is."""

@@ -41,6 +41,9 @@ class Local(Protocol):
     def seconds_per_size(self, recipe: Recipe) -> float:
         """For one unit of size (a token), timed on real micro-batches."""
 
+    def flops(self) -> float:
+        """What a large product does in a second here, a multiply-add counted as two; infinite: it says nothing."""
+
     def screen(self, recipes: Sequence[Recipe]) -> list[float]:
         """A quick look at each: held-out loss a little way into training the upper layers alone. For dropping the
         worse half only."""

@@ -30,7 +30,7 @@ from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.frozen_prefix import FrozenPrefix, first_trained, prefix_of
 from trimtab.run.guards import Stop
 from trimtab.run.loop import train
-from trimtab.run.machine import Machine
+from trimtab.run.machine import Machine, flops
 from trimtab.run.material import Material
 from trimtab.run.member import Member
 from trimtab.spec.progress import Progress
@@ -125,6 +125,9 @@ class Worker:
             ((_, size),) = cohort.forward_backward(cohort.members)
             paces.append((time.monotonic() - began) / size)
         return min(paces)
+
+    def flops(self) -> float:
+        return flops(self.machine)
 
     def train(self, recipes: Sequence[Recipe], race: Race | None = None, reopen: bool = False) -> list[Outcome]:
         rows = [self.store.add_run(r, self.study) for r in recipes]
