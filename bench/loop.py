@@ -1,6 +1,11 @@
 """Speed of the loop, side by side on this machine. Prints tables, and keeps them in bench/results/.
 
-Same model, same examples in the same batches, interleaved repeats, medians and ratios. `--quick` uses fewer repeats.
+    python bench/loop.py [--quick] [--only trainer|cohort|precision|overhead]
+
+Same model, same examples in the same batches, same precision on both sides, interleaved repeats, medians and ratios.
+transformers.Trainer is met in float32 and, where the processor computes it quickly, in bfloat16 (elsewhere a checkpoint
+that is loaded in its own bfloat16 takes minutes a step: load it in float32). Of a step of each side: the share that is
+the base's matrix products (torch.profiler, self time). `--quick` uses fewer repeats.
 """
 
 from __future__ import annotations
@@ -33,6 +38,8 @@ from trimtab.store import Store
 from trimtab.tasks import pretrained as models
 from trimtab.tasks.language import LanguageBase
 
+RANK = 8
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::mkldnn_linear", "mkldnn::_linear_pointwise")
 MODEL, DATA = "bundled:smollm2", "bundled:home-commands"
 RESULTS = Path(__file__).parent / "results"
 
@@ -41,7 +48,7 @@ def recipe(**more: Any) -> Recipe:
     return Recipe(
         model=MODEL,
         data=DATA,
-        r=8,
+        r=RANK,
         lora_alpha=16,
         learning_rate=1e-3,
         max_length=128,
@@ -53,6 +60,7 @@ def recipe(**more: Any) -> Recipe:
 class Bench:
     def __init__(self, steps: int, repeats: int):
         self.here = machine.look()
+        self.quick = torch.bfloat16 if self.here.bf16 else torch.float32
         torch.set_num_threads(self.here.threads)
         self.steps, self.repeats = steps, repeats
         self.tokenizer = models.load_tokenizer(MODEL)
@@ -62,11 +70,12 @@ class Bench:
     def base(self, dtype: torch.dtype) -> LanguageBase:
         return LanguageBase(models.load_model(MODEL, dtype, "cpu"), self.tokenizer, Accelerator(cpu=True))
 
-    def compare(self, title: str, sides: dict[str, Callable[[], int]], goal: str) -> None:
+    def compare(self, title: str, sides: dict[str, Callable[[], int]], goal: str, profiled: bool = False) -> None:
         """Each side does its work and gives the tokens (or members' tokens) it trained; sides take turns."""
         speeds: dict[str, list[float]] = {name: [] for name in sides}
         for work in sides.values():
             work()  # memory, kernels
+        shares = {name: base_products(work) for name, work in sides.items()} if profiled else {}
         for _ in range(self.repeats):
             for name, work in sides.items():
                 began = time.perf_counter()
@@ -85,10 +94,23 @@ class Bench:
             "repeats": self.repeats,
         }
         self.rows.append(row)
+        if shares:
+            row["base_products"] = shares
+            print(f"{title}: " + ", ".join(f"{k} {v:.0%} of a step is the base's products" for k, v in shares.items()))
         print(
             f"{title:<44} {first} {a:7.1f} tok/s   {second} {b:7.1f} tok/s   ratio {a / b:5.2f}   goal {goal}",
             flush=True,
         )
+
+
+def base_products(work: Callable[[], int]) -> float:
+    """The share of the time that is products none of whose sides is the adapter's rank."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profiler:
+        work()
+    events = profiler.key_averages(group_by_input_shape=True)
+    whole = sum(e.self_cpu_time_total for e in events)
+    base = [e for e in events if e.key in PRODUCTS and all(RANK not in shape for shape in e.input_shapes)]
+    return round(sum(e.self_cpu_time_total for e in base) / whole, 3)
 
 
 def steps_of(cohort: Cohort, n: int) -> int:
@@ -109,12 +131,17 @@ def rewind(members: list[Member]) -> None:
 
 
 def against_trainer(bench: Bench) -> None:
+    for dtype in dict.fromkeys((bench.quick, torch.float32)):
+        _against_trainer(bench, dtype)
+
+
+def _against_trainer(bench: Bench, dtype: torch.dtype) -> None:
     """transformers.Trainer with PEFT: the same rows in the same order, padded to the longest of the batch."""
     from peft import LoraConfig, get_peft_model
     from transformers import Trainer, TrainingArguments
 
     r = recipe()
-    cohort = Cohort(bench.base(torch.bfloat16), [r], bench.data)
+    cohort = Cohort(bench.base(dtype), [r], bench.data)
     member = cohort.members[0]
     order = [i for step in range(4) for i in member.plan.examples(step)] * (bench.steps // 4 + 1)
     train = bench.data.splits["train"]
@@ -131,8 +158,8 @@ def against_trainer(bench: Bench) -> None:
         return inner
 
     def trainer(width: int | None) -> Callable[[], int]:
-        base = models.load_model(MODEL, torch.bfloat16, "cpu")
-        config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+        base = models.load_model(MODEL, dtype, "cpu")
+        config = LoraConfig(r=RANK, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
         model = get_peft_model(base, config)
 
         def work() -> int:
@@ -158,17 +185,17 @@ def against_trainer(bench: Bench) -> None:
         return work
 
     ours = lambda: steps_of(cohort, bench.steps)  # noqa: E731
-    bench.compare(
-        "one run, the same padded batches", {"trimtab": ours, "transformers.Trainer": trainer(None)}, ">= 1.0"
-    )
-    bench.compare(
-        "against padding to max length (128)", {"trimtab": ours, "Trainer, padded to 128": trainer(128)}, ">= 2.0"
-    )
+    name = str(dtype).removeprefix("torch.")
+    sides = {"trimtab": ours, "transformers.Trainer": trainer(None)}
+    bench.compare(f"one run, the same padded batches, {name}", sides, ">= 1.0", profiled=True)
+    if dtype == bench.quick:
+        sides = {"trimtab": ours, "Trainer, padded to 128": trainer(128)}
+        bench.compare("against padding to max length (128)", sides, ">= 2.0")
 
 
 def cohorts(bench: Bench) -> None:
     four = [recipe(seed=i) for i in range(4)]
-    base = bench.base(torch.bfloat16)
+    base = bench.base(bench.quick)
     together = Cohort(base, four, bench.data, "fast")
     alone = [Cohort(base, [r], bench.data) for r in four]
     bench.compare("four runs: one cohort against one by one", {
@@ -188,7 +215,7 @@ def precision(bench: Bench) -> None:
 
 def overhead(bench: Bench) -> None:
     """What pulses (four a run) and a stored row per step add to one epoch, as a share of its training time."""
-    base = bench.base(torch.bfloat16)
+    base = bench.base(bench.quick)
     cohort = Cohort(base, [recipe()], bench.data)
     ref = reference(EvaluatedModel(base), models.cache_folder() / "reference")
     steps_of(cohort, 2)
