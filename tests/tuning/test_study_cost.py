@@ -28,7 +28,9 @@ def test_time_sets_the_starting_length():
     long = BASE.but(num_train_epochs=5)
     assert affordable_epochs(long, 1e9, pace, 3) == 5
     assert affordable_epochs(long, 80, pace, 3) == 1.0
-    assert affordable_epochs(long, 15, pace, 3) == 0.5  # no study of settings fits, three seeds do
+    assert affordable_epochs(long, 70, pace, 3) == 1.5  # no study of settings fits, three seeds do
+    assert affordable_epochs(long, 39, pace, 3) == 1.25
+    assert affordable_epochs(long, 15, pace, 3) == 0.5
     assert affordable_epochs(long, 10, pace, 3) == 0.3
     assert affordable_epochs(long, 1, pace, 3) == 0.2
     assert affordable_epochs(BASE.but(num_train_epochs=0.1), 1, pace, 3) == 0.1

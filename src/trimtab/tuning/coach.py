@@ -27,7 +27,7 @@ from trimtab.tuning.desk import Desk
 from trimtab.tuning.neighbours import ALSO, FACTOR, edge, scan, why_further, with_batch
 from trimtab.tuning.race import Race
 from trimtab.tuning.short_start import affordable
-from trimtab.tuning.study_cost import LEAST, timed
+from trimtab.tuning.study_cost import LENGTHS, timed
 from trimtab.tuning.time_left import TimeLeft
 from trimtab.tuning.trainer import Trainer
 
@@ -99,7 +99,7 @@ class Coach:
     def _need_at_least(self, facts: Facts) -> None:
         """Before anything runs: what no study of this model can be quicker than, were the machine at its peak
         throughout."""
-        size = LEAST[-1] * facts.size * 3 + words_of(facts.task).least_size  # a pass back costs two forward
+        size = LENGTHS[-1] * facts.size * 3 + words_of(facts.task).least_size  # a pass back costs two forward
         least = 2 * facts.parameters * size / self.desk.local.flops()
         if self.time.limit is not None and self.time.limit < least:
             raise SpecError(

@@ -57,18 +57,20 @@ class Pace:
 STUDY_COST = 7.5
 
 
-LEAST = [n / 20 for n in range(10, 3, -1)]  # epochs from half of one down to a fifth
+# Epochs of a study that compares nothing: from one and a half down to a fifth.
+LENGTHS = [1.5, 1.25, 1.0, 0.75, *(n / 20 for n in range(10, 3, -1))]
 
 
 def affordable_epochs(recipe: Recipe, seconds: float, pace: Pace, seeds: int) -> float:
-    """The starting epochs that leave room for the whole study, in quarters; where not even half an epoch does, what
-    leaves room for the `seeds` that confirm it."""
+    """The starting epochs that leave room for the whole study, in quarters; where not even one epoch does, as many as
+    leave room for the `seeds` that confirm it: rates compared after half an epoch say little, and a longer run learns
+    more."""
     one_epoch = pace.seconds([recipe.but(num_train_epochs=1.0)])
     whole = int(4 * seconds / (STUDY_COST * one_epoch)) / 4
-    if whole >= LEAST[0]:
+    if whole >= 1:
         return min(recipe.num_train_epochs, whole)
-    cost = {e: seeds * pace.seconds([recipe.but(num_train_epochs=e)]) for e in LEAST}
-    return min(recipe.num_train_epochs, next((e for e in LEAST if cost[e] <= seconds), LEAST[-1]))
+    cost = {e: seeds * pace.seconds([recipe.but(num_train_epochs=e)]) for e in LENGTHS}
+    return min(recipe.num_train_epochs, next((e for e in LENGTHS if cost[e] <= seconds), LENGTHS[-1]))
 
 
 ROOM = 1.15  # a timed micro-batch is quicker than one among optimizer steps and checkpoints
