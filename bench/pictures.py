@@ -1,10 +1,10 @@
-"""The README's pictures of the report and of the live view, from a real tune.
+"""The README's pictures of the live view, the report and the card, from a real tune.
 
     python bench/pictures.py OUT [--chromium /usr/bin/chromium]
 
-OUT is the folder of a finished tune (`make demo` leaves trimtab-out). The report is photographed as a browser shows its
-beginning; the live view is the terminal's own, of the study's first cohort when half of its steps were taken.
-docs/report.png, docs/live.png.
+OUT is the folder of a finished tune (`make demo` leaves trimtab-out). The report is photographed as a browser shows
+its beginning; the live view is the terminal's own, of the study's first cohort when half of its steps were taken; the
+card's picture is the report's own. docs/live.png, docs/report.png, docs/behaviour.png.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import resvg_py
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from trimtab.cli.live import Live
+from trimtab.reporting import standalone
 from trimtab.store.folder import opened
 from trimtab.store.store import Store
 
@@ -52,7 +54,7 @@ def live_view(store: Store, limit: float) -> str:
     live.cohort_began -= spent
     live.began -= spent + cohort[0].created - study.created
     console.print(live.table())
-    return console.export_svg(title="trimtab tune", theme=MONOKAI)
+    return console.export_svg(title="trimtab tune", theme=MONOKAI).replace("Fira Code, monospace", "monospace")
 
 
 def main() -> None:
@@ -62,11 +64,17 @@ def main() -> None:
     parser.add_argument("--time", type=float, default=540, help="seconds that the tune was given")
     args = parser.parse_args()
     (report,) = args.out.resolve().glob("tune-*/report.html")
-    photographed(args.chromium, report, (1000, 1180), DOCS / "report.png")
-    with opened(args.out, create=False) as store, tempfile.TemporaryDirectory() as scratch:
-        page = Path(scratch) / "live.html"
-        page.write_text(f"<body style='margin:0'>{live_view(store, args.time)}", encoding="utf-8")
-        photographed(args.chromium, page, (1000, 150), DOCS / "live.png")
+    part = report.read_text(encoding="utf-8").split("What it did to the model")[-1]
+    (DOCS / "behaviour.png").write_bytes(
+        standalone.png(part[part.index("<svg") : part.index("</svg>") + len("</svg>")])
+    )
+    photographed(args.chromium, report, (1000, 610), DOCS / "report.png")
+    with opened(args.out, create=False) as store:
+        drawn = live_view(store, args.time)
+    terminal = resvg_py.svg_to_bytes(
+        svg_string=drawn, monospace_family="DejaVu Sans Mono", sans_serif_family="DejaVu Sans"
+    )
+    (DOCS / "live.png").write_bytes(bytes(terminal))
 
 
 if __name__ == "__main__":
