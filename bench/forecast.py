@@ -125,7 +125,8 @@ def rules(w: Workload, model: KnownModel) -> dict[str, float]:
     n, gb = model.parameters, 1e9
     weights = n * (0.5 if w.quantised else 2)
     found = {
-        "articles' rule": (weights + 1 * gb + 0.5 * gb + 2.5 * gb * w.tokens / 1000) / GIB,
+        "articles' rule": (weights + 1 * gb + 0.5 * gb + 2.5 * gb * w.max_length * w.per_device_train_batch_size / 1000)
+        / GIB,
         "accelerate": 4 * 2 * n / GIB,
     }
     if w.devices == 1:
@@ -162,7 +163,7 @@ def compare(rows: list[Row]) -> tuple[list[dict[str, Any]], dict[str, int]]:
             continue
         real, said = float(row["peak_memory_gib"]), allocated(found, w)
         used = float(row["reserved_or_nvml_gib"]) if row["reserved_or_nvml_gib"] else None
-        replayed = (found["reserved"] + CUBLAS) / GIB + 0.5 if w.devices == 1 else None
+        replayed = (found["reserved"][0] + CUBLAS) / GIB + 0.5 if w.devices == 1 else None
         done.append({
             "row": row, "kind": _kind(row, fast), "real": real, "said": said, "error": said / real - 1,
             "others": {k: v / real - 1 for k, v in rules(w, model).items()},

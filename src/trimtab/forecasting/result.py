@@ -11,7 +11,7 @@ from typing import Any
 GIB = 2**30
 # CUDA context and libraries outside PyTorch's allocator: assumed until `--calibrate` has measured this machine's.
 CONTEXT = GIB // 2
-# Replay and context against what the driver showed, 69 readings: median 3 % off, plain transformers at most 12 % low,
+# Replay and context against what the driver showed, 69 readings: median 4 % off, plain transformers at most 12 % low,
 # but one in twenty more than 20 % (Triton kernels, bench/results/forecast.md). Until this machine's own runs say
 # better:
 MARGIN = 0.12
