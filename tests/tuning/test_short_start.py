@@ -52,6 +52,11 @@ def test_small_passes_that_are_dear_are_not(tmp_path):
     assert start(tmp_path, 60, dear=1.7)[1].effective_batch == 8
 
 
+def test_an_own_rate_stays_and_nothing_else_is_said_of_it(tmp_path):
+    sentence, recipe, _ = start(tmp_path, 45, own=("learning_rate",))
+    assert (recipe.learning_rate, "square root" in sentence) == (PLAN.learning_rate, False)
+
+
 def test_own_batches_stay(tmp_path):
     recipe = start(tmp_path, 60, own=("per_device_train_batch_size",))[1]
     assert (recipe.effective_batch, recipe.num_train_epochs < 1) == (16, True)

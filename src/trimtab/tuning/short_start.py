@@ -35,9 +35,10 @@ def affordable(desk: Desk, time: TimeLeft, recipe: Recipe, own: Collection[str])
     if not {"per_device_train_batch_size", "gradient_accumulation_steps"}.intersection(own):
         shorter = _more_steps(desk, time, shorter, own)
     if shorter.effective_batch < recipe.effective_batch:
+        rate = "" if "learning_rate" in own else ", and the rate with its square root"
         told.append(
             f"The effective batch falls from {recipe.effective_batch} to {shorter.effective_batch} for the sake of"
-            " enough steps, and the rate with its square root."
+            f" enough steps{rate}."
         )
     told.insert(
         0,

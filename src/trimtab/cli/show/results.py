@@ -27,7 +27,8 @@ def recommendation(result: Mapping[str, Any]) -> None:
     )
     verdict = str(result["verdict"])
     seeds, counted = len(result["runs"]), seeds_counted(result)
-    over = f" (mean of {counted} of {seeds} seeds{': the first chose' if counted < seeds else ''})" if seeds > 1 else ""
+    some = f"{counted} of {seeds} seeds: the first chose" if counted < seeds else f"{seeds} seeds"
+    over = f" (mean of {some})" if seeds > 1 else ""
     console.print(
         f"{result['metric_title']}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain"
         f" {gain['value']:+.1%}",
