@@ -115,11 +115,10 @@ class Meter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if self._flops_of:
             self.flops[self.at] += self._flops_of(func, args, out)
-        product = func.__name__.split(".")[0] in PRODUCTS
         for result in (out,) if isinstance(out, torch.Tensor) else tree_iter(out):
             if isinstance(result, torch.Tensor):
                 self.add(result)
-        if product:
+        if func.__name__.split(".")[0] in PRODUCTS:
             self._mark_workspace()
         return out
 

@@ -114,9 +114,9 @@ def two_steps(events: Sequence[Event]) -> list[Event]:
     step = events[begin:]
     freed = {e.block for e in step if e.size < 0}
     left = [e._replace(size=-e.size) for e in step if e.size > 0 and e.block not in freed]
-    own = {e.block: e.block._replace(place=Place(f"{e.block.place.phase}, again", e.block.place.layer)) for e in step}
     taken = {e.block for e in step if e.size > 0}
-    again = [e._replace(block=own[e.block] if e.block in taken else e.block) for e in step if e.size]
+    new = {b: Block(Place(f"{b.place.phase}, again", b.place.layer), b.n) for b in taken}
+    again = [e._replace(block=new.get(e.block, e.block)) for e in step if e.size]
     return [*events, *left, *again]
 
 

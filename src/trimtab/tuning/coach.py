@@ -70,8 +70,8 @@ class Coach:
 
     def _plan(self) -> Recipe:
         facts = self._once("facts", lambda: vars(self.desk.local.facts()))
-        if self.desk.tune_facts.base is None:
-            self._need_at_least(Facts.of(facts))
+        if self.time.limit is not None and self.desk.tune_facts.base is None:
+            self._need_at_least(self.time.limit, Facts.of(facts))
         plan = make_plan(Facts.of(facts), {**self.own, "trainer": "trimtab"}, self.desk.local.forecaster())
         recipe = plan.trainable()
         self._once("plan", plan.as_rows)
@@ -96,16 +96,16 @@ class Coach:
     def _risks(self, recipe: Recipe) -> list[dict[str, Any]]:
         return [asdict(c) for c in of_recipe(recipe.model_dump(), self.plan.facts, self.plan.settings)]
 
-    def _need_at_least(self, facts: Facts) -> None:
+    def _need_at_least(self, limit: float, facts: Facts) -> None:
         """Before anything runs: what no study of this model can be quicker than, were the machine at its peak
         throughout."""
         size = LENGTHS[-1] * facts.size * 3 + words_of(facts.task).least_size  # a pass back costs two forward
         least = 2 * facts.parameters * size / self.desk.local.flops()
-        if self.time.limit is not None and self.time.limit < least:
+        if limit < least:
             raise SpecError(
                 "--time",
                 [
-                    f"{in_words(self.time.limit)} are too short: one short run, its answers and the least of a card"
+                    f"{in_words(limit)} are too short: one short run, its answers and the least of a card"
                     f" take more than {in_words(least)} here, were this machine never idle; give several times as much"
                 ],
             )
