@@ -60,6 +60,8 @@ def test_an_unknown_model_names_the_nearest(tmp_path):
         ({"r": 1000}, "above the size of the smallest target"),
         ({"max_length": 10**6}, "positions"),
         ({"target_modules": ["nonsense"]}, "name no layer"),
+        ({"layers_to_transform": [3, 30]}, "has layers 0 to 23"),
+        ({"layers_to_transform": [3], "method": "full"}, "only an adapter has this"),
         ({"sharding": "zero2"}, "over 1 device"),
         ({"members": 3}, "trainer trimtab"),
         ({"method": "full", "dtype": "float16"}, "cannot be trained in full"),
@@ -113,6 +115,23 @@ def own_folder(path, **changes):
 def test_odd_folders_are_one_sentence(tmp_path, changes, own, said):
     with pytest.raises(TrimtabError, match=said):
         verbs.forecast(own={"model": own_folder(tmp_path / "m", **changes), "max_length": 64, **own}, gpu="8GB")
+
+
+@pytest.mark.parametrize("instant", [True, False])
+def test_the_states_of_frozen_lower_layers_cost_memory_and_save_time_from_the_second_visit_on(tmp_path, instant):
+    asked = {
+        "model": own_folder(tmp_path / "m"), "max_length": 64, "r": 4, "trainer": "trimtab", "optim": "adamw_torch",
+        "autocast": "no", "gradient_checkpointing": False, "layers_to_transform": [4, 5], "examples": 1000,
+    }  # fmt: skip
+    once, thrice, many = (
+        verbs.forecast(own={**asked, **more}, gpu="8GB", instant=instant)
+        for more in ({}, {"num_train_epochs": 3}, {"examples": 10**9})
+    )
+    assert once["memory"]["terms"]["kept states"] == 1000 * 64 * 64 * 2
+    assert sum(once["memory"]["terms"].values()) == once["memory"]["allocated"]
+    assert thrice["flops"] < once["flops"]
+    assert "kept states" not in many["memory"]["terms"]  # they would take more than a quarter of what is free
+    assert many["flops"] == once["flops"]
 
 
 def test_an_own_folder_of_the_common_shape_has_a_closed_form(tmp_path):

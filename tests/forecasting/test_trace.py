@@ -10,6 +10,7 @@ from trimtab.errors import ForecastRefused
 from trimtab.forecasting.measure import peak_of
 from trimtab.forecasting.trace import trace
 from trimtab.run.cohort import Cohort
+from trimtab.run.frozen_prefix import prefix_of
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import Workload
 from trimtab.tasks.language import LanguageBase
@@ -142,11 +143,14 @@ def measured(name, w, tokenizer, accelerator):
             per_device_train_batch_size=2,
             gradient_checkpointing=w.gradient_checkpointing,
             kl_weight=w.kl_weight,
+            layers_to_transform=w.layers_to_transform,
         )
         for i in range(w.members)
     ]
     own = [Tokens([5] * 48, [False] * 8 + [True] * 40)] * 4 if w.kl_weight else []
-    cohort = Cohort(base, recipes, Encoded({"train": [row] * 2, "validation": [row], "test": []}, {}), own=own)
+    data, prefix = Encoded({"train": [row] * 2, "validation": [row], "test": []}, {}), prefix_of(base, recipes, [row])
+    assert (prefix is not None) == bool(w.layers_to_transform)
+    cohort = Cohort(base, recipes, data, own=own, prefix=prefix)
 
     def step():
         for member, (loss, tokens) in zip(cohort.members, cohort.forward_backward(cohort.members), strict=True):
@@ -161,6 +165,7 @@ TRUTH = [{}]
 ALSO_TRUE = [
     {"kl_weight": 1.0, "max_length": 48, "labels": 20},
     {"members": 4},
+    {"layers_to_transform": list(range(20, 30))},
     {"method": "full"},
     {"gradient_checkpointing": True},
     {"method": "full", "gradient_checkpointing": True},
@@ -190,6 +195,17 @@ def test_the_forecast_equals_what_real_steps_of_the_bundled_model_take(more):
     predicted = trace(AutoConfig.from_pretrained(resolve(name)), w, "sft").allocated
     real = measured(name, w, load_tokenizer(name), Accelerator(cpu=True))
     assert abs(predicted / real - 1) <= (2e-3 if w.kl_weight else 1e-3)
+
+
+def test_with_upper_layers_alone_less_is_kept_trained_and_computed():
+    upper = {"layers_to_transform": [5, 6, 7], "gradient_checkpointing": False}
+    for own in (OWN, {"gradient_checkpointing": False}):
+        every, some = (trace(config(), work(**{**own, **more}), "sft") for more in ({}, upper))
+        assert some.trainable * 8 == every.trainable * 3
+        assert some.allocated < every.allocated
+        assert some.flops < every.flops
+        assert (some.below > 0) == (own is OWN)  # transformers' Trainer passes the lower layers each time
+        assert every.below == 0
 
 
 @pytest.mark.slow  # one equality of it is among the traces of the whole model

@@ -5,6 +5,7 @@ import torch
 from accelerate import Accelerator
 
 from tests.weights import same_weights
+from trimtab.errors import SpecError
 from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.guards import Limits, Stop
 from trimtab.run.loop import train
@@ -179,3 +180,10 @@ def test_a_step_between_two_evaluations_is_evaluated_at_once(tiny_base, small_da
     train(cohort, tmp_path, "c", hooks)
     assert cohort.members[0].state.step == 2
     assert len(hooks.evaluations) == 1
+
+
+def test_a_step_past_the_end_is_refused_with_what_there_is(tiny_base, small_data, recipe):
+    steps = recipe.steps(len(small_data.splits["train"]))
+    Cohort(tiny_base, [recipe.but(stop_at_step=steps)], small_data)
+    with pytest.raises(SpecError, match=f"past its end: it has {steps} steps"):
+        Cohort(tiny_base, [recipe.but(stop_at_step=steps + 1)], small_data)

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.tuning.test_race import outcome
-from trimtab.tuning.summary import reasons, summary, verdict_sentence
+from trimtab.tuning.summary import reasons, seed_in_words, summary, verdict_sentence
 
 BASE = {"metric": "exact_match", "numbers": {"exact_match": [0.0] * 10, "overlap": [0.1] * 10}}
 CARD = {
@@ -28,6 +28,15 @@ def made(shares, card, **how):
         for o, s in zip(outcomes, shares, strict=True)
     }
     return summary(outcomes[0].recipe, outcomes, numbers, BASE, card, 3, **how)
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [([0.9], "the median seed"), ([0.9, 0.8], "the worse of two seeds"), ([0.9, 0.8, 0.7], "the median seed"),
+     ([0.9, 0.8, 0.7, 0.6], "the worse of the two seeds in the middle")],
+)  # fmt: skip
+def test_the_seed_that_is_handed_over_is_named_for_what_it_is(shares, said):
+    assert seed_in_words(made(shares, PASSED)) == said
 
 
 def test_three_seeds_have_intervals_that_stay_shares():

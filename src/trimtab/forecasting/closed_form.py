@@ -65,7 +65,18 @@ def adapter_parameters(shape: Shape, w: Workload) -> int:
     wanted = None if w.target_modules == "all-linear" else w.target_modules
     names = [wanted] if isinstance(wanted, str) else wanted
     chosen = [io for n, io in shape.linears.items() if names is None or n.rsplit(".", 1)[-1] in names or n in names]
-    return w.members * shape.layers * w.r * sum(a + b for a, b in chosen)
+    layers = shape.layers if w.layers_to_transform is None else len(w.layers_to_transform)
+    return w.members * layers * w.r * sum(a + b for a, b in chosen)
+
+
+def flops(shape: Shape, w: Workload) -> tuple[int, int]:
+    """(of one optimizer step, of them those of the frozen layers below every trained one): a weight and token take two
+    forward, two backward, two more where weights are trained, two where they are recomputed."""
+    tokens = w.size * w.gradient_accumulation_steps * w.members
+    below = 2 * tokens * (shape.parameters - root_parameters(shape)) * w.first_trained // shape.layers
+    again = 2 + (0 if w.trains_adapter else 2) + (2 if w.gradient_checkpointing else 0)
+    forward = 2 * tokens * shape.parameters
+    return forward + (forward - below) * again // 2, below
 
 
 def closed_form(shape: Shape, w: Workload) -> dict[str, int]:
@@ -111,10 +122,10 @@ def _logits(shape: Shape, w: Workload) -> int:
 
 
 def _activations(shape: Shape, w: Workload, size: int) -> int:
-    tokens = w.size * w.members
+    tokens, layers = w.size * w.members, shape.layers - w.first_trained  # below nothing is kept for a backward pass
     if w.gradient_checkpointing:
-        return shape.layers * tokens * shape.hidden * size
-    return shape.layers * _one_layer(shape, w, size)
+        return layers * tokens * shape.hidden * size
+    return layers * _one_layer(shape, w, size)
 
 
 def _one_layer(shape: Shape, w: Workload, size: int) -> int:

@@ -52,6 +52,14 @@ def kind_of(w: Workload) -> str:
     return f"{w.method} {computed_in(w)}"
 
 
+def of_a_step(flops: int, below: int, w: Workload) -> int:
+    """The mean over a run: what lies below every trained layer (`below`) is computed at an example's first visit, for
+    all members and epochs."""
+    steps, examples = _steps(w), w.examples
+    epochs = steps * w.effective_batch / examples if steps and examples else w.num_train_epochs
+    return round(flops - below * (1 - 1 / max(1.0, epochs * w.members)))
+
+
 def duration(
     flops: int, w: Workload, parameters: int, device: Device | None, known: Mapping[str, Any]
 ) -> Duration | None:

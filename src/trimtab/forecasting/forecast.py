@@ -14,11 +14,11 @@ from typing import Any
 from trimtab.errors import ForecastRefused, SpecError
 from trimtab.forecasting import cache, closed_form, sharding
 from trimtab.forecasting.allocator import WORKSPACES
-from trimtab.forecasting.duration import computed_in, duration
-from trimtab.forecasting.result import CONTEXT, MARGIN, Forecast, Memory, judge
+from trimtab.forecasting.duration import computed_in, duration, of_a_step
+from trimtab.forecasting.result import CONTEXT, KEPT_STATES, MARGIN, Forecast, Memory, judge
 from trimtab.forecasting.source import ModelSource, locate
 from trimtab.planning.catalogue import Device
-from trimtab.spec.workload import Workload
+from trimtab.spec.workload import STATES_ROOM, Workload
 
 Say = Callable[[str], None]
 HOPPER = ("H100", "H200", "H800", "H20", "GH200", "B200")
@@ -52,7 +52,9 @@ def forecast(
                 raise  # no closed form to fall back on
             notes.append(f"not traced: {refused}")
     memory = _of_trace(trace, w, source, device, known) if trace else _of_formula(w, source, device, known)
-    flops = trace["flops"] if trace else _flops(w, source)
+    flops, below = (trace["flops"], trace["below"]) if trace else _flops(w, source)
+    if below and w.trainer == "trimtab":
+        flops, memory = _with_kept_states(flops, below, memory, w, source, device)
     parameters = trace["parameters"] if trace else source.known.parameters if source.known else None
     margin = known.get("margin", MARGIN) if w.sharding == "none" else sharding.MARGIN
     if device and device.fp16 and not device.bf16 and "bfloat16" in (computed_in(w), w.dtype):
@@ -104,6 +106,11 @@ def check_fits_model(w: Workload, source: ModelSource) -> None:
     if source.positions and w.max_length > source.positions and w.task != "image-classification":
         problems.append(
             f"max_length {w.max_length} is above the model's {source.positions} positions; at most {source.positions}"
+        )
+    deep = source.config.get("num_hidden_layers")
+    if deep and w.layers_to_transform and max(w.layers_to_transform) >= deep:
+        problems.append(
+            f"layers_to_transform {max(w.layers_to_transform)} is not in this model; it has layers 0 to {deep - 1}"
         )
     if source.known and w.trains_adapter and source.known.linears:
         linears = source.known.linears
@@ -221,12 +228,23 @@ def _generation(w: Workload, source: ModelSource, terms: Mapping[str, int]) -> i
     return terms.get("weights", 0) + terms.get("adapter", 0) + cached + rows * s.vocabulary * 6
 
 
-def _flops(w: Workload, source: ModelSource) -> int | None:
-    """Six a weight and token where all is trained, four with adapters, two more each with checkpointing."""
-    if source.known is None:
-        return None
-    each = (4 if w.trains_adapter else 6) + (2 if w.gradient_checkpointing else 0)
-    return each * source.known.parameters * w.size * w.gradient_accumulation_steps * w.members
+def _flops(w: Workload, source: ModelSource) -> tuple[int, int]:
+    """(of a step, of them below every trained layer); zeros where nothing is known of the model."""
+    return closed_form.flops(closed_form.shape_of(source.known), w) if source.known else (0, 0)
+
+
+def _with_kept_states(
+    flops: int, below: int, memory: Memory, w: Workload, source: ModelSource, device: Device | None
+) -> tuple[int, Memory]:
+    """Our own loop keeps what the frozen lower layers give for each example, if a quarter of the free memory holds it
+    (run/frozen_prefix.py): memory for time."""
+    config = source.config
+    width = config.get("hidden_size") or config.get("text_config", {}).get("hidden_size", 0)
+    tokens = (w.examples or 0) * (w.mean_length or w.max_length)
+    states = int(tokens * width * closed_form.BYTES[w.dtype])
+    if device and states > STATES_ROOM * (device.memory - memory.used):
+        return flops, memory
+    return of_a_step(flops, below, w), memory.plus(KEPT_STATES, states)
 
 
 def _sure(t: Mapping[str, Any], w: Workload) -> str:

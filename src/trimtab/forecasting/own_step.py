@@ -135,6 +135,7 @@ def _recipe(w: Workload, seed: int) -> Recipe:
             "r": w.r,
             "lora_dropout": w.lora_dropout,
             "target_modules": w.target_modules,
+            "layers_to_transform": w.layers_to_transform,
             "max_length": max(8, w.max_length),
             "seed": seed,
             "per_device_train_batch_size": w.per_device_train_batch_size,

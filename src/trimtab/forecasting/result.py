@@ -4,7 +4,7 @@ page's worth."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,10 @@ CONTEXT = GIB // 2
 # but one in twenty more than 20 % (Triton kernels, bench/results/forecast.md). Until this machine's own runs say
 # better:
 MARGIN = 0.12
+
+
+KEPT_STATES = "kept states"
+ALL_THE_TIME = ("allocated", "reserved", "reserved_expandable", "evaluation", "generation")
 
 
 class Fit(StrEnum):
@@ -35,6 +39,12 @@ class Memory:
     at: str = ""  # when in the step
     evaluation: int | None = None  # allocated while evaluating
     generation: int | None = None
+
+    def plus(self, term: str, size: int) -> Memory:
+        """With `size` bytes more that are there all the time."""
+        more = {f.name: getattr(self, f.name) for f in fields(self)}
+        more |= {k: v + size for k, v in more.items() if k in ALL_THE_TIME and v is not None}
+        return Memory(**{**more, "terms": {**self.terms, **({term: size} if size else {})}})
 
     @property
     def used(self) -> int:

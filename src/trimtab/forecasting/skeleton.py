@@ -20,6 +20,7 @@ from transformers import initialization
 
 from trimtab.errors import ForecastRefused, SpecError
 from trimtab.forecasting import stubs
+from trimtab.run.adapters import find_targets
 from trimtab.spec.workload import Workload
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -97,14 +98,11 @@ def _adapted(model: nn.Module, w: Workload) -> nn.Module:
 
     kind = {"sft": "CAUSAL_LM", "text-classification": "SEQ_CLS"}.get(task_of(model))
     model.requires_grad_(False)
+    # PEFT takes layers_to_transform beside names alone, not beside all-linear: the layers' own names say the same.
+    targets = w.target_modules if w.layers_to_transform is None else list(_targets(model, w))
+    settings: dict[str, Any] = {"lora_dropout": w.lora_dropout, "target_modules": targets, "task_type": kind}
     try:
-        adapted = get_peft_model(
-            model,
-            LoraConfig(
-                r=w.r, lora_alpha=2 * w.r, lora_dropout=w.lora_dropout, target_modules=w.target_modules, task_type=kind
-            ),
-            low_cpu_mem_usage=True,
-        )
+        adapted = get_peft_model(model, LoraConfig(r=w.r, lora_alpha=2 * w.r, **settings), low_cpu_mem_usage=True)
     except ValueError as error:
         raise ForecastRefused(str(error).splitlines()[0][:200]) from None
     _check_adapted(adapted, w)
@@ -113,6 +111,11 @@ def _adapted(model: nn.Module, w: Workload) -> nn.Module:
         if p.requires_grad:
             p.data = p.data.float()
     return adapted
+
+
+def _targets(model: nn.Module, w: Workload) -> dict[str, nn.Linear]:
+    heads = [m for n, m in model.named_modules() if n.rsplit(".", 1)[-1] in stubs.HEADS]
+    return find_targets(model, w.target_modules, heads, w.layers_to_transform)
 
 
 def _check_adapted(model: nn.Module, w: Workload) -> None:

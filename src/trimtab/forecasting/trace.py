@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ class StepTrace:
     reserved: list[int]  # two training steps through the caching allocator, for each of its WORKSPACES
     reserved_expandable: list[int]
     flops: int  # of one optimizer step
+    below: int  # of them, those below every trained layer: our own loop takes them once for each example
     layers: int
     parameters: int
     trainable: int
@@ -61,6 +63,7 @@ def trace(config: Any, w: Workload, task: str, whole: bool = False) -> StepTrace
     """Raises ForecastRefused with the reason where the model's code cannot be traced."""
     began = time.perf_counter()
     depth = getattr(config.get_text_config(), "num_hidden_layers", None)
+    whole = whole or w.layers_to_transform is not None  # a short copy has too few to tell them apart
     if depth is not None and depth > SHORT and not whole:
         # Middle layers repeat each other: five tell of eighty. The refusal to read here is "the middle layers differ"
         # (hybrids, mixtures that begin dense): only then is the time of the whole model worth it.
@@ -137,13 +140,13 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> S
     events = deepen(shots.events, layers) if depth else shots.events
     events = _completed(events, w, shots.job, times)
     training = [e for e in events if not _evaluates(e.at.phase)]
-    flops = _flops(shots, w, times)
     parameters = sum(n * times(layer) for layer, n in shots.parameters)
     return StepTrace(
         phases={name: p.by_kind for name, p in peaks(events, layers).items()},
         reserved=[held(training, size) for size in WORKSPACES],
         reserved_expandable=[held(training, size, expandable=True) for size in WORKSPACES],
-        flops=flops,
+        flops=_flops(shots.flops, w, times),
+        below=_flops(_below(shots, w), w, times),
         layers=layers,
         parameters=parameters,
         root=sum(n for layer, n in shots.parameters if layer is None),
@@ -153,9 +156,15 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> S
     )
 
 
-def _flops(shots: _Shots, w: Workload, times: Any) -> int:
+def _below(shots: _Shots, w: Workload) -> dict[Place, int]:
+    """What the frozen lower layers take in a forward pass; the pull's rows pass them each time (run/anchor.py)."""
+    lower = range(w.first_trained if w.trainer == "trimtab" else 0)
+    return {p: f for p, f in shots.flops.items() if p.phase == "forward" and p.layer in lower}
+
+
+def _flops(of: Mapping[Place, int], w: Workload, times: Any) -> int:
     """Of one optimizer step."""
-    counted = {p: f * times(p.layer) for p, f in shots.flops.items() if not _evaluates(p.phase)}
+    counted = {p: f * times(p.layer) for p, f in of.items() if not _evaluates(p.phase)}
     if w.trainer == "transformers":
         # Two micro-batches are traced: the first allocates the gradients, the second adds to them, and every further
         # one is like the second.

@@ -20,6 +20,12 @@ from trimtab.spec.words import words_of
 # The first values that were tried; bench/inside.py shows what they gave, and no other values were compared.
 PULL, REPLAY = 1.0, 0.25
 AS_IT_IS = "as it is"
+TITLES = {
+    "dose": "A share of the adapter",
+    "smaller steps": "Smaller steps",
+    "anchor": "Held to the base",
+    "where": "In fewer places",
+}
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,12 @@ def ladder(recipe: Recipe, places: Places, earlier: int | None = None) -> tuple[
     adapter = recipe.method != "full"
     whole = recipe.whole
     rungs = [
-        Rung("dose", "A share of the adapter", (Remedy(AS_IT_IS, whole),) if adapter else (), trained=False),
-        Rung("smaller steps", "Smaller steps", _smaller(whole, earlier)),
-        Rung("anchor", "Held to the base", _anchored(whole) if words_of(whole.task).anchored else ()),
-        Rung("where", "In fewer places", _where(whole, places) if adapter else ()),
+        ("dose", (Remedy(AS_IT_IS, whole),) if adapter else ()),
+        ("smaller steps", _smaller(whole, earlier)),
+        ("anchor", _anchored(whole) if words_of(whole.task).anchored else ()),
+        ("where", _where(whole, places) if adapter else ()),
     ]
-    return tuple(r for r in rungs if r.remedies)
+    return tuple(Rung(k, TITLES[k], some, trained=k != "dose") for k, some in rungs if some)
 
 
 def _smaller(recipe: Recipe, earlier: int | None) -> tuple[Remedy, ...]:

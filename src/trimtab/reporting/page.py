@@ -15,6 +15,7 @@ from trimtab.reporting.report_data import study_report
 from trimtab.spec.durations import in_words
 from trimtab.spec.files import write_whole
 from trimtab.store import Store
+from trimtab.tuning.summary import seed_in_words
 
 
 def environment() -> Environment:
@@ -24,6 +25,7 @@ def environment() -> Environment:
     )
     percent = lambda v: "–" if v is None else f"{v:.0%}"  # noqa: E731
     templates.filters.update(number=_number, percent=percent, limit=_limit, duration=in_words, lower_first=_lower_first)
+    templates.filters["seed_in_words"] = seed_in_words
     return templates
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from trimtab.analysis.card import drift_of, judge, pulse_limit
 from trimtab.analysis.interaction_check import states
 from trimtab.forecasting.result import shown_parts
+from trimtab.planning.remedies import TITLES as REMEDIES
 from trimtab.spec.budget import Budget
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.study import TuneAsked, TuneFacts
@@ -26,10 +27,7 @@ WHAT_PLACES = {
     "seeds": "Seeds",
     "more seeds": "More seeds",
     "inside: start": "Against the budget",
-    "inside: dose": "Remedy: a share of the adapter",
-    "inside: smaller steps": "Remedy: smaller steps",
-    "inside: anchor": "Remedy: held to the base",
-    "inside: where": "Remedy: in fewer places",
+    **{f"inside: {k}": f"Remedy: {title[0].lower()}{title[1:]}" for k, title in REMEDIES.items()},
     "inside: seeds": "Seeds of what is inside",
     "recommendation": "Recommendation",
 }

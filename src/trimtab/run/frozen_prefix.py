@@ -18,10 +18,10 @@ from torch import nn
 from trimtab.errors import ModelError
 from trimtab.run.base import Base
 from trimtab.spec.recipe import Recipe
+from trimtab.spec.workload import STATES_ROOM
 
 CLOSE = 0.05  # of an output's spread: the two halves must compute what the whole does
 ROWS = 16  # examples in one pass through the lower layers
-ROOM = 0.25  # of the memory that is free, which kept states may take
 
 
 class FrozenPrefix:
@@ -126,7 +126,7 @@ def prefix_of(base: Base, recipes: Sequence[Recipe], *known: Sequence[Any]) -> F
     does not come apart, or the states of all these items would take more than a quarter of the free memory."""
     first, items = first_trained(recipes), [i for some in known for i in some]
     try:
-        if first < 1 or not items or sum(i.size for i in items) * _state_bytes(base) > ROOM * _free(base):
+        if first < 1 or not items or sum(i.size for i in items) * _state_bytes(base) > STATES_ROOM * _free(base):
             return None
         prefix = FrozenPrefix(base, first, *known)
         prefix.check(items[:4])

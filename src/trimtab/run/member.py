@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from trimtab.errors import SpecError
 from trimtab.run.adapters import Adapter
 from trimtab.run.batches import BatchPlan
 from trimtab.run.gradient_shares import GradientShares
@@ -70,6 +71,12 @@ class Member:
     ):
         self.recipe, self.adapter, self.train, self.examples = recipe, adapter, train, examples
         self.total_steps, self.last_step = recipe.steps(examples), recipe.steps_taken(examples)
+        if recipe.stop_at_step > self.total_steps:
+            raise SpecError(
+                f"run {recipe.run_id}",
+                [f"stop_at_step {recipe.stop_at_step} lies past its end: it has {self.total_steps} steps; give at most"
+                 f" {self.total_steps}, or 0 for all of them"],
+            )  # fmt: skip
         self.plan = BatchPlan(
             tuple(i.size for i in train), recipe.effective_batch, recipe.per_device_train_batch_size, recipe.seed
         )

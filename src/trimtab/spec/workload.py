@@ -19,6 +19,10 @@ OPTIMIZERS = (
 )  # fmt: skip
 
 
+STATES_ROOM = 0.25  # of the memory that is free, which kept states of frozen lower layers may take (trimtab)
+LATER = ("kl_weight", "layers_to_transform")  # settings that older forecasts know nothing of
+
+
 def loop_precision(full: bool, bf16: bool) -> tuple[Literal["bfloat16", "float32"], Literal["no", "bf16"]]:
     """(type of the weights as loaded, autocast) in our own loop, where bfloat16 is (not) computed fast: weights that
     are trained stay float32 and are cast in each pass, frozen ones are loaded in bfloat16."""
@@ -54,6 +58,7 @@ class Workload(BaseModel):
 
     r: int = Field(8, ge=1, le=1024)
     target_modules: str | list[str] = "all-linear"
+    layers_to_transform: list[int] | None = Field(None, description="layers that get an adapter; null: all")
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     bnb_4bit_use_double_quant: bool = True
     prepare_model_for_kbit_training: bool = Field(False, description="float32 norms, as TRL and PEFT's examples do")
@@ -97,6 +102,8 @@ class Workload(BaseModel):
                 "float16 weights cannot be trained in full (their gradients cannot be unscaled); use dtype float32 with"
                 " autocast fp16"
             )
+        if self.method == "full" and self.layers_to_transform:
+            problems.append("layers_to_transform: only an adapter has this, and method is full; leave it out")
         if self.members > 1 and (self.method == "full" or self.trainer != "trimtab"):
             problems.append("members above 1 need method lora and trainer trimtab: others train one adapter at a time")
         if self.trainer == "trimtab" and (self.method == "qlora" or self.load_in_4bit):
@@ -125,6 +132,11 @@ class Workload(BaseModel):
         return self.method != "full"
 
     @property
+    def first_trained(self) -> int:
+        """The lowest layer that is trained: gradients stop there."""
+        return min(self.layers_to_transform or [0])
+
+    @property
     def effective_batch(self) -> int:
         """Examples of one optimizer step, all devices together."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.devices
@@ -145,7 +157,7 @@ class Workload(BaseModel):
     @property
     def hash(self) -> str:
         """Of every value; what came later counts where it is set."""
-        content = self.model_dump(mode="json", exclude=None if self.kl_weight else {"kl_weight"})
+        content = self.model_dump(mode="json", exclude={k for k in LATER if not getattr(self, k)})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @staticmethod
@@ -166,6 +178,7 @@ class Workload(BaseModel):
                 "padded": recipe.per_device_train_batch_size * members > 1,
                 "r": recipe.r,
                 "target_modules": recipe.target_modules,
+                "layers_to_transform": recipe.layers_to_transform,
                 "lora_dropout": recipe.lora_dropout,
                 "optim": "sgd" if recipe.optim == "sgd" else "adamw_torch",
                 "per_device_eval_batch_size": 16,

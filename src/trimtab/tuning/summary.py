@@ -103,6 +103,15 @@ def seeds_counted(result: Mapping[str, Any]) -> int:
     return int(result.get("counted") or max(1, len(result["runs"]) - 1))
 
 
+def seed_in_words(result: Mapping[str, Any]) -> str:
+    """Which of several seeds is handed over, by validation loss."""
+    if "free" in result:
+        return "the worse of the seeds that the remedies have not judged"
+    if len(result["runs"]) % 2:
+        return "the median seed"
+    return "the worse of two seeds" if len(result["runs"]) == 2 else "the worse of the two seeds in the middle"
+
+
 def way_inside(result: Mapping[str, Any]) -> str:
     """What to type to look for one."""
     return str(result.get("way") or f"trimtab inside {result['run']}")
@@ -192,7 +201,7 @@ def reasons(
             before = now
     said |= _remedies(recipe, decisions)
     if recipe.seed != (steps[-1]["evidence"]["recipe"]["seed"] if steps else recipe.seed):
-        said["seed"] = "of the seeds that were trained, the median by validation loss"
+        said["seed"] = "of the seeds that were trained, the median by validation loss; of two in the middle the worse"
     return said
 
 

@@ -17,6 +17,7 @@ from trimtab.forecasting.cache import versions
 from trimtab.forecasting.duration import kind_of
 from trimtab.forecasting.forecast import forecast
 from trimtab.forecasting.measure import peak_of
+from trimtab.forecasting.result import KEPT_STATES
 from trimtab.planning.catalogue import Device
 from trimtab.run.cohort import Cohort
 from trimtab.run.machine import Machine
@@ -66,11 +67,13 @@ class Expectation:
             return unknown
         size = w.size * w.members * w.gradient_accumulation_steps
         each = (made.flops or 0) / size
+        kept = made.memory.terms.get(KEPT_STATES, 0)  # the rehearsal keeps those of the longest batch alone
         achieved = known.get("achieved", {}).get(kind_of(w))
         return [
             {
                 "device": w.device, "versions": made.versions, "how": made.how, "kind": kind_of(w),
-                "allocated": made.memory.allocated, "reserved": made.memory.reserved if w.device == "cuda" else None,
+                "allocated": made.memory.allocated - kept,
+                "reserved": made.memory.reserved - kept if w.device == "cuda" else None,
                 "terms": made.memory.terms, "card": device.name, "capacity": device.memory,
                 "context": made.memory.context,
                 "workload": made.workload, "flops_per_size": each,

@@ -20,7 +20,7 @@ import torch
 from trimtab.analysis.card import breach, drift_of, left_budget
 from trimtab.analysis.stats import average
 from trimtab.datasets.encoded import Encoded
-from trimtab.errors import DataError, ModelError, RunError, TrimtabError
+from trimtab.errors import DataError, ModelError, RunError, SpecError, TrimtabError
 from trimtab.forecasting.forecaster import forecaster
 from trimtab.forecasting.source import locate
 from trimtab.planning.catalogue import Device
@@ -149,7 +149,7 @@ class Worker:
         try:
             self.train_cohort(name, group, race)
             return {}
-        except (DataError, ModelError, RunError) as error:
+        except (DataError, ModelError, RunError, SpecError) as error:
             if len(group) == 1:
                 run = group[0].run_id
                 give_up(self.store, self.study, [run], str(error))

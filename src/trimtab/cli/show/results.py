@@ -15,7 +15,7 @@ from trimtab.store import RunRow
 
 def recommendation(result: Mapping[str, Any]) -> None:
     """What a tune ended in, to be read aloud: what is recommended, gain, verdict, what is not known, what is next."""
-    from trimtab.tuning.summary import recommended_in_words, seeds_counted
+    from trimtab.tuning.summary import recommended_in_words, seed_in_words, seeds_counted
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"\n[bold]{visible(recommended_in_words(result))}[/]")
@@ -38,8 +38,9 @@ def recommendation(result: Mapping[str, Any]) -> None:
     )
     if seeds > 1:
         seed = result["recipe"]["seed"]
-        which = "the worse of the seeds that the remedies have not judged" if "free" in result else "the median seed"
-        console.print(f"Handed over: {which} by validation loss (seed {seed}), {result['handed_over']:.1%}")
+        console.print(
+            f"Handed over: {seed_in_words(result)} by validation loss (seed {seed}), {result['handed_over']:.1%}"
+        )
     console.print(f"Verdict against the budget: [{STYLE[verdict]} bold]{verdict}[/]{_open(result.get('limits', {}))}")
     console.print(f"Not known: {_unknown(result)}", markup=False)
     console.print(f"Next: {_next(result)}", markup=False)
