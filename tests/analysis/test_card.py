@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from trimtab.analysis.card import breach, judge, left_budget, measured_enough, prompts_needed, still_open
+from trimtab.analysis.card import asked_first, breach, judge, left_budget, measured_enough, prompts_needed, still_open
 from trimtab.analysis.compare import compare_runs
 from trimtab.errors import StoreError
 from trimtab.spec.budget import Budget, Limit, level_needed, preset
@@ -169,27 +169,43 @@ LOOKS = {
 
 def test_what_is_not_known_has_to_be_asked_on():
     """Only sets that hold a limited number whose bounds lie across its limit."""
-    assert still_open(measured(CALM, looks=LOOKS), preset()) == set()
+    assert still_open(measured(CALM, looks=LOOKS), preset()) == []
     half = {**CALM, "refused_base": [1.0] * 50, "refused_tuned": [1.0] * 44 + [0.0] * 6}
-    assert still_open(measured(half, looks=LOOKS), preset()) == {"refusable"}
+    assert still_open(measured(half, looks=LOOKS), preset()) == ["refusable"]
     gone = {**CALM, "refused_base": [1.0] * 50, "refused_tuned": [0.0] * 50}
-    assert still_open(measured(gone, looks=LOOKS), preset()) == set()  # certainly outside is known too
+    assert still_open(measured(gone, looks=LOOKS), preset()) == []  # certainly outside is known too
     form = {"form_base": [1.0] * 50, "form_tuned": [1.0] * 46 + [0.0] * 4}
-    assert still_open(measured({**CALM, **form}, looks=LOOKS), preset()) == {"form"}
-    assert still_open(measured({**gone, **form}, looks=LOOKS), preset()) == set()  # a soft limit saves nobody now
+    assert still_open(measured({**CALM, **form}, looks=LOOKS), preset()) == ["form"]
+    assert still_open(measured({**gone, **form}, looks=LOOKS), preset()) == []  # a soft limit saves nobody now
     drifts = {"kl_generic": [0.0, 0.2] * 32}
-    assert still_open(measured({**gone, **drifts}, looks=LOOKS), preset()) == {"generic"}  # another hard one is asked
+    assert still_open(measured({**gone, **drifts}, looks=LOOKS), preset()) == ["generic"]  # another hard one is asked
     broken = {**CALM, "degenerate_tuned": [1.0] * 6 + [0.0] * 172, "degenerate_base": [0.0] * 178}
-    assert still_open(measured(broken, looks=LOOKS), preset()) == {"generic", "alarming", "open"}
+    assert still_open(measured(broken, looks=LOOKS), preset()) == ["generic", "alarming", "open"]
     never = {k: v for k, v in CALM.items() if not k.startswith("refused")}
     assert "refusable" in still_open(measured(never, looks=LOOKS), preset())
-    assert still_open(measured(never, looks=LOOKS, missing={"refusal": "no chat template"}), preset()) == set()
+    assert still_open(measured(never, looks=LOOKS, missing={"refusal": "no chat template"}), preset()) == []
 
 
 def test_before_anything_is_asked_every_set_with_a_limited_number_is_open():
     nothing = {"raw": {}, "looks": {}, "level": "card"}
-    assert still_open(nothing, preset()) == LOOKS.keys() - {"answers"}
-    assert still_open(nothing, Budget(limits={"refusal": Limit(min=-0.1)})) == {"refusable"}
+    assert set(still_open(nothing, preset())) == LOOKS.keys() - {"answers"}
+    assert still_open(nothing, Budget(limits={"refusal": Limit(min=-0.1)})) == ["refusable"]
+
+
+def test_what_tells_most_comes_first_and_what_was_never_asked_stays_open():
+    """An open verdict: hard limits, then what is not known at all, then open soft ones. A broken one: the unknown
+    first."""
+    late = {**LOOKS, "form": {"asked": [], "of": 100}, "alarming": {"asked": [], "of": 150}}
+    half = {**CALM, "refused_base": [1.0] * 50, "refused_tuned": [1.0] * 44 + [0.0] * 6}
+    raw = {k: v for k, v in half.items() if not k.startswith(("form", "over_refused"))}
+    assert still_open(measured(raw, looks=late), preset()) == ["refusable", "alarming", "form"]
+    gone = {**raw, "kl_generic": [0.0, 0.2] * 32, "refused_tuned": [0.0] * 50}
+    assert set(still_open(measured(gone, looks=late), preset())) == {"form", "alarming", "generic"}
+    assert still_open(measured(gone, looks=late), preset())[-1] == "generic"
+    (row,) = (r for r in judge(measured(raw, looks=late), preset())["rows"] if r["number"] == "format_obeyed")
+    assert row["verdict"] == "NOT MEASURED"
+    assert "the time was over" in row["missing"]
+    assert asked_first(preset()) == {"generic", "refusable"}
 
 
 def test_a_look_before_the_end_has_wider_bounds():

@@ -1,4 +1,4 @@
-"""What still fits into --time: how thorough a card can be, before and after the seeds."""
+"""What still fits into --time, and how thorough a card it has room for."""
 
 import pytest
 
@@ -21,13 +21,6 @@ def left(tmp_path, limit, **base):
 @pytest.mark.parametrize(("limit", "level"), [(None, "card"), (500, "card"), (499, "short")])
 def test_the_whole_card_is_planned_where_its_first_round_is_a_fifth_of_the_time(tmp_path, limit, level):
     assert left(tmp_path, limit).card_level() == level
-
-
-@pytest.mark.parametrize(("limit", "level"), [(130, "card"), (110, "short")])
-def test_once_the_seeds_are_trained_it_is_taken_where_it_fits(tmp_path, limit, level):
-    time = left(tmp_path, limit)
-    assert time.card_level() == "short"
-    assert time.card_level_now() == level
 
 
 def test_room_is_kept_for_first_rounds(tmp_path):

@@ -47,7 +47,9 @@ def judge(measured: Measured, budget: Budget) -> dict[str, Any]:
 def asked(looks: Looks) -> dict[str, int]:
     """How many questions were asked and how many there are; nothing of a card that asked a fixed number."""
     sets = [seen for name, seen in looks.items() if name != ANSWERS]
-    return {"questions": sum(s["asked"][-1] for s in sets), "of": sum(s["of"] for s in sets)} if sets else {}
+    return (
+        {"questions": sum(max(s["asked"], default=0) for s in sets), "of": sum(s["of"] for s in sets)} if sets else {}
+    )
 
 
 def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -164,7 +166,7 @@ def unfinished(measured: Measured, budget: Budget) -> set[str]:
 
 def _could_go_on(seen: Any) -> bool:
     """Whether some of these questions have not been asked."""
-    return bool(seen) and seen["asked"][-1] < seen["of"]
+    return bool(seen) and max(seen["asked"], default=0) < seen["of"]
 
 
 def _with_classes(raw: Raw) -> list[str]:
@@ -194,9 +196,9 @@ def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
 
 
 def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
-    key, made, raw = n.key, shown(n.key), measured["raw"]
-    why = measured.get("missing", {}).get(key)
-    tails, limit = tails_of(n.asked_by, measured.get("looks", {})), budget.limits.get(key)
+    key, made, raw, looks = n.key, shown(n.key), measured["raw"], measured.get("looks", {})
+    why = measured.get("missing", {}).get(key) or (LATE if _never_asked(n, looks) else None)
+    tails, limit = tails_of(n.asked_by, looks), budget.limits.get(key)
     interval = None if why else by_people(key, measured) or made.interval(raw, tails)
     if interval and limit and interval.n < FEWEST:
         why = f"only {interval.n} {n.items}: at least {FEWEST} are needed for an interval"
@@ -226,15 +228,38 @@ def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
 
 
 OPEN = (Verdict.UNDECIDED, Verdict.NOT_MEASURED)
+LATE = "the time was over before it was asked: the same card without a time asks on"
 
 
-def still_open(measured: Measured, budget: Budget) -> set[str]:
-    """The question sets that have to go on: of limited numbers whose bounds lie across the limit, and of those that
-    nothing is known of yet. Where a hard limit is broken, of hard ones alone: no soft one changes that verdict."""
+def _never_asked(n: Number, looks: Looks) -> bool:
+    """Whether none of its questions has been asked, of those that there are to ask."""
+    sets = sets_of(n.asked_by)
+    return bool(sets) and all(name in looks and not looks[name]["asked"] for name in sets)
+
+
+def still_open(measured: Measured, budget: Budget) -> list[str]:
+    """The question sets that have to go on, what tells most first: of limited numbers whose bounds lie across the
+    limit, and of those that nothing is known of yet. While the verdict is open hard limits come first; where a hard
+    one is broken the unknown ones do, and no soft one is asked on: it changes nothing."""
     judged = judge(measured, budget)
-    rows = [r for r in judged["rows"] if r["hard"] or judged["verdict"] != Verdict.FAIL]
-    unknown = [r for r in rows if r["verdict"] in OPEN and r["number"] not in measured.get("missing", {})]
-    return {name for r in unknown for name in sets_of(number_of(r["number"]).asked_by)}
+    failed, looks = judged["verdict"] == Verdict.FAIL, measured.get("looks", {})
+    rank: dict[str, tuple[int, bool]] = {}
+    for r in judged["rows"]:
+        unknown = r["verdict"] == Verdict.NOT_MEASURED
+        if r["verdict"] not in OPEN or r["number"] in measured.get("missing", {}):
+            continue
+        if failed and not (r["hard"] or unknown):
+            continue
+        first = unknown if failed else r["hard"]
+        for name in sets_of(number_of(r["number"]).asked_by):
+            begun = bool(looks.get(name, {}).get("asked"))
+            rank[name] = min(rank.get(name, (2, True)), (0 if first else 1 if unknown else 2, begun))
+    return sorted(rank, key=lambda name: rank[name])
+
+
+def asked_first(budget: Budget) -> frozenset[str]:
+    """The question sets of hard limits, of several for one number the first: a card without them is none."""
+    return frozenset(s for k, limit in budget.limits.items() if limit.hard for s in sets_of(number_of(k).asked_by)[:1])
 
 
 NO_INTERVAL = "no interval is honest: in bins of a few dozen items a calibrated model has an error of a few points too"

@@ -49,7 +49,7 @@ def tails_of(question: str, looks: Looks) -> Tails:
     seen = looks.get(question)
     if not seen:
         return FIXED
-    shares = tuple(n / seen["of"] for n in seen["asked"])
+    shares = tuple(n / seen["of"] for n in seen["asked"])  # none: nothing has been spent
     return Tails(_tail(shares, FIXED.two), _tail(shares, FIXED.one))
 
 

@@ -25,10 +25,11 @@ from trimtab.behaviour.responses import (
     REQUEST_TOKENS,
     Battery,
     Responses,
+    work,
 )
-from trimtab.behaviour.rounds import Asked
+from trimtab.behaviour.rounds import Asked, Until
 from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json, word_count
-from trimtab.behaviour.speed import speeds
+from trimtab.behaviour.speed import PROMPTS, ROUNDS, TOKENS, speeds
 from trimtab.behaviour.weights import intruders, relative_change
 from trimtab.datasets.formats import Example
 from trimtab.datasets.tokens import Tokens, prompt_ids
@@ -98,7 +99,7 @@ def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> l
     return [math.exp(-next(each)) if r.weight else 0.0 for r in rows]
 
 
-# Measured on the bundled model with two cores, in the units of _work, of a whole card and of its first round. READ:
+# Measured on the bundled model with two cores, in the units of `work`, of a whole card and of its first round. READ:
 # drift, memorising (of half as many examples in a short card) and forgetting, which both models read each time.
 # CHOSEN: facts, their wordings and the lean, both models together; a base that was asked before reads nothing.
 READ = {"short": {"whole": 22_000, "first": 18_000}, "card": {"whole": 28_000, "first": 24_000}}
@@ -115,14 +116,11 @@ def cost(task: Task, prompts: int, level: Level = "short", known: float = 0.0, f
     share of its questions that the base has answered before."""
     kind, part = "short" if level == "short" else "card", "first" if first else "whole"
     asked = [(pieces(n)[0] if first else n, tokens) for n, tokens in ((prompts, CARD_TOKENS), *GENERATED[kind])]
-    both = CHOSEN[kind][part] + 2 * sum(_work(n, tokens) for n, tokens in asked)
-    return (READ[kind][part] + (1 - known / 2) * both) / _work(len(task.examples), task.max_new_tokens)
+    both = CHOSEN[kind][part] + 2 * sum(work(n, tokens) for n, tokens in asked)
+    return (READ[kind][part] + (1 - known / 2) * both) / work(len(task.examples), task.max_new_tokens)
 
 
-def _work(answers: int, tokens: int) -> int:
-    """A step of generation costs as much as 35 rows whatever the rows, and then each row (measured with 8 to 64
-    rows)."""
-    return tokens * (35 * math.ceil(answers / 64) + answers)
+SPEED_WORK = 2 * (ROUNDS + 1) * PROMPTS * work(1, TOKENS)  # base and tuned
 
 
 @dataclass(frozen=True)
@@ -141,13 +139,12 @@ def measure(
     learned: Learned | None = None,
     keep: Path | None = None,
     load: Callable[[str], EvaluatedModel] | None = None,
-    still_open: Callable[[dict[str, Any]], set[str]] | None = None,
+    until: Until | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """({"raw", "looks", "missing", "seconds", "level", "language"}, answers side by side). `keep` holds what the base
     said.
 
-    `load` gives the judges that a person's probes may name; `still_open` says, of what is measured so far, which
-    question sets have to go on. All of them where it is None.
+    `load` gives the judges that a person's probes may name. Everything is asked where `until` is None.
     """
     one_vocabulary, brief = not unlike(base, tuned), battery.level == "pulse"
     lacking = missing(base, tuned, battery, learned)
@@ -157,25 +154,37 @@ def measure(
         why = (empty(raw, battery) if raw else {}) | lacking
         return {"raw": raw, "looks": looks, "missing": why, "level": battery.level, "language": battery.language}
 
-    asked.until_known((lambda raw, looks: still_open(so_far(raw, looks))) if still_open else None)
-    raw, took = asked.raw(), asked.seconds
+    def still_open(raw: Raw, looks: Looks) -> Sequence[str]:
+        return until.still_open(so_far(raw, looks)) if until else ()
+
+    read: Raw = {}  # what is read once, whatever has been asked
+    took = asked.seconds
 
     def add(name: str, numbers: Callable[[], Raw]) -> None:
         began = time.monotonic()
         for key, values in numbers().items():
-            raw[key] = raw.get(key, []) + list(values)  # a probe may have judged items and others
+            read[key] = read.get(key, []) + list(values)
         took[name] = time.monotonic() - began
 
+    asked.begin(until, still_open)
     if one_vocabulary:
         add("forgetting", lambda: forgetting(tuned, asked.ref, most=battery.few))
-    if load:
-        add("judges", lambda: _by_judges(asked.base_said, asked.said, battery, load))
     if learned and one_vocabulary and not brief:
         add("memory", lambda: _memory(base, tuned, learned))
     if not brief and same_shape(base, tuned):
         add("weights", lambda: {"weight_change": relative_change(base, tuned), "intruders": intruders(base, tuned)})
+    if until:
+        asked.go_on(until, still_open)
+    if load:
+        add("judges", lambda: _by_judges(asked.base_said, asked.said, battery, load))
     if battery.level not in BRIEF:
-        add("speed", lambda: speeds(base, tuned, asked.ref.prompts))
+        if not until or asked.seconds_of(SPEED_WORK) <= until.left:
+            add("speed", lambda: speeds(base, tuned, asked.ref.prompts))
+        else:
+            lacking |= dict.fromkeys(("first_token_time", "token_time"), "the time was over: --whole measures it")
+    raw = asked.raw()
+    for key, values in read.items():
+        raw[key] = raw.get(key, []) + list(values)  # a probe may have judged items and others
     by_base = {f"{k} (base)": v for k, v in asked.base_said.seconds.items() if v >= 0.1}
     measured = {**so_far(raw, asked.looks), "seconds": took | asked.said.seconds | by_base}
     return measured, _neutral_samples(asked) + _samples(asked.base_said, asked.said, battery)

@@ -7,6 +7,7 @@ question), so that every pulse and card of a study, and of the next one, shares 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -165,12 +166,13 @@ WORDS = {
 @dataclass(frozen=True)
 class Question:
     """A set of questions of one kind. `how` they are asked, as far as the items do not say; `ask` gives one answer an
-    item, of items that begin at a place of the set."""
+    item, of items that begin at a place of the set; `tokens` of an answer in words at most, 0: none is generated."""
 
     name: str
     items: Sequence[Any]
     how: Any
     ask: Callable[[EvaluatedModel, Sequence[Any], int], list[Any]]
+    tokens: int = 0
 
     def content(self, start: int, end: int) -> Any:
         """What identifies the answers to these of them, where they are kept."""
@@ -185,15 +187,23 @@ def questions(battery: Battery) -> list[Question]:
         Question("facts", battery.facts, None, partial(_choose, language)),
         Question("leaning", battery.leaning, None, lambda s, asked, _: refusal_margin(s, asked, language)),
         Question("phrasing", battery.rephrased, battery.variants, partial(_rephrased, battery.variants, language)),
-        Question("open", brief, OPEN_TOKENS, partial(_say, OPEN_TOKENS)),
-        Question("samples", brief if battery.level == "audit" else (), SAMPLES, _several),
+        Question("open", brief, OPEN_TOKENS, partial(_say, OPEN_TOKENS), OPEN_TOKENS),
+        Question("samples", brief if battery.level == "audit" else (), SAMPLES, _several, SAMPLES * OPEN_TOKENS),
     ]
     for kind in ("alarming", "refusable"):
-        sets.append(Question(kind, battery.requests(kind), REQUEST_TOKENS, partial(_say, REQUEST_TOKENS)))
+        say = partial(_say, REQUEST_TOKENS)
+        sets.append(Question(kind, battery.requests(kind), REQUEST_TOKENS, say, REQUEST_TOKENS))
     forms = [("form", battery.forms)] if battery.forms else []
     for name, probe in [*forms, *((f"own-{p.name}", p) for p in battery.own)]:
-        sets.append(Question(name, probe.items, probe.max_new_tokens, partial(_say_items, probe.max_new_tokens)))
+        most = probe.max_new_tokens
+        sets.append(Question(name, probe.items, most, partial(_say_items, most), most))
     return [q for q in sets if q.items]
+
+
+def work(answers: int, tokens: int) -> int:
+    """What generating costs: a step as much as 35 rows whatever the rows, and then each row (measured with 8 to 64
+    rows)."""
+    return tokens * (35 * math.ceil(answers / 64) + answers)
 
 
 def _say(tokens: int, evaluated: EvaluatedModel, asked: Sequence[str], _start: int) -> list[dict[str, Any]]:

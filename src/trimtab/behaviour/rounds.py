@@ -6,8 +6,11 @@ What is known is for somebody else to say (analysis/card.py, by a budget); this 
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +18,41 @@ from trimtab.analysis.looks import ANSWERS, POOLED, Looks, pieces
 from trimtab.behaviour.answering import Answer, EvaluatedModel, answers
 from trimtab.behaviour.drift import Neutral, Reference, drift
 from trimtab.behaviour.pair_responses import Raw, compare, style, wholeness
-from trimtab.behaviour.responses import WORDS, Battery, Responses, collect_responses, questions
+from trimtab.behaviour.responses import WORDS, Battery, Responses, collect_responses, questions, work
 from trimtab.probes.prompts import CARD_TOKENS, as_messages
 
-StillOpen = Callable[[Raw, Looks], set[str]]  # what is measured so far -> question sets that have to go on
+StillOpen = Callable[[Raw, Looks], Sequence[str]]  # what is measured so far -> sets that have to go on, in that order
+ALWAYS = ("generic", "facts", "leaning")  # begun whatever the time is
 
 
-def in_time(still_open: Callable[[Any], set[str]], seconds: float) -> Callable[[Any], set[str]]:
-    """The same until so many seconds are over, counted from now; no round is begun that would hardly fit. What is not
-    known then stays open, and another card goes on to ask."""
-    ends, last = time.monotonic() + seconds, time.monotonic()
+@dataclass(frozen=True)
+class Until:
+    """When a card has asked enough: `still_open` says of what is measured so far which question sets have to go on,
+    what tells most first. With a time, counted from when this is made, only what fits into it is asked after `first`
+    and what every card begins with; the rest stays open, and another card goes on to ask."""
 
-    def in_time_open(so_far: Any) -> set[str]:
-        nonlocal last
-        now = time.monotonic()
-        round_took, last = now - last, now
-        over = so_far["raw"] and now + round_took / 2 > ends
-        return set() if over else still_open(so_far)
+    still_open: Callable[[dict[str, Any]], Sequence[str]]
+    first: frozenset[str] = frozenset()
+    seconds: float = math.inf
+    began: float = field(default_factory=time.monotonic)
 
-    return in_time_open
+    @property
+    def timed(self) -> bool:
+        return self.seconds < math.inf
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.began + self.seconds - time.monotonic()
+
+    def fitting(self, wanted: Sequence[str], expected: Callable[[str], float]) -> list[str]:
+        """Of these, in their order, those whose `expected` seconds fit into what is left, one after the other."""
+        left, chosen = self.left, []
+        for name in wanted:
+            if (took := expected(name)) <= left:
+                chosen.append(name)
+                left -= took
+        return chosen
 
 
 class Asked:
@@ -58,26 +77,59 @@ class Asked:
         self.drift: Raw = {}
         self.seconds: dict[str, float] = {}
 
-    def until_known(self, still_open: StillOpen | None) -> None:
-        """Asks everything that there is where `still_open` is None."""
-        watched = self.most.keys() & still_open({}, {}) if still_open else set[str]()
-        due = {name: self.most[name] for name in self.most.keys() - watched}
-        going = watched
-        while True:
-            self._ask(due | {name: self._next(name) for name in going})
-            due, going = {}, self._unknown(still_open) if still_open else set()
-            if not going:
-                return
-            self.tuned.base.say(f"Not known yet, asking on: {', '.join(WORDS.get(n, n) for n in sorted(going))}")
+    def begin(self, until: Until | None, still_open: StillOpen) -> None:
+        """All that there is (None); else the first piece of what something is limited by, and all of what is not.
+        With a time the first pieces of what has to be asked."""
+        watched = self.most.keys() & set(still_open({}, self.looks)) if until else set[str]()
+        if until and until.timed:
+            self._ask({name: self._next(name) for name in self.most.keys() & {*until.first, *ALWAYS}})
+        else:
+            self._ask({name: self._next(name) if name in watched else self.most[name] for name in self.most})
 
-    def _unknown(self, still_open: StillOpen) -> set[str]:
-        """The sets that have to go on and can."""
-        opened = still_open(self.raw(), self.looks)
+    def go_on(self, until: Until, still_open: StillOpen) -> None:
+        """Round after round, until all is known or nothing more fits."""
+        while going := until.fitting(self._wanted(until, still_open), self.expected):
+            words = ", ".join(WORDS.get(n, n) for n in sorted(going))
+            self.tuned.base.say(f"Not known yet, asking on: {words}")
+            self._ask({name: self._next(name) for name in going})
+
+    def _wanted(self, until: Until, still_open: StillOpen) -> list[str]:
+        """The sets that have to go on and can; with a time also, last, those that nothing is limited by."""
+        opened = list(still_open(self.raw(), self.looks))
         if self.count("generic") < self.neutral.least:
-            opened.add("generic")
-        if "phrasing" in opened:
-            opened.add("facts")  # whose plain wording the others are held against
-        return {name for name in opened & self.most.keys() if self.count(name) < self.most[name]}
+            opened.append("generic")
+        if "phrasing" in opened and self.count("facts") <= self.count("phrasing"):
+            opened.insert(0, "facts")  # whose plain wording the others are held against
+        if until.timed:
+            limited = still_open({}, {})
+            opened += [name for name in self.most if name not in limited]
+        return [name for name in dict.fromkeys(opened) if self.count(name) < self.most.get(name, 0)]
+
+    def expected(self, name: str) -> float:
+        """Seconds of this set's next piece, both models: by what its own have taken, else by the same kind of
+        question; nothing where no such was asked."""
+        more = self._next(name) - self.count(name)
+        if name == "phrasing":
+            return self.battery.variants * more * self._seconds("facts") / max(1, self.count("facts"))
+        if self.count(name):
+            return more * self._seconds(name) / self.count(name)
+        return self.seconds_of(work(more, self._tokens.get(name, 0)))
+
+    def seconds_of(self, amount: float) -> float:
+        """So much `work` (behaviour/responses.py), by what answers in words have taken; nothing before there are any,
+        neutral prompts apart, which have their drift besides."""
+        done = [name for name in self._tokens if self.count(name)]
+        all_done = sum(work(self.count(name), self._tokens[name]) for name in done)
+        return amount * sum(map(self._seconds, done)) / all_done if done else 0.0
+
+    @cached_property
+    def _tokens(self) -> dict[str, int]:
+        """Of an answer at most, of the sets that are answered in words."""
+        return {q.name: q.tokens for q in questions(self.battery) if q.tokens}
+
+    def _seconds(self, name: str) -> float:
+        """That this set has taken so far, of both models."""
+        return sum(took.get(name, 0.0) for took in (self.seconds, self.said.seconds, self.base_said.seconds))
 
     def count(self, name: str) -> int:
         """How many of this set have been asked."""
@@ -86,7 +138,7 @@ class Asked:
     @property
     def looks(self) -> Looks:
         """{question set: {"asked": after each look, "of": at most}}."""
-        sets: Looks = {name: {"asked": list(n), "of": self.most[name]} for name, n in self.counts.items() if n}
+        sets: Looks = {name: {"asked": list(n), "of": self.most[name]} for name, n in self.counts.items()}
         return {**sets, ANSWERS: {"asked": list(self.answered), "of": sum(self.most.get(s, 0) for s in POOLED)}}
 
     def raw(self) -> Raw:
@@ -119,7 +171,7 @@ class Asked:
         collect_responses(self.base, self.battery, self.keep, said=self.base_said, upto=upto)
         collect_responses(self.tuned, self.battery, said=self.said, upto=upto)
         pooled = sum(self.count(name) for name in POOLED if name in self.most)
-        if self.answered[-1:] != [pooled]:
+        if self.answered[-1:] != [pooled] and pooled:
             self.answered.append(pooled)
 
     def _ask_neutral(self) -> None:

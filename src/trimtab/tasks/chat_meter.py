@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-from trimtab.analysis.card import judge, measured_enough, prompts_needed, still_open, unfinished
+from trimtab.analysis.card import asked_first, judge, measured_enough, prompts_needed, still_open, unfinished
 from trimtab.analysis.gradient_shares import ENOUGH, tops
 from trimtab.analysis.looks import PIECE, sets_of
 from trimtab.behaviour import card as cards
@@ -22,7 +22,7 @@ from trimtab.behaviour.drift import Neutral, Reference, extended, reference
 from trimtab.behaviour.drift import pulse as taken
 from trimtab.behaviour.label_task import compare, label_task_of, predict
 from trimtab.behaviour.responses import Battery, known_share
-from trimtab.behaviour.rounds import in_time
+from trimtab.behaviour.rounds import Until
 from trimtab.datasets import languages
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.prepare import Dataset
@@ -38,7 +38,7 @@ from trimtab.store import Store
 from trimtab.tasks.pretrained import architecture
 from trimtab.tasks.task import Models, Say
 
-SEEN = 80  # examples of each kind that memorisation is looked for in; half as many in a short card
+SEEN = 80  # examples of each kind that memorisation is looked for in; half as many in a short card or a short time
 KEEP = "base-says"
 CARDS: tuple[Level, ...] = ("short", "card")  # that a study may take
 
@@ -130,10 +130,10 @@ class ChatMeter:
         whole = whole or level == "pulse"
         base, tuned = EvaluatedModel(self.models.base(recipe)), self._tuned(recipe)
         battery = self.battery(level, language)
-        most = SEEN // 2 if level == "short" else SEEN
+        most = SEEN // 2 if level == "short" or seconds < math.inf else SEEN
         learned = cards.Learned(self._some("train", recipe, most), self._some("test", recipe, most))
-        rounds = seconds - self._memory_seconds(recipe, learned)
-        until = None if whole else in_time(lambda so_far: still_open(so_far, self.budget), rounds)
+        budget = self.budget
+        until = None if whole else Until(lambda so_far: still_open(so_far, budget), asked_first(budget), seconds)
         neutral = self._neutral(recipe, level, prompts, whole)
         measured, samples = cards.measure(
             base, tuned, neutral, battery, learned, cache_folder() / KEEP, self._judge, until
@@ -250,12 +250,6 @@ class ChatMeter:
         examples = self.dataset.examples[split]
         every = tokenise(examples[:: max(1, len(examples) // most)][:most], self.models.processor, recipe.max_length)
         return tuple(t for t in every if t.weight)
-
-    def _memory_seconds(self, recipe: Recipe, learned: cards.Learned) -> float:
-        """What looking for memorised examples takes: both models pass them forward, a third of a training step each."""
-        took = self.store.run(recipe.run_id).result
-        tokens = sum(len(row.ids) for row in (*learned.trained, *learned.held_out))
-        return 2 / 3 * tokens * took["seconds"] / took["size"] if took.get("size") else 0.0
 
     def _task_samples(self, recipe: Recipe, base_answers: Sequence[str]) -> list[dict[str, Any]]:
         tuned = self.store.run(recipe.run_id).result["answers"]

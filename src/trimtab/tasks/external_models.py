@@ -18,6 +18,7 @@ from trimtab.behaviour.drift import Neutral, extended, reference
 from trimtab.behaviour.floor import floor
 from trimtab.behaviour.label_task import LABEL_CHANGES, compare, label_task_of, predict
 from trimtab.behaviour.responses import Battery
+from trimtab.behaviour.rounds import Until
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.prepare import Dataset, load
 from trimtab.datasets.survey import LABELS_AT_MOST
@@ -79,7 +80,7 @@ def card(
     neutral = Neutral(ref, generic_most(budget, level, spoken, prompts, whole), prompts)
     learned = _learned(dataset, one) if dataset else None
     judge = lambda m: EvaluatedModel(cache.other(m))  # noqa: E731
-    until = None if whole or level == "pulse" else (lambda so_far: still_open(so_far, budget))
+    until = None if whole or level == "pulse" else Until(lambda so_far: still_open(so_far, budget))
     measured, samples = cards.measure(one, other, neutral, battery, learned, keep, judge, until)
     if dataset and level != "pulse":
         task = cards.task_of(dataset.examples["test"], dataset.is_json, one.base.tokenizer)

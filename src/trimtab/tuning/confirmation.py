@@ -132,7 +132,7 @@ class Confirmation:
         numbers = self.desk.local.measure_task(recipes)
         able = [o for o in outcomes[1 if fresh and len(outcomes) > 1 else 0 :] if o.eligible] or outcomes
         chosen = chosen or sorted(able, key=lambda o: o.loss)[len(able) // 2].recipe
-        card = self.desk.local.card(chosen, self.time.card_level_now(), seconds=self.time.left())
+        card = self.desk.local.card(chosen, seconds=self.time.left())
         self.desk.tick()
         groups, base = groups_of(self.desk.store.run(chosen.run_id), "test"), self.desk.tune_facts.base
         assert base

@@ -54,16 +54,9 @@ class TimeLeft:
         assert base
         return 1.2 * float(seeds * base["answer_seconds"] + cards * _first(base)[self.card_level()])
 
-    def card_level_now(self) -> Level:
-        """The same once the seeds have been trained: the whole card also where its first round fits into what is
-        left."""
-        base = self.desk.tune_facts.base
-        assert base
-        return "card" if 1.2 * _first(base)["card"] <= self.left() else self.card_level()
-
     def card_level(self) -> Level:
-        """The whole card, unless its first round would take more than a fifth of the time that is allowed; never less
-        than what the budget's hard limits ask for."""
+        """What time is kept for, and how remedies are judged: the whole card, unless its first round would take more
+        than a fifth of the time that is allowed; never less than what the budget's hard limits ask for."""
         base = self.desk.tune_facts.base
         assert base
         if self.limit is None or _first(base)["card"] <= self.limit / 5:
