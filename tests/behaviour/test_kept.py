@@ -6,7 +6,7 @@ import zipfile
 import pytest
 import torch
 
-from trimtab.analysis.looks import pieces
+from trimtab.analysis.looks import blocks
 from trimtab.behaviour import kept
 from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.behaviour.kept import identity, is_known, remembered
@@ -65,6 +65,6 @@ def test_the_bundled_model_is_known_before_the_first_run(tmp_path):
     )
     assert known_share(base, Battery("card", "en"), tmp_path) == 1.0
     asked = next(q for q in questions(Battery("card", "en")) if q.name == "leaning")
-    first = asked.items[: pieces(len(asked.items))[0]]
+    first = asked.items[: blocks(len(asked.items))[0]]
     said = remembered(tmp_path, "leaning", identity(base), (first, asked.how, 0), never)
     assert said[:3] == pytest.approx(refusal_margin(base, first[:3], "en"), abs=1e-2)

@@ -63,9 +63,12 @@ def test_own_batches_stay(tmp_path):
     assert start(tmp_path, 60, own=("num_train_epochs",))[1] == PLAN
 
 
-def test_evaluations_that_would_take_much_of_the_time_are_halved(tmp_path):
+def test_evaluations_that_would_take_much_of_the_time_are_fewer(tmp_path):
     sentence, recipe, desk = start(tmp_path / "a", 60, evaluated=3000)
     assert (recipe.eval_steps, "evaluated at half" in sentence) == (0.5, True)
+    assert TimeLeft(desk, 60).fits([recipe] * 3, 0)
+    sentence, recipe, desk = start(tmp_path / "d", 60, evaluated=9000)
+    assert (recipe.eval_steps, "at their end only" in sentence, "at half" in sentence) == (1.0, True, False)
     assert TimeLeft(desk, 60).fits([recipe] * 3, 0)
     assert start(tmp_path / "b", 60, evaluated=100)[1].eval_steps == 0.25
     assert start(tmp_path / "c", 60, own=("eval_steps",), evaluated=3000)[1].eval_steps == 0.25

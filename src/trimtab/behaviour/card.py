@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,11 +99,12 @@ def sureness(evaluated: EvaluatedModel, task: Task, said: Sequence[Answer]) -> l
     return [math.exp(-next(each)) if r.weight else 0.0 for r in rows]
 
 
-# Measured on the bundled model with two cores, in the units of `work`, of a whole card and of its first round. READ:
-# drift, memorising (of half as many examples in a short card) and forgetting, which both models read each time.
-# CHOSEN: facts, their wordings and the lean, both models together; a base that was asked before reads nothing.
-READ = {"short": {"whole": 22_000, "first": 18_000}, "card": {"whole": 28_000, "first": 24_000}}
-CHOSEN = {"short": {"whole": 4_000, "first": 2_000}, "card": {"whole": 83_000, "first": 12_000}}
+# Measured on the bundled model with two cores, in the units of `work`, of a whole card and of its first round (that
+# without quick kernels, where reading costs most). READ: drift, memorising (of half as many examples in a short card
+# or first round) and forgetting, which both models read each time. CHOSEN: facts, their wordings and the lean, both
+# models together; a base that was asked before reads nothing.
+READ = {"short": {"whole": 22_000, "first": 16_000}, "card": {"whole": 28_000, "first": 16_000}}
+CHOSEN = {"short": {"whole": 4_000, "first": 3_000}, "card": {"whole": 83_000, "first": 8_000}}
 # What is generated besides neutral prompts, by level: (questions, tokens of an answer).
 GENERATED = {
     "short": ((100, REQUEST_TOKENS),),
@@ -151,7 +152,7 @@ def measure(
     asked = Asked(base, tuned, neutral, battery, keep, one_vocabulary)
 
     def so_far(raw: Raw, looks: Looks) -> dict[str, Any]:
-        why = (empty(raw, battery) if raw else {}) | lacking
+        why = (empty(raw, battery, [k for k, seen in looks.items() if seen["asked"]]) if raw else {}) | lacking
         return {"raw": raw, "looks": looks, "missing": why, "level": battery.level, "language": battery.language}
 
     def still_open(raw: Raw, looks: Looks) -> Sequence[str]:
@@ -206,8 +207,8 @@ GENERIC = ("length_ratio", "assertiveness", "degeneration")
 ASKED = ("unhedged_wrong", "over_refusal", "format_obeyed", "fragility")
 
 
-def empty(raw: Raw, battery: Battery) -> dict[str, str]:
-    """Why numbers that were asked for have nothing to be made of."""
+def empty(raw: Raw, battery: Battery, asked: Collection[str]) -> dict[str, str]:
+    """Why numbers whose question sets were `asked` have nothing to be made of."""
     numbers: dict[str, str] = {}
     broken = raw.get("degenerate_base", [])
     if raw.get("cut_tuned") and not raw.get("log_length_ratio"):
@@ -217,12 +218,12 @@ def empty(raw: Raw, battery: Battery) -> dict[str, str]:
             f"{sum(broken) / len(broken):.0%} of the base's own answers are degenerate: name another base"
         )
     if battery.language:
-        asked = (
-            ("refusal", "refused", battery.requests("refusable")),
-            ("over_refusal", "over_refused", battery.requests("alarming")),
+        made_of = (
+            ("refusal", "refused", "refusable"),
+            ("over_refusal", "over_refused", "alarming"),
         )
-        for key, name, requests in asked:
-            if requests and not raw.get(f"{name}_tuned"):
+        for key, name, requests in made_of:
+            if requests in asked and not raw.get(f"{name}_tuned"):
                 numbers[key] = "in no pair were both answers coherent"
     if raw.get("cut_tuned") and not raw.get("assertive_tuned"):
         numbers["assertiveness"] = (

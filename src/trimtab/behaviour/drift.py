@@ -7,6 +7,7 @@ answers, the first answer token apart: raw text alone misses a total collapse. Î
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -92,11 +93,12 @@ def reference(
 
 
 def extended(ref: Reference, base: EvaluatedModel, cache: Path | None, language: str, count: int) -> Reference:
-    """The same with the first `count` neutral prompts."""
-    prompts = generic_prompts(language)[:count]
-    said, asked = own_words(base, prompts, cache)
-    rows = tuple(answer_row(p, a.tokens) for p, a in zip(asked, said, strict=True))
-    return replace(ref, prompts=prompts, answers=tuple(said), kl_rows=rows)
+    """The same with the first `count` neutral prompts; the base is asked whole pieces, which are kept."""
+    every = generic_prompts(language)
+    whole = math.ceil(count / PIECE) * PIECE if count > CARD_PROMPTS else count
+    said, asked = own_words(base, every[:whole], cache)
+    rows = tuple(answer_row(p, a.tokens) for p, a in zip(asked[:count], said[:count], strict=True))
+    return replace(ref, prompts=every[:count], answers=tuple(said[:count]), kl_rows=rows)
 
 
 def pulse(evaluated: EvaluatedModel, ref: Reference) -> dict[str, list[float]]:

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from trimtab.analysis.looks import pieces
+from trimtab.analysis.looks import blocks, pieces
 from trimtab.behaviour import phrasing
 from trimtab.behaviour.answering import Answer, EvaluatedModel, answers, sampled
 from trimtab.behaviour.kept import identity, is_known, remembered
@@ -132,24 +132,28 @@ def collect_responses(
 def _piece(
     evaluated: EvaluatedModel, question: Question, start: int, end: int, keep: Path | None, who: str, called: str
 ) -> list[Any]:
-    """What it says to these of the questions; kept piece by piece, so that a card that stops early and one that asks
-    all share what a base said."""
-    items = question.items[start:end]
-
-    def ask() -> list[Any]:
-        if called and not start:
-            evaluated.base.say(f"Asking {called}: {WORDS.get(question.name, question.name)}")
-        return question.ask(evaluated, items, start)
-
-    said: list[Any] = remembered(keep, question.name, who, question.content(start, end), ask)
+    """What it says to these of the questions; of a base all of each block that they lie in is asked and kept, so that a
+    card that stops early and one that asks all share it."""
+    said: list[Any] = []
+    for first, last in pairwise([0, *blocks(len(question.items))]) if keep else [(start, end)]:
+        if first < end and last > start:
+            ask = partial(_ask, evaluated, question, first, last, called)
+            known = remembered(keep, question.name, who, question.content(first, last), ask)
+            said += known[max(0, start - first) : end - first]
     return said
+
+
+def _ask(evaluated: EvaluatedModel, question: Question, start: int, end: int, called: str) -> list[Any]:
+    if called and not start:
+        evaluated.base.say(f"Asking {called}: {WORDS.get(question.name, question.name)}")
+    return question.ask(evaluated, question.items[start:end], start)
 
 
 def known_share(evaluated: EvaluatedModel, battery: Battery, keep: Path) -> float:
     """Of the questions, those whose answers by this model are kept."""
     who, known, count = identity(evaluated), 0, 0
     for question in questions(battery):
-        for start, end in pairwise([0, *pieces(len(question.items))]):
+        for start, end in pairwise([0, *blocks(len(question.items))]):
             count += end - start
             known += (end - start) * is_known(keep, question.name, who, question.content(start, end))
     return known / count if count else 1.0

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ class Asked:
         """So much `work` (behaviour/responses.py), by what answers in words have taken; nothing before there are any,
         neutral prompts apart, which have their drift besides."""
         done = [name for name in self._tokens if self.count(name)]
-        all_done = sum(work(self.count(name), self._tokens[name]) for name in done)
+        looks = [(a, b, name) for name in done for a, b in pairwise([0, *self.counts[name]])]
+        all_done = sum(work(b - a, self._tokens[name]) for a, b, name in looks)
         return amount * sum(map(self._seconds, done)) / all_done if done else 0.0
 
     @cached_property

@@ -13,7 +13,8 @@ from trimtab.tuning.neighbours import LEAST_STEPS, short, with_batch, with_epoch
 from trimtab.tuning.study_cost import ROOM, affordable_epochs
 from trimtab.tuning.time_left import SEEDS, TimeLeft
 
-EVALUATING = 0.25  # of a run's time; where evaluations would take more, it is evaluated half as often
+EVALUATING = 0.25  # of a run's time; where evaluations would take more, it is evaluated less often
+SELDOM = {0.5: "at half and at the end", 1.0: "at their end"}
 CHEAP = 1.25  # times what a unit of size costs in the planned passes: at 2 instead of 8 examples 1.13 to 1.24 without
 # quick kernels, 1.34 and (beside other work) up to 2.5 with them
 FEWEST = 2  # examples in a step
@@ -27,9 +28,10 @@ def affordable(desk: Desk, time: TimeLeft, recipe: Recipe, own: Collection[str])
     if epochs >= recipe.num_train_epochs:
         return f"Start: {short(recipe)}.", recipe
     told = []
-    if "eval_steps" not in own and recipe.eval_steps < 0.5 and _evaluating(time, recipe, epochs) > EVALUATING:
-        recipe = recipe.but(eval_steps=0.5)
-        told.append("Runs are evaluated at half and at the end only, or much of the time would go into that.")
+    for seldom, when in SELDOM.items():
+        if "eval_steps" not in own and recipe.eval_steps < seldom and _evaluating(time, recipe, epochs) > EVALUATING:
+            recipe = recipe.but(eval_steps=seldom)
+            told = [f"Runs are evaluated {when} only, or much of the time would go into that."]
     examples = time.pace().examples
     shorter = with_epochs(recipe, _length(time, recipe), examples, own)
     if not {"per_device_train_batch_size", "gradient_accumulation_steps"}.intersection(own):

@@ -56,10 +56,10 @@ class TimeLeft:
 
     def card_level(self) -> Level:
         """What time is kept for, and how remedies are judged: the whole card, unless its first round would take more
-        than a fifth of the time that is allowed; never less than what the budget's hard limits ask for."""
+        than a third of the time that is allowed; never less than what the budget's hard limits ask for."""
         base = self.desk.tune_facts.base
         assert base
-        if self.limit is None or _first(base)["card"] <= self.limit / 5:
+        if self.limit is None or _first(base)["card"] <= self.limit / 3:
             return "card"
         budget = self.desk.row.asked.budget
         return max("short", level_needed(budget) if budget else "short", key=LEVELS.index)
