@@ -35,7 +35,7 @@ def test_what_is_known_is_not_asked_on(ask):
         return {"refusable", "generic"} if len(seen) < 3 else set()
 
     found = ask(still_open)
-    assert found["looks"]["refusable"] == {"asked": [25, 50], "of": 100}
+    assert found["looks"]["refusable"] == {"asked": [50, 100], "of": 100}
     assert found["looks"]["generic"] == {"asked": [3, 6], "of": 6}
     assert found["looks"]["leaning"] == {"asked": [24], "of": 24}  # nothing is limited of it: asked at once
     assert len(found["raw"]["kl_generic"]) == 6
@@ -47,7 +47,7 @@ def test_one_look_where_all_is_known(ask):
     limited = [{"refusable", "generic", "facts"}, set()]
     found = ask(lambda _: limited.pop(0))
     assert {name: found["looks"][name]["asked"] for name in ("refusable", "generic", "facts")} == {
-        "refusable": [25],
+        "refusable": [50],
         "generic": [3],
         "facts": [30],
     }
@@ -61,7 +61,7 @@ def test_as_many_neutral_prompts_as_a_person_asked_for(ask):
 
 def test_asked_to_its_end_it_is_a_whole_card(ask):
     whole, piecewise = ask(None), ask(lambda _: set(sizes()))
-    assert piecewise["looks"]["refusable"]["asked"] == [25, 50, 100]
+    assert piecewise["looks"]["refusable"]["asked"] == [50, 100]
     assert whole["looks"]["refusable"]["asked"] == [100]
     assert whole["raw"].keys() == piecewise["raw"].keys()
     for key, values in whole["raw"].items():
@@ -77,10 +77,10 @@ def test_with_a_time_what_has_to_be_asked_comes_first_and_the_rest_as_far_as_it_
     left = [8.0, 0.0, 0.0]
     found = ask(lambda _: ["alarming", "form", "open", "phrasing"], battery=card, first={"refusable"}, seconds=60.0)
     asked = {name: seen["asked"] for name, seen in found["looks"].items()}
-    assert asked["refusable"] == [25]
+    assert asked["refusable"] == [50]
     assert asked["facts"] == [32]
     assert asked["alarming"] == [32]
-    assert asked["open"] == [25]
+    assert asked["open"] == [50]
     assert asked["form"] == asked["phrasing"] == []
     assert "form_tuned" not in found["raw"]
     assert found["missing"]["token_time"] == "the time was over: --whole measures it"
@@ -106,11 +106,11 @@ def test_a_set_costs_what_its_own_questions_took_else_what_others_of_its_kind_di
     neutral = Neutral(lambda count: extended(few, base, tmp_path, "en", count), 6)
     asked = rounds.Asked(base, moved, neutral, Battery("card", "en"), None, True)
     assert asked.expected("alarming") == 0.0  # nothing is known before the first answer
-    asked.counts |= {"refusable": [25], "facts": [32], "generic": [3]}
+    asked.counts |= {"refusable": [50], "facts": [32], "generic": [3]}
     asked.said.seconds, asked.base_said.seconds = {"refusable": 8.0, "facts": 4.0}, {"refusable": 2.0}
     asked.seconds = {"generic": 12.0}
     assert asked.expected("refusable") == pytest.approx(10.0)
     assert asked.expected("generic") == pytest.approx(12.0)
-    assert asked.expected("alarming") == pytest.approx(10.0 * (35 + 32) / (35 + 25))  # as many tokens, 32 at once
+    assert asked.expected("alarming") == pytest.approx(10.0 * (35 + 32) / (35 + 50))  # as many tokens, 32 at once
     assert 5.0 < asked.expected("open") < 10.0
     assert asked.expected("phrasing") == pytest.approx(2 * 4.0)

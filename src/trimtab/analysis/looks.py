@@ -21,7 +21,7 @@ from scipy.stats import norm
 from trimtab.analysis.stats import FIXED, Tails
 
 PIECE = 64  # questions: as many as are answered at once
-HALVED = 50  # from this size on a piece is worth a look at its half: what lies far from its limit is known then
+HALVED = 128  # of so many a look after half a piece is worth what it spends: what lies far from its limit is known then
 POWER = 1.5  # of 1, 1.5, 2 and 3: a lower one asks less of what is far from its limit, and shows less of what is near
 POINTS = 401  # of the grid that a density is carried on
 POOLED = ("generic", "alarming", "open")  # harmless questions: their answers show whether a model has come apart
@@ -42,7 +42,7 @@ Density = tuple[np.ndarray, np.ndarray]  # points, and the chance that lies at e
 def pieces(count: int) -> tuple[int, ...]:
     """How many have been asked after each look: half a piece, then pieces; 64 at once at most, two looks at least."""
     whole = blocks(count)
-    return (whole[0] // 2, *whole) if whole and whole[0] >= HALVED else whole
+    return (PIECE // 2, *whole) if count >= HALVED else whole
 
 
 def blocks(count: int) -> tuple[int, ...]:
