@@ -24,11 +24,11 @@ def test_the_whole_card_is_planned_where_its_first_round_is_a_third_of_the_time(
 
 
 def test_room_is_kept_for_first_rounds(tmp_path):
-    assert left(tmp_path, 400).card_seconds(seeds=3, cards=2) == pytest.approx(1.2 * (3 + 2 * 100))
-    assert left(tmp_path, 200).card_seconds(seeds=3, cards=2) == pytest.approx(1.2 * (3 + 2 * 20))
+    assert left(tmp_path, 400).card_seconds(seeds=3, cards=2) == pytest.approx(1.2 * 3 + 2 * 100)
+    assert left(tmp_path, 200).card_seconds(seeds=3, cards=2) == pytest.approx(1.2 * 3 + 2 * 20)
 
 
 def test_a_study_of_an_earlier_version_knows_whole_cards_alone(tmp_path):
     time = left(tmp_path, 900, first_seconds=None)
     assert time.card_level() == "short"
-    assert time.card_seconds(seeds=0) == pytest.approx(1.2 * 60)
+    assert time.card_seconds(seeds=0) == pytest.approx(60)

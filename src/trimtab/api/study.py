@@ -224,7 +224,7 @@ def _worker(store: Store, base: Recipe, limits: Budget | None, options: StudyOpt
     what, here = material.load_material(base.model, base.data, watcher.note, task=base.task), machine.look()
     spec = WorkerSpec(
         task=base.task, method=base.method, bf16=here.in_bf16(base.bf16), together=options.cohort or TOGETHER,
-        share_start=options.share_start, budget=limits or Budget(),
+        share_start=options.share_start, budget=limits or Budget(), adapts=True,
     )  # fmt: skip
     return Worker(store, what, here, watcher, spec)
 

@@ -72,8 +72,9 @@ def tune(
         known = {s.id: s.asked.machine.get("threads") for s in store.studies()}
         here = machine.look(known.get(study))
         spec = WorkerSpec(
-            task=recipe.task, method=settings.get("method", "lora"), bf16=settings.get("bf16"), mode=mode, budget=limits
-        )
+            task=recipe.task, method=settings.get("method", "lora"), bf16=settings.get("bf16"), mode=mode,
+            budget=limits, adapts=mode == "fast",
+        )  # fmt: skip
         worker = Worker(store, what, here, watcher, spec, study)
         can_be_kept(limits, worker.meter, watcher.note, begun=study in known)
         _need_space(Path(out), what.task.parameters(model, watcher.note))

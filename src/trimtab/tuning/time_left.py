@@ -48,11 +48,11 @@ class TimeLeft:
         return 1.2 * self.pace().seconds([recipe] * (SEEDS - 1))
 
     def card_seconds(self, seeds: int = SEEDS, cards: int = 1) -> float:
-        """Task answers of the seeds and the first rounds of the cards, by what the base model's task answers took; a
-        card goes on while there is time."""
+        """Task answers of the seeds, with some room, and the first rounds of the cards, by what the base model's task
+        answers took; a card asks less where it gets less time, and goes on while there is some."""
         base = self.desk.tune_facts.base
         assert base
-        return 1.2 * float(seeds * base["answer_seconds"] + cards * _first(base)[self.card_level()])
+        return float(1.2 * seeds * base["answer_seconds"] + cards * _first(base)[self.card_level()])
 
     def card_level(self) -> Level:
         """What time is kept for, and how remedies are judged: the whole card, unless its first round would take more

@@ -29,7 +29,7 @@ def trainer(worker: Worker, on: str | None, workers: int | None, largest: Recipe
     if on == "local":
         count = _that_fit(worker, count, need, devices)
     threads = max(1, worker.machine.threads // count) if on == "local" else worker.machine.threads
-    told = worker.spec.model_copy(update={"method": largest.method, "bf16": largest.bf16})
+    told = worker.spec.model_copy(update={"method": largest.method, "bf16": largest.bf16, "adapts": False})
     job = JobSpec(model=worker.model, data=worker.material.data, threads=threads, worker=told)
     assert worker.study, "only a study is launched"
     place = Place(on=on, count=count, devices=devices, threads=threads, memory=need)

@@ -34,6 +34,7 @@ class WorkerSpec(_Spec):
     share_start: bool = True
     own: tuple[Probe, ...] = ()
     guard: bool = True  # stop runs that leave the budget
+    adapts: bool = False  # its threads, at each cohort, to the cores that are free
 
     @property
     def stopping(self) -> Budget:

@@ -46,6 +46,7 @@ from trimtab.workers.expectation import Expectation
 from trimtab.workers.model_cache import ModelCache
 from trimtab.workers.proxy_screen import losses
 from trimtab.workers.specs import WorkerSpec
+from trimtab.workers.threads import set_threads
 
 STOP_EVERY = 2.0  # seconds between two looks for a request to stop
 
@@ -272,6 +273,9 @@ class _IntoStore:
         self._asked_at, self._asked = time.monotonic(), dict[str, str]()
 
     def restored(self, cohort: Cohort) -> None:
+        here = self.worker.machine
+        if self.worker.spec.adapts and here.device == "cpu":
+            set_threads(cohort, here.cores, self.worker.store, self.worker.watcher.note)
         self.worker.expectation.rehearse(cohort, self.worker.model, self.worker.task.forecast)
 
     def stepped(self, member: Member, numbers: dict[str, Any]) -> None:
