@@ -81,8 +81,9 @@ def _walk(
     what = material.load_material(recipe.model, recipe.data, watcher.note, task=recipe.task)
     recipe = what.named_in(recipe)
     # A remedy that is outside half-way may be inside at its end: nobody is stopped.
-    kind = {"task": recipe.task, "method": recipe.method, "bf16": recipe.bf16}
-    spec = WorkerSpec(**kind, budget=limits, guard=False, adapts=True)
+    spec = WorkerSpec(
+        task=recipe.task, method=recipe.method, bf16=recipe.bf16, budget=limits, guard=False, adapts=True
+    )  # fmt: skip
     worker = Worker(store, what, here, watcher, spec)
     asked = InsideAsked(**about(worker, recipe, limits, command), run=row.id)
     worker.study = asked.name()  # before anything is measured for it
