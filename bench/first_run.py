@@ -48,7 +48,8 @@ def one(kernels: str, neighbour: str, limit: str, out: Path) -> dict[str, Any]:
         if busy:
             busy.kill()
     used = time.monotonic() - began
-    row = {"kernels": kernels, "neighbour": neighbour, "asked": parse(limit), "used": round(used)}
+    code = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    row = {"code": code, "kernels": kernels, "neighbour": neighbour, "asked": parse(limit), "used": round(used)}
     if ended.returncode:
         return row | {"failed": ended.stderr[-400:]}
     (file,) = (out / "demo").glob("tune-*/report.json")
@@ -67,22 +68,23 @@ def table(kept: dict[str, Any]) -> str:
     lines = [
         "# The first ten minutes",
         "",
-        f"`bench/first_run.py`, whole demos in an empty folder; {kept['machine']}, {kept['date']}.",
+        f"`bench/first_run.py`, whole demos in an empty folder, by commit; {kept['machine']}, {kept['date']}.",
         "",
-        "| kernels | neighbour | time asked, used | seeds | gain, points | verdict | not measured | undecided (hard) |"
-        " recipe |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| code | kernels | neighbour | time asked, used | seeds | gain, points | verdict | not measured |"
+        " undecided (hard) | recipe |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in kept["rows"]:
         took = f"{r['asked'] / 60:.1f}, {r['used'] / 60:.1f} min ({r['used'] / r['asked']:.0%})"
+        how = f"{r['code']} | {r['kernels']} | {r['neighbour']}"
         if "failed" in r:
-            lines.append(f"| {r['kernels']} | {r['neighbour']} | {took} | failed: {r['failed'][-120:]!r} | | | | | |")
+            lines.append(f"| {how} | {took} | failed: {r['failed'][-120:]!r} | | | | | |")
             continue
         gain = r["gain"]
         known = "" if gain["low"] is None else f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
         layers = f", layers {r['layers'][0]} to {r['layers'][-1]}" if r["layers"] else ""
         lines.append(
-            f"| {r['kernels']} | {r['neighbour']} | {took} | {r['seeds']} | {100 * gain['value']:+.1f}{known} |"
+            f"| {how} | {took} | {r['seeds']} | {100 * gain['value']:+.1f}{known} |"
             f" {r['verdict']} | {r['not measured']} | {r['undecided']} ({r['hard undecided']}) |"
             f" {r['epochs']:g} epochs{layers} |"
         )

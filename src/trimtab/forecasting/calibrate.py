@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,20 +57,10 @@ def _flops_per_second(kind: str, device: str, seconds: float) -> float:
     """The best median over sizes: what long products reach here."""
     import torch
 
-    dtype, best = getattr(torch, kind), 0.0
-    sizes = SIZES if device == "cpu" else (2048, 4096, 8192)
-    for size in sizes:
-        x = torch.ones(size, size, dtype=dtype, device=device)
-        took: list[float] = []
-        began = time.perf_counter()
-        while time.perf_counter() - began < seconds / len(sizes) or len(took) < 3:
-            start = time.perf_counter()
-            x @ x
-            if device == "cuda":
-                torch.cuda.synchronize()
-            took.append(time.perf_counter() - start)
-        best = max(best, 2 * size**3 / statistics.median(took))
-    return best
+    from trimtab.run.machine import products
+
+    sizes, dtype = SIZES if device == "cpu" else (2048, 4096, 8192), getattr(torch, kind)
+    return max(2 * n**3 / statistics.median(products(n, dtype, device, seconds / len(sizes))) for n in sizes)
 
 
 def file() -> Path:

@@ -92,12 +92,20 @@ def flops(here: Machine) -> float:
     card, which is not where time is short."""
     if here.device != "cpu":
         return math.inf
-    x, took = torch.ones(1024, 1024, dtype=torch.bfloat16 if here.bf16 else torch.float32), []
-    for _ in range(5):
-        began = time.perf_counter()
+    return 2 * 1024**3 / min(products(1024, torch.bfloat16 if here.bf16 else torch.float32, here.device, least=5))
+
+
+def products(size: int, dtype: torch.dtype, device: str, seconds: float = 0.0, least: int = 3) -> list[float]:
+    """Seconds of each of several products of square matrices, for so long and so many at least."""
+    x, took = torch.ones(size, size, dtype=dtype, device=device), list[float]()
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds or len(took) < least:
+        start = time.perf_counter()
         x @ x
-        took.append(time.perf_counter() - began)
-    return float(2 * 1024**3 / min(took))
+        if device == "cuda":
+            torch.cuda.synchronize()
+        took.append(time.perf_counter() - start)
+    return took
 
 
 def accelerator(device: str, autocast: str) -> Accelerator:
