@@ -69,11 +69,11 @@ def to_eight_seeds(rng: np.random.Generator, spreads: tuple[float, ...] = (0.03,
         seeds, look = min(8, seeds + min(more)), look + 1
 
 
-def gain_of_nothing(rng: np.random.Generator) -> bool:
-    """A tuned model that is no better, two seeds that chose nothing, 60 items: is a gain shown?"""
+def gain_of_nothing(rng: np.random.Generator, seeds: int = 2) -> bool:
+    """A tuned model that is no better, seeds that chose nothing, 60 items: is a gain shown?"""
     right = np.clip(0.4 + rng.normal(0, 0.15, 60), 0.05, 0.95)
     base = (rng.random(60) < right).astype(float)
-    tuned = [(rng.random(60) < np.clip(right + rng.normal(0, 0.03), 0, 1)).astype(float) for _ in range(2)]
+    tuned = [(rng.random(60) < np.clip(right + rng.normal(0, 0.03), 0, 1)).astype(float) for _ in range(seeds)]
     gain = stats.recipe_gain([list(t - base) for t in tuned])
     return gain is not None and gain.low > 0
 
@@ -272,6 +272,7 @@ CLAIMS: list[tuple[str, str, Callable[[np.random.Generator], bool]]] = [
         lambda r: to_eight_seeds(r, (0.03, 0.03, 0.23)),
     ),
     ("a gain over the base is shown where there is none (2 fresh seeds)", "2.5 %", gain_of_nothing),
+    ("the same with three, the first of which chose nothing either", "2.5 %", lambda r: gain_of_nothing(r, 3)),
     ("a whole tune where nothing matters: a sentence says that one setting is better", "5 %", whole_coach),
     ("a walk over remedies that all lie exactly at a limit: one is called inside", "5 %", walk_at_the_limit),
     ("attribution names a setting for any of 40 numbers of pure noise", "5 %", named_in_noise),

@@ -108,7 +108,7 @@ def test_a_set_costs_what_its_own_questions_took_else_what_others_of_its_kind_di
     assert asked.expected("alarming") == 0.0  # nothing is known before the first answer
     asked.counts |= {"refusable": [50], "facts": [32], "generic": [3]}
     asked.said.seconds, asked.base_said.seconds = {"refusable": 8.0, "facts": 4.0}, {"refusable": 2.0}
-    asked.seconds = {"generic": 12.0}
+    asked.seconds = {"generic": 12.0, "drift": 12.0 - 10.0 * 64 * (35 + 3) / (32 * (35 + 50))}  # as dear a token
     assert asked.expected("refusable") == pytest.approx(10.0)
     assert asked.expected("generic") == pytest.approx(12.0)
     assert asked.expected("alarming") == pytest.approx(10.0 * (35 + 32) / (35 + 50))  # as many tokens, 32 at once

@@ -117,17 +117,18 @@ class Asked:
         return self.seconds_of(work(more, self._tokens.get(name, 0)))
 
     def seconds_of(self, amount: float) -> float:
-        """So much `work` (behaviour/responses.py), by what answers in words have taken; nothing before there are any,
-        neutral prompts apart, which have their drift besides."""
+        """So much `work` (behaviour/responses.py), by what answers in words have taken; nothing before there are
+        any."""
         done = [name for name in self._tokens if self.count(name)]
         looks = [(a, b, name) for name in done for a, b in pairwise([0, *self.counts[name]])]
         all_done = sum(work(b - a, self._tokens[name]) for a, b, name in looks)
-        return amount * sum(map(self._seconds, done)) / all_done if done else 0.0
+        took = sum(map(self._seconds, done)) - self._seconds("drift")  # a part of what neutral prompts take
+        return amount * took / all_done if done else 0.0
 
     @cached_property
     def _tokens(self) -> dict[str, int]:
         """Of an answer at most, of the sets that are answered in words."""
-        return {q.name: q.tokens for q in questions(self.battery) if q.tokens}
+        return {"generic": CARD_TOKENS} | {q.name: q.tokens for q in questions(self.battery) if q.tokens}
 
     def _seconds(self, name: str) -> float:
         """That this set has taken so far, of both models."""
