@@ -46,6 +46,7 @@ SETTINGS: dict[str, Any] = {
 TASKS = {"commands": "bundled:home-commands", "commands-zh": "bundled:home-commands-zh", "docstrings": ""}
 EPOCHS = {"commands-zh": 4}  # after one it has learned next to nothing: +1.7 points [-4.5, 8.9], one seed
 METRIC = {"commands": "exact_match", "commands-zh": "exact_match", "docstrings": "overlap"}
+MEANS = {"exact_match": "gains in exact match", "overlap": "gains in overlap with the reference (F1)"}
 MIXED = 0.25  # of the rows are generic chat
 BUDGET = "standard"
 
@@ -173,7 +174,7 @@ def table() -> str:
                 int(p.stem.rsplit("-", 1)[1]): json.loads(p.read_text()) for p in RESULTS.glob(f"{task}-{kind}-?.json")
             }
             if cases:
-                parts += [f"## {task}: {head}", "", *_lines(dict(sorted(cases.items()))), ""]
+                parts += [f"## {task}: {head} ({MEANS[METRIC[task]]})", "", *_lines(dict(sorted(cases.items()))), ""]
     return "\n".join(parts)
 
 
@@ -190,19 +191,24 @@ def picture(task: str, number: str = "kl_generic") -> str:
 
 def _lines(cases: dict[int, dict[str, Any]]) -> list[str]:
     lines = [
-        "| seed | remedy | gain, points [95 %] | hard limits, by the card | the other half |",
-        "|---|---|---|---|---|",
+        "| seed | remedy | gain, points [95 %] | training, s | hard limits, by the card | the other half |",
+        "|---|---|---|---|---|---|",
     ]
     for seed, case in cases.items():
         for r in case["rows"]:
             bold = "**" if r["run"] and r["run"] == case.get("recommended") else ""
-            cells = [str(seed), f"{bold}{r['what']}{bold}", _gain(r), _limits(r), _side(r)]
+            cells = [str(seed), f"{bold}{r['what']}{bold}", _gain(r), _seconds(r), _limits(r), _side(r)]
             lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
     for seed, case in cases.items():
         seconds = f", {case['seconds']} s" if "seconds" in case else ""
         lines.append(f"Seed {seed}: {case['date']}, {case['machine']}{seconds}.{_moved(case)}  ")
     return lines
+
+
+def _seconds(r: dict[str, Any]) -> str:
+    took = r.get("seconds", r.get("trained_seconds"))
+    return "" if took is None else f"{took:.0f}"
 
 
 def _moved(case: dict[str, Any]) -> str:

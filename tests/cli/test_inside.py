@@ -41,3 +41,13 @@ def test_a_walk_is_shown_rung_by_rung(tmp_path, capsys):
 
 def test_help_names_the_remedies():
     assert "share of the adapter" in CliRunner().invoke(app, ["inside", "--help"]).output
+
+
+def test_it_ends_in_what_to_type_next():
+    from trimtab.api.inside import _next
+
+    command = "trimtab inside 12ab --budget my.yaml --time 9m --out here"
+    cut = {"recommended": None, "rungs": [{"note": None}, {"note": "not tried", "need": 300.0}]}
+    assert _next(cut, command, used=240.0) == "trimtab inside 12ab --budget my.yaml --out here --time 10m"
+    assert _next({**cut, "recommended": {"run": "34cd-s1"}}, command, 240.0) == "trimtab review 34cd-s1 --out here"
+    assert _next({"recommended": None, "rungs": []}, command, 240.0) == ""

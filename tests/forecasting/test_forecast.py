@@ -329,3 +329,13 @@ def test_a_recipe_is_forecast_with_its_own_lengths(recipe, tmp_path):
     assert w.mean_length <= w.max_length
     found = verbs.forecast(file, gpu=None)
     assert found["fit"] == "fits"
+
+
+def test_a_recipe_that_stops_past_its_end_is_refused_before_it_is_forecast(tmp_path, small_file):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"model: bundled:tiny\ndata: {small_file}\nmax_steps: 40\nstop_at_step: 41\n")
+    with pytest.raises(SpecError, match="stop_at_step 41 lies past its end: it has 40 steps"):
+        verbs.forecast(recipe, gpu="8GB", instant=True)
+    recipe.write_text(f"model: bundled:tiny\ndata: {small_file}\nstop_at_step: 9999\n")
+    with pytest.raises(SpecError, match="stop_at_step 9999 lies past its end"):
+        verbs.forecast(recipe, gpu="8GB", instant=True)

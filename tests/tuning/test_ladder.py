@@ -192,8 +192,10 @@ def test_a_limit_that_the_tuning_half_does_not_know_halves_the_share(tmp_path):
         row |= {"below": row["value"], "above": row["value"], "verdict": verdict, "limit": limit}
         return {"verdict": verdict, "rows": [row]}
 
-    result, _ = walk(tmp_path, card=card, side=lambda _self, _r: {}, gained=lambda _self, _r: 16)
+    side = lambda _self, r: {"kl_generic": [0.01 * r.adapter_scale] * 5}  # noqa: E731
+    result, _ = walk(tmp_path, card=card, side=side, gained=lambda _self, _r: 16)
     dose = result["rungs"][0]["rows"]
+    assert [r["side"]["kl_generic"] for r in dose] == pytest.approx([0.0045, 0.0095])  # each its own
     assert [(r["recipe"]["adapter_scale"], r["inside"]) for r in dose] == [(0.45, True), (0.95, False)]
     assert result["recommended"]["recipe"]["adapter_scale"] == 0.45
 
@@ -221,3 +223,32 @@ def test_an_earlier_checkpoint_is_never_the_run_s_own_best(tmp_path):
 def test_without_any_time_it_does_not_say_that_something_was_tried(tmp_path):
     result, _ = walk(tmp_path, seconds=1.0, held=0.1)
     assert result["sentence"].startswith("There was no time to try anything")
+
+
+def test_where_no_share_of_anything_is_well_inside_only_the_untouched_model_is(tmp_path):
+    result, _ = walk(tmp_path, moved=lambda _self, r: 5.0 if r.kl_weight else 9.0)
+    assert (
+        "only the untouched model keeps this budget. Nearest there: kl_weight 1 whole, kl_generic 5."
+        in result["sentence"]
+    )
+    assert all(r["run"] is None for rung in result["rungs"] for r in rung["rows"])
+
+
+def test_what_no_remedy_could_measure_is_not_walked(tmp_path):
+    def card(self, recipe, _level="card", **_how):
+        row = Moving.card(self, recipe)["rows"][0] | {"value": None, "below": None, "above": None}
+        why = "99% of the base's own answers are degenerate"
+        return {"verdict": "NOT MEASURED", "rows": [row | {"verdict": "NOT MEASURED", "missing": why}]}
+
+    result, desk = walk(tmp_path, card=card)
+    assert result["rungs"] == []
+    assert "cannot be judged" in result["sentence"]
+    assert "99% of the base's own answers are degenerate" in result["sentence"]
+    assert desk.trainer.trained == [RUN.run_id]
+
+
+def test_a_gain_that_is_not_shown_is_said_to_be_so(tmp_path):
+    result, desk = walk(tmp_path, gained=lambda _self, _r: 1)
+    told = next(d["sentence"] for d in desk.store.decisions(desk.study) if d["place"] == "inside: start")
+    assert "Its own gain at the task is not shown: gain +5.0%" in told
+    assert result["recommended"] is None

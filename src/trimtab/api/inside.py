@@ -89,6 +89,7 @@ def _walk(
     worker.study = asked.name()  # before anything is measured for it
     can_be_kept(limits, worker.meter, watcher.note)
     study = store.open_study(asked).id
+    _need_folder(store.folder / study)
     trainer = placement.trainer(worker, options.on, options.workers, recipe)
     desk = Desk(trainer, worker, store, study, watcher.note)
     ladder = Ladder(desk, recipe, limits, places, seconds)
@@ -96,17 +97,40 @@ def _walk(
         given, need = (durations.in_words(s) for s in (seconds or 0, ladder.least() + desk.seconds()))
         raise SpecError("--time", [f"{given} are too short: the first step takes about {need} here"])
     result = ladder.run()
+    result["next"] = _next(result, command, desk.seconds())
     return cast(InsideResult, {**result, "study": study, "report": str(_hand_over(store, study, result))})
+
+
+def _need_folder(folder: Path) -> None:
+    """Where the page will lie: said before the walk, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made ({error.strerror}): the page is written there") from None
+
+
+def _next(result: dict[str, Any], command: str, used: float) -> str:
+    """What to type: to look at what is recommended, or to try what there was no time for; empty where neither is."""
+    words = shlex.split(command)
+    for flag in ("--budget", "--time") if result["recommended"] else ("--time",):
+        if flag in words:
+            del words[(at := words.index(flag)) : at + 2]
+    if best := result["recommended"]:
+        return shlex.join(["trimtab", "review", best["run"], *words[3:]])
+    if left := sum(rung.get("need", 0.0) for rung in result["rungs"]):
+        return shlex.join([*words, "--time", durations.typed(used + 1.2 * left)])
+    return ""
 
 
 def _hand_over(store: Store, study: str, result: dict[str, Any]) -> Path:
     """recipe.yaml and adapter/ of what is recommended, if anything is, and the report."""
     from trimtab.reporting.inside import write_inside
+    from trimtab.spec.files import write_whole
 
     folder = store.folder / study
+    write_whole(folder / "run.yaml", dump(Recipe.model_validate(result["start"]["recipe"])))
     if best := result["recommended"]:
         from trimtab.api.tune import copy_weights
-        from trimtab.spec.files import write_whole
 
         write_whole(folder / "recipe.yaml", dump(Recipe.model_validate(best["recipe"])))
         copy_weights(store.folder / "runs" / best["run"] / "best", folder)

@@ -168,7 +168,7 @@ def measure(
         took[name] = time.monotonic() - began
 
     asked.begin(until, still_open)
-    if one_vocabulary:
+    if one_vocabulary and battery.side == "judge":  # there is one set of texts, and the card asks it
         add("forgetting", lambda: forgetting(tuned, asked.ref, most=battery.few))
     if learned and one_vocabulary and not brief:
         add("memory", lambda: _memory(base, tuned, learned))

@@ -13,6 +13,7 @@ from rich.live import Live as RichLive
 from rich.table import Table
 from rich.text import Text
 
+from trimtab.planning.remedies import held_by
 from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.words import words_of
@@ -155,6 +156,8 @@ def differing(recipes: Sequence[Recipe]) -> list[str]:
 
 def describe(recipe: Recipe, also: Sequence[str] = ()) -> str:
     more = "".join(f", {k} {getattr(recipe, k)}" for k in also)
+    if not also and (held := held_by(recipe)):
+        more = f", {held}"
     return f"rate {recipe.learning_rate:g}, batch {recipe.effective_batch}, {recipe.length}{more}, seed {recipe.seed}"
 
 

@@ -43,6 +43,10 @@ def workload(
         more = {"device": device_of(device), **(measured.as_workload() if measured else {})}
         if measured:
             more["examples"] = recipe.rows(measured.examples)
+            try:
+                recipe.check_stop(recipe.steps(measured.examples))
+            except ValueError as error:
+                raise SpecError(where, [str(error)]) from None
         started = Workload.of_recipe(recipe, bf16_of(recipe, device), **more)
         if rest.get("sharding") and started.trainer == "trimtab":
             rest = {"trainer": "transformers", **rest}

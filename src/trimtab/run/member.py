@@ -71,12 +71,10 @@ class Member:
     ):
         self.recipe, self.adapter, self.train, self.examples = recipe, adapter, train, examples
         self.total_steps, self.last_step = recipe.steps(examples), recipe.steps_taken(examples)
-        if recipe.stop_at_step > self.total_steps:
-            raise SpecError(
-                f"run {recipe.run_id}",
-                [f"stop_at_step {recipe.stop_at_step} lies past its end: it has {self.total_steps} steps; give at most"
-                 f" {self.total_steps}, or 0 for all of them"],
-            )  # fmt: skip
+        try:
+            recipe.check_stop(self.total_steps)
+        except ValueError as error:
+            raise SpecError(f"run {recipe.run_id}", [str(error)]) from None
         self.plan = BatchPlan(
             tuple(i.size for i in train), recipe.effective_batch, recipe.per_device_train_batch_size, recipe.seed
         )

@@ -88,6 +88,20 @@ class Recipe(BaseModel):
             raise ValueError(f"{' and '.join(only)}: only an adapter has this, and method is full; leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _ends_in_time(self) -> Recipe:
+        if self.max_steps > 0:
+            self.check_stop(self.max_steps)
+        return self
+
+    def check_stop(self, steps: int) -> None:
+        """ValueError where the run of so many steps ends before `stop_at_step`."""
+        if self.stop_at_step > steps:
+            raise ValueError(
+                f"stop_at_step {self.stop_at_step} lies past its end: it has {steps} steps; give at most {steps}, or 0"
+                " for all of them"
+            )
+
     @field_validator("task")
     @classmethod
     def _known_task(cls, value: str) -> str:

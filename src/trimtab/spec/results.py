@@ -186,6 +186,7 @@ class InsideRow(TypedDict):
     verdict: str | None
     numbers: dict[str, Any]
     kept: float | None
+    seconds: float | None  # of its training; a share of an adapter adds none
 
 
 class InsideResult(TypedDict):
@@ -198,6 +199,7 @@ class InsideResult(TypedDict):
     start: InsideRow
     rungs: list[dict[str, Any]]
     recommended: InsideRow | None
+    next: str  # what to type
     base: float
     metric_title: str
     words: dict[str, Any]

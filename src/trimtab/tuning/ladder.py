@@ -33,7 +33,7 @@ from trimtab.spec.words import words_of
 from trimtab.store import Store
 from trimtab.tuning.decisions import Decisions
 from trimtab.tuning.desk import Desk
-from trimtab.tuning.ladder_sentences import result_sentence, rung_sentence, start_sentence
+from trimtab.tuning.ladder_sentences import result_sentence, rung_sentence, start_sentence, unmeasurable
 from trimtab.tuning.time_left import TimeLeft
 
 KEEP = 0.9  # of the unconstrained gain: enough to stop looking further
@@ -74,7 +74,7 @@ class Ladder:
         """{"start", "rungs": [{"name", "title", "rows", "note"}], "recommended", "sentence", …} as kept."""
         start = self._start()
         rungs: list[dict[str, Any]] = []
-        if not start["inside"]:
+        if not start["inside"] and not unmeasurable(start):
             for rung in self._rungs():
                 rungs.append(self.decisions.evidence(f"inside: {rung.name}") or self._walk(rung, start))
                 if any(r["inside"] and _enough(r) for r in rungs[-1]["rows"]):
@@ -112,7 +112,7 @@ class Ladder:
         """Trains its remedies, sets their strength on one half of the probes, asks the card of the most promising."""
         row: dict[str, Any] = {"name": rung.name, "title": rung.title, "rows": [], "note": None}
         if (need := self._need(rung)) > self.time.left():
-            row["note"] = f"not tried: it would take about {in_words(need)}"
+            row |= {"note": f"not tried: it would take about {in_words(need)}", "need": need}
             self.desk.say(f"{rung.title}: {row['note']}")
             return row  # not kept: with more time it is tried
         self.desk.say(f"{rung.title}: {', '.join(r.what for r in rung.remedies)}")
@@ -128,7 +128,8 @@ class Ladder:
             rows[place] = judged[-1]
             if rows[place]["inside"]:
                 break
-        row["rows"] = [r | {"kept": _kept(r, start)} for r in rows]
+        untrained: dict[str, Any] = {} if rung.trained else {"seconds": 0.0}
+        row["rows"] = [r | {"kept": _kept(r, start)} | untrained for r in rows]
         self.decisions.write(f"inside: {rung.name}", rung_sentence(row), row)
         return row
 
@@ -146,7 +147,8 @@ class Ladder:
             share = round(tried.recipe.adapter_scale / 2 / STEP) * STEP
             if unknown & tried.side.keys() or share < STEP:
                 break
-            tried = replace(tried, recipe=tried.recipe.but(adapter_scale=round(share, 2)))
+            smaller = tried.recipe.but(adapter_scale=round(share, 2))
+            tried = replace(tried, recipe=smaller, side=self._side(smaller))
             self._hand_over([tried])
             judged.append(self._row(tried) | self._judged(tried, looks + len(judged) + 1))
         return judged
@@ -224,6 +226,7 @@ class Ladder:
         row: dict[str, Any] = {
             "what": _what(tried), "recipe": None, "run": None, "side": dict(tried.side), "gain": None,
             "metric": None, "inside": False, "verdict": None, "numbers": {}, "kept": None,
+            "seconds": self._trained_for(tried.remedy.recipe),
         }  # fmt: skip
         if tried.recipe is None:
             return row
@@ -236,6 +239,11 @@ class Ladder:
             "recipe": tried.recipe.model_dump(mode="json"), "run": run, "metric": stats.average(numbers),
             "gain": gain and vars(gain),
         }  # fmt: skip
+
+    def _trained_for(self, recipe: Recipe) -> float | None:
+        """Seconds of training; a share of an adapter adds none."""
+        seconds = self.desk.store.run(recipe.whole.run_id).result.get("seconds")
+        return None if seconds is None else float(seconds)
 
     def _judged(self, tried: Tried, look: int = 0) -> dict[str, Any]:
         """By the card: the half of the probes that set nothing. `look`: the how many-th remedy of the walk it is; 0:
@@ -285,18 +293,20 @@ class Ladder:
         """By what the run itself took; a card and task answers for each remedy's share."""
         run = self.desk.store.run(self.recipe.whole.run_id)
         took, steps = float(run.result.get("seconds") or 0.0), run.total_steps or 1
-        trained = sum(took * _effort(r.recipe, run.recipe, steps) for r in rung.remedies) if rung.trained else 0.0
+        size = float(run.result.get("size") or 0.0) / steps
+        trained = sum(took * _effort(r.recipe, run.recipe, steps, size) for r in rung.remedies) if rung.trained else 0.0
         return trained + len(rung.remedies) * self.base["answer_seconds"] + 1.5 * self.base["card_seconds"][self.level]
 
 
-def _effort(recipe: Recipe, of: Recipe, steps: int) -> float:
-    """How much longer a remedy trains than the run of so many steps: its rows and length, and a pass over the anchor
-    once a step."""
+def _effort(recipe: Recipe, of: Recipe, steps: int, size: float) -> float:
+    """How much longer a remedy trains than the run of so many steps of this size: its rows and length, and a pass over
+    the anchor once a step; half as long again where the size is not known."""
     rows = recipe.rows(1000) / of.rows(1000)
     by_steps = recipe.max_steps > 0
     length = recipe.max_steps / max(1, of.max_steps) if by_steps else recipe.num_train_epochs / of.num_train_epochs
     share = recipe.stop_at_step / steps if recipe.stop_at_step else 1.0
-    return rows * length * min(1.0, share) * (1.5 if recipe.pull else 1.0)
+    pulled = 1 + (words_of(recipe.task).pull_size / size if size else 0.5) if recipe.pull else 1.0
+    return rows * length * min(1.0, share) * pulled
 
 
 def _what(tried: Tried) -> str:
@@ -323,6 +333,8 @@ def judged_at(row: Mapping[str, Any], look: int) -> dict[str, Any]:
     (0), 97.5 % for the first, then half of the chance to be wrong each time. Wider in proportion, as normal bounds
     are."""
     kept = {k: row[k] for k in ("title", "unit", "value", "below", "above", "verdict", "hard", "limit")}
+    if row.get("missing"):
+        kept["missing"] = row["missing"]
     if not look or row["value"] is None or row["below"] is None or row["above"] is None:
         return kept
     wider = NormalDist().inv_cdf(1 - spent(look)) / NormalDist().inv_cdf(1 - ALPHA)

@@ -14,7 +14,15 @@ Row = Mapping[str, Any]
 def start_sentence(run: str, budget: str, row: Row) -> str:
     """Whether the run itself is inside."""
     what = "inside" if row["inside"] else "outside" if row["verdict"] == Verdict.FAIL else "not shown to be inside"
-    return f"{run} is {what} {budget}: {_outside(row) or row['verdict']}."
+    gain = row["gain"]
+    unsure = f" Its own gain at the task is not shown: {_gain(row)}." if not gain or gain["low"] <= 0 else ""
+    return f"{run} is {what} {budget}: {_outside(row) or row['verdict']}.{unsure}"
+
+
+def unmeasurable(row: Row) -> list[str]:
+    """Hard limits on numbers that this model or these data do not have, with why: no remedy changes that."""
+    lacking = {k: n for k, n in row["numbers"].items() if n["hard"] and n["verdict"] == Verdict.NOT_MEASURED}
+    return [f"{k}: {n['missing']}" for k, n in lacking.items() if n.get("missing")]
 
 
 def rung_sentence(row: Row) -> str:
@@ -25,8 +33,10 @@ def rung_sentence(row: Row) -> str:
         kept = f", {best['kept']:.0%} of the gain" if best["kept"] is not None else ""
         return f"{row['title']}: {best['what']} is inside, {_gain(best)}{kept}."
     judged = [r for r in row["rows"] if r["numbers"]]
+    if not judged and any(r["run"] for r in row["rows"]):
+        return f"{row['title']}: what lies well inside gains nothing at the task, so no card was asked."
     if not judged:
-        return f"{row['title']}: nothing is well inside by the tuning half of the probes and gains."
+        return f"{row['title']}: nothing lies within half of each limit on the prompts that strengths are set by."
     return f"{row['title']}: {judged[0]['what']} is not inside: {_outside(judged[0])}."
 
 
@@ -35,6 +45,11 @@ def result_sentence(run: str, budget: str, start: Row, rungs: Sequence[Row], bes
     if start["inside"]:
         whole = f"{run} is inside {budget} as it is: every hard limit passes"
         return f"{whole}." if best else f"{whole}; no gain at the task is shown, so nothing is recommended."
+    if lacking := unmeasurable(start):
+        return (
+            f"{run} cannot be judged by {budget}, so nothing was tried: {'; '.join(lacking)}. Give a budget without"
+            f" {'these limits' if len(lacking) > 1 else 'this limit'}, or another base."
+        )
     untried = [r["title"].lower() for r in rungs if r["note"]]
     rest = f" Not tried for lack of time: {', '.join(untried)}." if untried else ""
     if start.get("declines") == 0:
@@ -54,7 +69,27 @@ def result_sentence(run: str, budget: str, start: Row, rungs: Sequence[Row], bes
     found = (
         "What is inside is not shown to gain at the task" if inside else f"Nothing that was tried is inside {budget}"
     )
-    return f"{found}, so nothing is recommended.{told}{rest}"
+    return f"{found}, so nothing is recommended.{told}{_least(start, rungs)}{rest}"
+
+
+def _least(start: Row, rungs: Sequence[Row]) -> str:
+    """Where no remedy was well inside at any share: that only the untouched model is, and what came nearest."""
+    rows = [r for rung in rungs for r in rung["rows"]]
+    limits = {k: n["limit"] for k, n in start["numbers"].items() if n["hard"]}
+    seen = [r for r in rows if any(k in r["side"] for k in limits)]
+    if not seen or any(r["run"] for r in rows):
+        return ""
+
+    def beyond(row: Row) -> float:
+        edges = [(row["side"][k], e) for k, limit in limits.items() if k in row["side"] for e in limit.values() if e]
+        return max((value / edge for value, edge in edges), default=math.inf)
+
+    near = min(seen, key=beyond)
+    numbers = ", ".join(f"{k} {near['side'][k]:.2g}" for k in limits if k in near["side"])
+    return (
+        " No share of anything lies within half of each limit on the prompts that strengths are set by: of all that was"
+        f" tried only the untouched model keeps this budget. Nearest there: {near['what']} whole, {numbers}."
+    )
 
 
 def _kept_in_words(row: Row) -> str:
