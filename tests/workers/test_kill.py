@@ -29,7 +29,9 @@ def truth(out):
     steps = {r: [(s["step"], s["loss"], s["grad_norm"], s["learning_rate"]) for s in store.steps(r)] for r in runs}
     evaluations = {r: [(e["step"], e["items"], e["pulse"]) for e in store.evaluations(r)] for r in runs}
     decisions = [(d["place"], d["sentence"]) for d in store.decisions(study.id)]
-    return runs, steps, evaluations, decisions, study.facts.recommendation
+    told = ("inside", "way")  # what looking for a way inside would take of this machine, and in which folder
+    recommended = {k: v for k, v in study.facts.recommendation.items() if k not in told}
+    return runs, steps, evaluations, decisions, recommended
 
 
 def killed_until_done(data, out, kills, seed):

@@ -98,7 +98,8 @@ def test_the_card_of_a_run(worker, recipe, method, level):
         "exact_match_gain",
     } <= numbers.keys()
     assert numbers["kl_generic"]["value"] > 0
-    assert numbers["kl_generic"]["n"] == numbers["cut"]["n"] == 32  # known after half a piece
+    known = 302 if method == "full" else 32  # after half a piece; of that one's answers too few have a tone to judge
+    assert numbers["kl_generic"]["n"] == numbers["cut"]["n"] == known
     assert numbers["length_ratio"]["verdict"] == "NOT MEASURED"  # every answer of the random model is cut
     samples = w.store.samples(r.run_id)
     asked = {"alarming", "open", "form"} if level == "card" else set()
@@ -166,7 +167,7 @@ def test_one_process_measures_full_and_adapter_runs(worker, recipe):
     w = worker(Budget())
     both = [recipe.but(bf16=True), recipe.but(method="full", bf16=True)]
     w.train(both)
-    assert [w.card(r, "short")["verdict"] for r in both] == ["UNDECIDED"] * 2
+    assert [w.card(r, "short")["verdict"] for r in both] == ["NOT MEASURED"] * 2  # nothing is limited
 
 
 def test_a_cohort_that_somebody_asked_to_stop_stops_whole_and_goes_on_exactly(worker, recipe, monkeypatch, tmp_path):

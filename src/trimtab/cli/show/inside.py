@@ -53,7 +53,7 @@ def _budget(row: Mapping[str, Any]) -> str:
     if not row["numbers"] and row["gain"] and row["gain"]["value"] <= 0:
         return "[dim]not asked: gains nothing[/]"
     if not row["numbers"]:
-        return "[dim]not asked: another gained more[/]"
+        return "[dim]not asked: another gained as much[/]"
     if row["inside"]:
         return "[green]inside[/]"
     broken = [f"{k} {n['verdict']}" for k, n in row["numbers"].items() if n["hard"] and n["verdict"] != "PASS"]
