@@ -2,6 +2,8 @@ import pytest
 
 from tests.tuning.fake_trainer import BASE
 from trimtab.cli.show import results
+from trimtab.spec.status import Status
+from trimtab.store import RunRow
 from trimtab.tuning.summary import HEADS
 
 
@@ -80,3 +82,15 @@ def test_a_result_of_an_earlier_version_is_shown_too(capsys):
     del old["limits"]
     results.recommendation(old)
     assert "Next: trimtab review" in capsys.readouterr().out
+
+
+def test_what_a_run_was_held_by_stands_beside_it_where_any_was(capsys):
+    def row(recipe):
+        return RunRow(recipe.run_id, None, 0.0, recipe, Status.COMPLETE, None, None, 90, {"step": 90})
+
+    results.runs([row(BASE), row(BASE.but(kl_weight=1.0, adapter_scale=0.85))])
+    text = capsys.readouterr().out
+    assert "besides" in text
+    assert "kl_weight 1, 0.85 of the adapter" in text
+    results.runs([row(BASE)])
+    assert "besides" not in capsys.readouterr().out

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trimtab.cli.show.plain import STYLE, visible
+from trimtab.planning.remedies import held_by
 from trimtab.spec.status import Status
 from trimtab.store import RunRow
 
@@ -106,10 +107,12 @@ def runs(rows: Sequence[RunRow]) -> None:
         console.width = max(console.width, 200)  # a file or a pipe has no edge
     table = Table(box=None, pad_edge=False)
     table.add_column("run", no_wrap=True, min_width=max((len(r.id) for r in rows), default=3))
-    for name in ("status", "rate", "batch", "epochs", "seed", "steps", "validation", "study", "why it ended"):
+    held = [held_by(r.recipe) for r in rows]
+    more = ["besides"] if any(held) else []
+    for name in ("status", "rate", "batch", "epochs", "seed", *more, "steps", "validation", "study", "why it ended"):
         number = name in ("rate", "batch", "epochs", "seed", "steps", "validation")
         table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
-    for r in rows:
+    for r, held_so in zip(rows, held, strict=True):
         best = r.result.get("best_loss")
         table.add_row(
             r.id,
@@ -118,6 +121,7 @@ def runs(rows: Sequence[RunRow]) -> None:
             str(r.recipe.effective_batch),
             "" if r.recipe.max_steps > 0 else f"{r.recipe.num_train_epochs:g}",
             str(r.recipe.seed),
+            *([held_so] if more else []),
             f"{r.result.get('step', 0)}/{r.total_steps or '?'}",
             f"{best:.4f}" if best is not None else "",
             r.study or "",
