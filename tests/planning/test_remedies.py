@@ -47,6 +47,12 @@ def test_an_earlier_checkpoint_is_a_remedy_where_one_was_inside():
     assert [m.recipe.stop_at_step for m in smaller.remedies] == [0, 0, 40]
 
 
+def test_a_run_that_ends_before_its_schedule_is_not_halved_besides():
+    short = RUN.but(max_steps=40, stop_at_step=30)
+    (smaller,) = [r for r in ladder(short, places_of(MODULES)) if r.name == "smaller steps"]
+    assert [m.recipe.stop_at_step for m in smaller.remedies] == [30]
+
+
 def test_a_task_without_prompts_of_its_own_is_not_held_to_its_base():
     names = [r.name for r in ladder(RUN.but(task="tests.toy_task:Toy"), places_of(MODULES))]
     assert "anchor" not in names

@@ -238,9 +238,12 @@ def test_what_no_remedy_could_measure_is_not_walked(tmp_path):
     def card(self, recipe, _level="card", **_how):
         row = Moving.card(self, recipe)["rows"][0] | {"value": None, "below": None, "above": None}
         why = "99% of the base's own answers are degenerate"
-        return {"verdict": "NOT MEASURED", "rows": [row | {"verdict": "NOT MEASURED", "missing": why}]}
+        return {"verdict": "NOT MEASURED", "rows": [row | {"verdict": "NOT MEASURED", "missing": why, **lasting}]}
 
-    result, desk = walk(tmp_path, card=card)
+    lasting = {"lasting": False}  # the run's own answers have come apart: a remedy's may not
+    assert walk(tmp_path / "this run", card=card)[0]["rungs"]
+    lasting = {"lasting": True}
+    result, desk = walk(tmp_path / "the base", card=card)
     assert result["rungs"] == []
     assert "cannot be judged" in result["sentence"]
     assert "99% of the base's own answers are degenerate" in result["sentence"]

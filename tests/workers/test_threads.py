@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from trimtab.run import machine
+from trimtab.run.cohort import Cohort as RealCohort
 from trimtab.store import Store
 from trimtab.workers import threads
 
@@ -16,7 +17,8 @@ class Cohort:
     def __init__(self, recipe, seconds, step=0):
         self.seconds, self.asked = seconds, []
         optimizer = SimpleNamespace(prepare=lambda: None)
-        self.members = [SimpleNamespace(id=recipe.run_id, optimizer=optimizer, state=SimpleNamespace(step=step))]
+        self.begun = bool(step)
+        self.members = [SimpleNamespace(id=recipe.run_id, optimizer=optimizer)]
 
 
 @pytest.fixture
@@ -57,3 +59,15 @@ def test_a_cohort_that_goes_on_keeps_the_number_that_it_began_with(choose):
 
 def test_nothing_is_timed_where_nothing_has_changed(choose):
     assert choose(1, {}) == 1
+
+
+def test_a_cohort_in_its_first_step_is_never_timed(tiny_base, small_data, recipe, tmp_path, monkeypatch):
+    """Timing would take its gradients; where an older version began it, the number in use stays."""
+    store = Store(tmp_path)
+    store.add_run(recipe)
+    cohort = RealCohort(tiny_base, [recipe], small_data)
+    cohort.members[0].state.micro = 1
+    monkeypatch.setattr(machine, "free_cores", lambda _cores: 2)
+    monkeypatch.setattr(RealCohort, "rehearse", None)
+    threads.set_threads(cohort, 4, store, print)
+    assert store.run(recipe.run_id).result["threads"] == torch.get_num_threads()

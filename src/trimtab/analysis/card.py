@@ -14,7 +14,7 @@ from typing import Any
 from trimtab.analysis import stats
 from trimtab.analysis.deciding import items_to_show, to_decide
 from trimtab.analysis.intervals import Raw
-from trimtab.analysis.looks import ANSWERS, Looks, sets_of, tails_of
+from trimtab.analysis.looks import ANSWERS, Looks, sets_of, so_many, tails_of
 from trimtab.analysis.number_intervals import INTERVALS, shown
 from trimtab.analysis.stats import Interval
 from trimtab.probes.prompts import KL_PROMPTS, OTHERS, generic_prompts
@@ -47,9 +47,7 @@ def judge(measured: Measured, budget: Budget) -> dict[str, Any]:
 def asked(looks: Looks) -> dict[str, int]:
     """How many questions were asked and how many there are; nothing of a card that asked a fixed number."""
     sets = [seen for name, seen in looks.items() if name != ANSWERS]
-    return (
-        {"questions": sum(max(s["asked"], default=0) for s in sets), "of": sum(s["of"] for s in sets)} if sets else {}
-    )
+    return {"questions": sum(map(so_many, sets)), "of": sum(s["of"] for s in sets)} if sets else {}
 
 
 def overall(rows: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -166,7 +164,7 @@ def unfinished(measured: Measured, budget: Budget) -> set[str]:
 
 def _could_go_on(seen: Any) -> bool:
     """Whether some of these questions have not been asked."""
-    return bool(seen) and max(seen["asked"], default=0) < seen["of"]
+    return bool(seen) and so_many(seen) < seen["of"]
 
 
 def _with_classes(raw: Raw) -> list[str]:
@@ -218,6 +216,7 @@ def _row(n: Number, measured: Measured, budget: Budget) -> dict[str, Any]:
         "seed_sd": n.seed_sd,
         "no_interval": NO_INTERVAL if interval and key.endswith("ece") else None,
         "missing": why,
+        "lasting": key in measured.get("lasting", ()),  # for want of something that no run of this model has
         "by_people": interval is not None and by_people(key, measured) is not None,
         "limit": limit and limit.model_dump(mode="json"),
         "hard": bool(limit and limit.hard),

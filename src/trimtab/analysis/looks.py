@@ -35,6 +35,11 @@ class Seen(TypedDict):
     of: int
 
 
+def so_many(seen: Seen) -> int:
+    """Of one set have been asked."""
+    return max(seen["asked"], default=0)
+
+
 Looks = Mapping[str, Seen]
 Density = tuple[np.ndarray, np.ndarray]  # points, and the chance that lies at each
 

@@ -151,9 +151,12 @@ def measure(
     lacking = missing(base, tuned, battery, learned)
     asked = Asked(base, tuned, neutral, battery, keep, one_vocabulary)
 
+    of_any_run = set(lacking)
+
     def so_far(raw: Raw, looks: Looks) -> dict[str, Any]:
-        why = (empty(raw, battery, [k for k, seen in looks.items() if seen["asked"]]) if raw else {}) | lacking
-        return {"raw": raw, "looks": looks, "missing": why, "level": battery.level, "language": battery.language}
+        found = empty(raw, battery, [k for k, seen in looks.items() if seen["asked"]]) if raw else {}
+        why = {"missing": found | lacking, "lasting": sorted(of_any_run | (found.keys() & _unbased(raw)))}
+        return {"raw": raw, "looks": looks, **why, "level": battery.level, "language": battery.language}
 
     def still_open(raw: Raw, looks: Looks) -> Sequence[str]:
         return until.still_open(so_far(raw, looks)) if until else ()
@@ -184,8 +187,7 @@ def measure(
         else:
             lacking |= dict.fromkeys(("first_token_time", "token_time"), "the time was over: --whole measures it")
     raw = asked.raw()
-    for key, values in read.items():
-        raw[key] = raw.get(key, []) + list(values)  # a probe may have judged items and others
+    raw |= {key: raw.get(key, []) + values for key, values in read.items()}  # a probe may have judged items and others
     by_base = {f"{k} (base)": v for k, v in asked.base_said.seconds.items() if v >= 0.1}
     measured = {**so_far(raw, asked.looks), "seconds": took | asked.said.seconds | by_base}
     return measured, _neutral_samples(asked) + _samples(asked.base_said, asked.said, battery)
@@ -207,13 +209,24 @@ GENERIC = ("length_ratio", "assertiveness", "degeneration")
 ASKED = ("unhedged_wrong", "over_refusal", "format_obeyed", "fragility")
 
 
+def _base_broken(raw: Raw) -> bool:
+    """Whether most of the base's own answers are degenerate."""
+    broken = raw.get("degenerate_base", [])
+    return sum(broken) > len(broken) / 2
+
+
+def _unbased(raw: Raw) -> set[str]:
+    """What has nothing to be held against where a base has come apart."""
+    return {"degeneration", "refusal", "over_refusal"} if _base_broken(raw) else set()
+
+
 def empty(raw: Raw, battery: Battery, asked: Collection[str]) -> dict[str, str]:
     """Why numbers whose question sets were `asked` have nothing to be made of."""
     numbers: dict[str, str] = {}
     broken = raw.get("degenerate_base", [])
     if raw.get("cut_tuned") and not raw.get("log_length_ratio"):
         numbers["length_ratio"] = "both answers were cut at the length limit in every pair"
-    if broken and sum(broken) > len(broken) / 2:
+    if _base_broken(raw):
         numbers["degeneration"] = (
             f"{sum(broken) / len(broken):.0%} of the base's own answers are degenerate: name another base"
         )

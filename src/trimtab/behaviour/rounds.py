@@ -77,15 +77,16 @@ class Asked:
         self.spoken: list[Answer] = []  # of the tuned model, to the neutral prompts
         self.drift: Raw = {}
         self.seconds: dict[str, float] = {}
+        self.limited: set[str] = set()  # sets that some limit needs, known from the start of a card that may stop
 
     def begin(self, until: Until | None, still_open: StillOpen) -> None:
         """All that there is (None); else the first piece of what something is limited by, and all of what is not.
         With a time the first pieces of what has to be asked."""
-        watched = self.most.keys() & set(still_open({}, self.looks)) if until else set[str]()
+        self.limited = set(still_open({}, {})) if until else set()
         if until and until.timed:
             self._ask({name: self._next(name) for name in self.most.keys() & {*until.first, *ALWAYS}})
         else:
-            self._ask({name: self._next(name) if name in watched else self.most[name] for name in self.most})
+            self._ask({name: self._next(name) if name in self.limited else self.most[name] for name in self.most})
 
     def go_on(self, until: Until, still_open: StillOpen) -> None:
         """Round after round, until all is known or nothing more fits."""
@@ -102,8 +103,7 @@ class Asked:
         if "phrasing" in opened and self.count("facts") <= self.count("phrasing"):
             opened.insert(0, "facts")  # whose plain wording the others are held against
         if until.timed:
-            limited = still_open({}, {})
-            opened += [name for name in self.most if name not in limited]
+            opened += [name for name in self.most if name not in self.limited]
         return [name for name in dict.fromkeys(opened) if self.count(name) < self.most.get(name, 0)]
 
     def expected(self, name: str) -> float:

@@ -43,10 +43,8 @@ def workload(
         more = {"device": device_of(device), **(measured.as_workload() if measured else {})}
         if measured:
             more["examples"] = recipe.rows(measured.examples)
-            try:
-                recipe.check_stop(recipe.steps(measured.examples))
-            except ValueError as error:
-                raise SpecError(where, [str(error)]) from None
+            if problem := recipe.stop_problem(recipe.steps(measured.examples)):
+                raise SpecError(where, [problem])
         started = Workload.of_recipe(recipe, bf16_of(recipe, device), **more)
         if rest.get("sharding") and started.trainer == "trimtab":
             rest = {"trainer": "transformers", **rest}

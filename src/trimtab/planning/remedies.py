@@ -93,12 +93,16 @@ def ladder(recipe: Recipe, places: Places, earlier: int | None = None) -> tuple[
 
 def _smaller(recipe: Recipe, earlier: int | None) -> tuple[Remedy, ...]:
     lower = rounded(recipe.learning_rate / 3)
-    if recipe.max_steps > 0:
+    remedies = [Remedy(f"learning_rate {lower:g}", recipe.but(learning_rate=lower))]
+    if recipe.stop_at_step:
+        half = None  # it ends before its schedule already
+    elif recipe.max_steps > 0:
         half, words = recipe.but(max_steps=max(1, recipe.max_steps // 2)), f"{max(1, recipe.max_steps // 2)} steps"
     else:
         half = recipe.but(num_train_epochs=recipe.num_train_epochs / 2)
         words = half.length
-    remedies = [Remedy(f"learning_rate {lower:g}", recipe.but(learning_rate=lower)), Remedy(words, half)]
+    if half:
+        remedies.append(Remedy(words, half))
     if earlier:
         remedies.append(Remedy(f"the checkpoint of step {earlier}", recipe.but(stop_at_step=earlier)))
     return tuple(remedies)

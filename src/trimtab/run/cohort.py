@@ -119,6 +119,11 @@ class Cohort:
         """Members that have not ended."""
         return [m for m in self.members if m.running]
 
+    @property
+    def begun(self) -> bool:
+        """Whether any has taken a step or a part of one: it goes on with what it had, gradients too."""
+        return any(m.state.step or m.state.micro for m in self.members)
+
     def forward_backward(self, members: Sequence[Member]) -> list[tuple[float, int]]:
         """One micro-batch of each member: its share of the effective batch's loss (mean over units) and its size.
 

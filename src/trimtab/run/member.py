@@ -71,10 +71,8 @@ class Member:
     ):
         self.recipe, self.adapter, self.train, self.examples = recipe, adapter, train, examples
         self.total_steps, self.last_step = recipe.steps(examples), recipe.steps_taken(examples)
-        try:
-            recipe.check_stop(self.total_steps)
-        except ValueError as error:
-            raise SpecError(f"run {recipe.run_id}", [str(error)]) from None
+        if problem := recipe.stop_problem(self.total_steps):
+            raise SpecError(f"run {recipe.run_id}", [problem])
         self.plan = BatchPlan(
             tuple(i.size for i in train), recipe.effective_batch, recipe.per_device_train_batch_size, recipe.seed
         )

@@ -90,17 +90,18 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _ends_in_time(self) -> Recipe:
-        if self.max_steps > 0:
-            self.check_stop(self.max_steps)
+        if self.max_steps > 0 and (problem := self.stop_problem(self.max_steps)):
+            raise ValueError(problem)
         return self
 
-    def check_stop(self, steps: int) -> None:
-        """ValueError where the run of so many steps ends before `stop_at_step`."""
-        if self.stop_at_step > steps:
-            raise ValueError(
-                f"stop_at_step {self.stop_at_step} lies past its end: it has {steps} steps; give at most {steps}, or 0"
-                " for all of them"
-            )
+    def stop_problem(self, steps: int) -> str | None:
+        """What is wrong where a run of so many steps ends before `stop_at_step`."""
+        if self.stop_at_step <= steps:
+            return None
+        return (
+            f"stop_at_step {self.stop_at_step} lies past its end: it has {steps} steps; give at most {steps}, or 0 for"
+            " all of them"
+        )
 
     @field_validator("task")
     @classmethod

@@ -91,6 +91,7 @@ class CardRow(TypedDict):
     seed_sd: float | None
     no_interval: str | None
     missing: str | None
+    lasting: bool  # it is missing for want of something that no run of this model has
     by_people: bool  # people judged it
     limit: dict[str, Any] | None
     hard: bool

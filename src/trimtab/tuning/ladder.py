@@ -333,7 +333,7 @@ def judged_at(row: Mapping[str, Any], look: int) -> dict[str, Any]:
     (0), 97.5 % for the first, then half of the chance to be wrong each time. Wider in proportion, as normal bounds
     are."""
     kept = {k: row[k] for k in ("title", "unit", "value", "below", "above", "verdict", "hard", "limit")}
-    if row.get("missing"):
+    if row.get("lasting"):
         kept["missing"] = row["missing"]
     if not look or row["value"] is None or row["below"] is None or row["above"] is None:
         return kept

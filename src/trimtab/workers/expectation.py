@@ -41,7 +41,7 @@ class Expectation:
         """Forecast, where the task can be, then the longest batch, both into the store. A cohort that goes on keeps
         what it had, gradients too."""
         self.members = list(cohort.members)
-        if any(m.state.step or m.state.micro for m in cohort.members):
+        if cohort.begun:
             return
         device = Device(self.machine.name, self.machine.memory)
         for member, predicted in zip(cohort.members, self._predicted(cohort, model, device, predict), strict=True):

@@ -20,9 +20,12 @@ LOOKS = 2  # timed steps with each number, the quicker counts
 
 def set_threads(cohort: Cohort, cores: int, store: Store, note: Say) -> None:
     """For this cohort, on a processor; kept with its runs."""
-    known = [store.run(m.id).result.get("threads") for m in cohort.members]
-    begun = next((n for n in known if n), None) if any(m.state.step for m in cohort.members) else None
-    torch.set_num_threads(begun or _quickest(cohort, cores, note))
+    if cohort.begun:  # where an earlier version began it, nothing is known
+        known = (store.run(m.id).result.get("threads") for m in cohort.members)
+        threads = next((n for n in known if n), torch.get_num_threads())
+    else:
+        threads = _quickest(cohort, cores, note)
+    torch.set_num_threads(threads)
     for m in cohort.members:
         store.update_run(m.id, result={"threads": torch.get_num_threads()})
 
