@@ -43,6 +43,38 @@ def small_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory) -> str:
+    """A folder with two random layers of BERT and MiniLM's tokenizer: a sentence encoder by its architecture."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from trimtab.tasks.pretrained import load_tokenizer
+
+    folder, tokenizer = tmp_path_factory.mktemp("encoder"), load_tokenizer("bundled:minilm")
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(BertConfig(vocab_size=len(tokenizer), **small)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def labelled_file(tmp_path_factory) -> Path:
+    """Three labels that one word tells, in sentences of different lengths."""
+    things = {"colour": ["red", "blue", "green", "grey"], "animal": ["cat", "dog", "horse", "owl"],
+              "metal": ["iron", "gold", "tin", "zinc"]}  # fmt: skip
+    rows = [
+        {"text": f"{'well, ' * (i % 3)}i saw {words[i % 4]} in place {i * 7}", "label": label}
+        for i in range(40)
+        for label, words in things.items()
+    ]
+    path = tmp_path_factory.mktemp("labels") / "labelled.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
 def small_data(small_file, tiny_tokenizer):
     from trimtab.datasets.prepare import load, tokenise_dataset
 

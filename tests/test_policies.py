@@ -85,7 +85,7 @@ def test_the_precision_of_our_loop(full, bf16, tiny_tokenizer):
     facts = Facts(**{**vars(FACTS), "bf16": bf16})
     way = fitting.Way(recipe.method, "trimtab", 64)
     planned = fitting.workload(facts, {"effective_batch": 8, "num_train_epochs": 1.0}, way, 4, True)
-    base = Chat().load_base("bundled:tiny", tiny_tokenizer, full, bf16, "cpu", lambda _: None)
+    base = Chat().load_base("bundled:tiny", None, tiny_tokenizer, full, bf16, "cpu", lambda _: None)
     assert (told.dtype, told.autocast) == (planned.dtype, planned.autocast) == (dtype, autocast)
     assert next(base.model.parameters()).dtype == getattr(torch, dtype)
     assert base.accelerator.mixed_precision == autocast

@@ -108,6 +108,12 @@ class Toy:
     def own_answers(self, base, dataset, recipe, say):
         raise SpecError("the recipe", ["kl_weight and replay_share need a task with prompts of its own"])
 
+    def fresh(self, base, seed):
+        return {}
+
+    def save_beside(self, base, folder):
+        pass
+
     def save_model(self, base, folder):
         save_file(base.model.state_dict(), folder / "model.safetensors")
         config = {"inputs": base.model.first.in_features, "hidden": base.model.first.out_features}
@@ -143,7 +149,7 @@ class Toy:
     def table_lines(self, table):
         return [f"Data: {table['name']}, {table['examples']['train']} rows to train on"]
 
-    def load_base(self, model, processor, full, bf16, device, say):
+    def load_base(self, model, dataset, processor, full, bf16, device, say):
         config, weights = json.loads((Path(model) / "config.json").read_text()), Path(model) / "model.safetensors"
         made = accelerator(device, "no")
         net = Model(**config).to(made.device)

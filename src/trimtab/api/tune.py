@@ -21,6 +21,7 @@ from trimtab.spec.recipe import Recipe
 from trimtab.spec.results import Recommendation
 from trimtab.spec.status import Status
 from trimtab.spec.study import TuneAsked
+from trimtab.spec.words import TRAINED_HERE
 from trimtab.spec.yaml_file import dump, load_budget, load_recipe, own_settings
 from trimtab.store.folder import opened
 
@@ -51,7 +52,7 @@ def tune(
     may take; `also`: "rank", "decay", tried after the epochs; `on`, `workers`: where runs are trained, as in
     StudyOptions. Raises SpecError with all that is wrong with what was asked, before anything is loaded.
     """
-    settings = own_settings(model, data, own)
+    settings = with_task(model, own_settings(model, data, own), watcher.note)
     _check(also, settings, on, workers, mode)
     limits = budget if isinstance(budget, Budget) else load_budget(budget)
     with opened(out) as store:
@@ -151,6 +152,22 @@ def can_be_kept(budget: Budget, meter: Meter, say: Say, begun: bool = False) -> 
             say(f"It stays open: {problem}")
     for sentence in broken_untouched(budget):
         say(f"{sentence[0].upper()}{sentence[1:]}")
+
+
+def with_task(model: str, own: dict[str, Any], say: Say) -> dict[str, Any]:
+    """A person's settings, and the task that the model's architecture is for, where they name none."""
+    from trimtab.forecasting.source import locate
+
+    if "task" in own:
+        return own
+    try:
+        task = locate(model, say).task
+    except TrimtabError:  # whoever loads the model says it better
+        return own
+    if task not in TRAINED_HERE or task == Recipe.model_fields["task"].default:
+        return own
+    say(f"{model} is an encoder, so it learns to classify: task={task} (another wins: task=…)")
+    return {**own, "task": task}
 
 
 def _check(also: Sequence[str], own: Mapping[str, Any], on: str | None, workers: int | None, mode: str) -> None:

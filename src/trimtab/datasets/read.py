@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trimtab.datasets import home_commands, hub
+from trimtab.datasets import home_commands, hub, labelled_texts
 from trimtab.datasets.assets import fetch
 from trimtab.datasets.columns import renamed, split_name
 from trimtab.errors import DataError, did_you_mean
@@ -68,12 +68,14 @@ def _read(data: str, say: Callable[[str], None]) -> RawData:
 
 def _bundled(data: str, say: Callable[[str], None]) -> RawData:
     name = data.removeprefix("bundled:")
-    if name not in BUNDLED:
+    if name not in (known := (*BUNDLED, *labelled_texts.NAMES)):
         raise DataError(
-            f'there is no bundled data "{name}"{did_you_mean(name, list(BUNDLED))} (there are: '
-            + ", ".join(f"bundled:{b}" for b in BUNDLED)
+            f'there is no bundled data "{name}"{did_you_mean(name, known)} (there are: '
+            + ", ".join(f"bundled:{b}" for b in known)
             + ")"
         )
+    if name in labelled_texts.NAMES:
+        return RawData(data, dict(labelled_texts.rows_by_split(name, fetch("labelled-texts", say))))
     grammar = fetch("home-commands", say) / f"{BUNDLED[name]}.json"
     splits = home_commands.messages_by_split(grammar, BUNDLED[name])
     return RawData(data, {split: [{"messages": m} for m in rows] for split, rows in splits.items()})

@@ -72,6 +72,8 @@ def lengths(
 ) -> list[tuple[int, int]]:
     """(tokens in all, tokens of the answers) of each example, without a cutoff; counts only, so several times faster
     than `tokenise`."""
+    tokenizer.backend_tokenizer.no_padding()  # some are saved with a length of their own
+    tokenizer.backend_tokenizer.no_truncation()
     encode = tokenizer.backend_tokenizer.encode_batch_fast
     sizes: list[tuple[int, int]] = []
     for start in range(0, len(examples), CHUNK):

@@ -34,7 +34,7 @@ Advance = Callable[[str, int, int], None]  # stage, done, of so many
 INSTRUCT = re.compile(r"instruct|chat|[-_]it\b|[-_]sft|[-_]dpo|zephyr|vicuna|alpaca|assistant", re.IGNORECASE)
 SKETCH = re.compile(r"sketch:(\d+)(?:x(\d+))?")
 SKETCHED_LENGTH = 1024
-FORMAT = 7  # of the cached survey
+FORMAT = 8  # of the cached survey
 GIB = 2**30
 
 
@@ -65,7 +65,8 @@ def build_facts(
     assumed = []
     if gpu is None:
         assumed.append(_which_machine(device, on_cpu))
-    about, survey = _about_data(data, model, source, say, progress)
+    labels = (kind or source.task) == "text-classification"
+    about, survey = _about_data(data, model, source, say, progress, labels)
     assumed += about.pop("assumed")
     if kind is None and survey and "chosen" in survey["form"]:
         kind = "dpo"
@@ -197,8 +198,9 @@ def _tokenizer(model: str, say: Say) -> tuple[Any, str | None]:
 
 
 def _about_data(
-    data: str, model: str, source: ModelSource, say: Say, progress: Advance | None
+    data: str, model: str, source: ModelSource, say: Say, progress: Advance | None, labels: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """`labels`: a classifier reads the texts alone, and learns one label of each."""
     images = source.task == "image-classification"
     if data.startswith("sketch:"):
         return _sketch(data, _first(source.config, "image_size") or 224 if images else None), None
@@ -222,24 +224,25 @@ def _about_data(
                 f"{leaked:.0%} of {split} are near copies of training examples: what is measured there is memory; take"
                 " them out of one of the two"
             )
-    assumed += _labels_noticed(survey)
+    assumed += [] if labels else _labels_noticed(survey)
     if survey["estimated"]:
         assumed.append(
             f"lengths are estimated ({survey['why_estimated'] or 'no tokenizer'}), so the cutoff lies"
             f" {MARGIN - 1:.0%} above them"
         )
+    read = "prompt" if labels else "all"
     return {
         "examples": every - aside,
-        "tokens": round(survey["total"]["all"] * share),
-        "label_tokens": round(survey["total"]["answer"] * share),
-        "length_95": survey["quantiles"]["all"]["95"],
-        "length_99": survey["quantiles"]["all"]["99"],
-        "length_max": survey["quantiles"]["all"]["100"],
+        "tokens": round(survey["total"][read] * share),
+        "label_tokens": every - aside if labels else round(survey["total"]["answer"] * share),
+        "length_95": survey["quantiles"][read]["95"],
+        "length_99": survey["quantiles"][read]["99"],
+        "length_max": survey["quantiles"][read]["100"],
         "duplicates": survey["duplicate_share"],
         "exact_duplicates": survey["exact_copies"] / max(1, every),
         "distinct_answers": survey["answers"]["distinct"],
         "labels_longest": survey["labels_longest"],
-        "has_template": survey["has_template"],
+        "has_template": labels or survey["has_template"],
         "longest": tuple((n, a) for n, a in survey["longest"]),
         "mean_cut": tuple((c, n) for c, n in survey["mean_cut"]),
         "length_margin": MARGIN if survey["estimated"] else 1.0,

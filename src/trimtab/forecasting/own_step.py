@@ -15,9 +15,11 @@ import torch
 from torch import nn
 
 from trimtab.datasets.encoded import Encoded
+from trimtab.datasets.label_items import Labelled
 from trimtab.datasets.tokens import Tokens
 from trimtab.forecasting import step
 from trimtab.forecasting.meter import Meter
+from trimtab.forecasting.skeleton import task_of
 from trimtab.forecasting.step import Times
 from trimtab.forecasting.timeline import Block, Event, Place
 from trimtab.run.adapters import Slice
@@ -25,6 +27,8 @@ from trimtab.run.anchor import ROWS
 from trimtab.run.cohort import Cohort, Piece
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import Workload
+from trimtab.tasks.classifier_base import ClassifierBase
+from trimtab.tasks.label_learning import LabelLearning
 from trimtab.tasks.language import LanguageBase
 
 
@@ -48,8 +52,8 @@ class OwnStep:
             not w.padded
         ):  # a mask of ones is looked at and dropped in a real run; fake tensors have no values to look at
             model.register_forward_pre_hook(_without_mask, with_kwargs=True)
-        self.base = LanguageBase(model, SimpleNamespace(pad_token_id=0), _Plain(w, self._backward))
-        self.cohort = Cohort(self.base, [_recipe(w, seed) for seed in range(w.members)], _data(w), own=_held(w))
+        self.base = _base(model, _Plain(w, self._backward))
+        self.cohort = Cohort(self.base, [_recipe(w, seed) for seed in range(w.members)], _data(w, model), own=_held(w))
         step.follow(model, meter, lambda: self.stage)
         self.vectors = _vectors(model, self.cohort)
         for member in self.cohort.members:
@@ -76,7 +80,7 @@ class OwnStep:
 
     @torch.no_grad()
     def evaluate(self) -> None:
-        batch = self.base.pad(_data(self.w).splits["validation"])
+        batch = self.base.learning.collate(self.base, self.cohort.data.splits["validation"])
         self.stage = "evaluation"
         self.meter.go("evaluation", None, "evaluation")
         learning, adapter = self.base.learning, self.cohort.members[0].adapter
@@ -146,11 +150,22 @@ def _recipe(w: Workload, seed: int) -> Recipe:
     )
 
 
-def _data(w: Workload) -> Encoded:
+def _base(model: Any, accelerator: Any) -> Any:
+    processor = SimpleNamespace(pad_token_id=0)
+    if task_of(model) == "text-classification":
+        return ClassifierBase(LabelLearning(), model, processor, accelerator, ("",) * model.config.num_labels, ())
+    return LanguageBase(model, processor, accelerator)
+
+
+def _data(w: Workload, model: Any) -> Encoded:
     """Rows of the longest length; their labels are dealt out so that the batch has as many as it really has."""
-    most, rows = w.max_length - 1, w.per_device_train_batch_size
-    total = min(most * rows, round((w.labels or most) * rows))
-    train = [_row(w.max_length, total // rows + (i < total % rows)) for i in range(rows)]
+    if task_of(model) == "text-classification":
+        row = Labelled((1,) * w.max_length, 0)
+        rows = [row] * w.per_device_train_batch_size
+        return Encoded({"train": rows, "validation": [row] * w.eval_rows, "test": []}, {})
+    most, count = w.max_length - 1, w.per_device_train_batch_size
+    total = min(most * count, round((w.labels or most) * count))
+    train = [_row(w.max_length, total // count + (i < total % count)) for i in range(count)]
     return Encoded({"train": train, "validation": [train[0]] * w.eval_rows, "test": []}, {})
 
 

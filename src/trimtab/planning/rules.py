@@ -26,8 +26,17 @@ APART = 4  # as in the data report: a 99th percentile this many times the 95th b
 
 
 def method(facts: Facts, _chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
-    """1. LoRA for language models, full for small encoders and vision, unless it is asked for otherwise; 4-bit only
-    where needed."""
+    """1. LoRA for language models, full for small encoders and vision on a card, unless it is asked for otherwise;
+    4-bit only where needed."""
+    if facts.task == "text-classification" and facts.device == "cpu":
+        return {
+            "method": Setting(
+                "lora",
+                "as good as all weights from the frozen probe on, in half the time: on a processor their update takes"
+                " as long as the passes",
+                "bench/results/classifier-start.md",
+            )
+        }
     if facts.task in ("image-classification", "text-classification") and facts.billions < 1.5:
         return {
             "method": Setting(

@@ -36,7 +36,9 @@ def _task(result: Mapping[str, Any]) -> list[str]:
     """Base and tuned as bars from 0 to 1: of the seeds that chose nothing, with the interval of their gain."""
     base, gain = float(result["seeds"][0]["base"][result["metric"]]), result["gain"]
     low, high = (None if gain[k] is None else base + gain[k] for k in ("low", "high"))
-    return _bar(0, "untouched", base, None, None, "c5") + _bar(1, "tuned", base + gain["value"], low, high, "c0")
+    return _bar(0, str(result.get("baseline", "untouched")), base, None, None, "c5") + _bar(
+        1, "tuned", base + gain["value"], low, high, "c0"
+    )
 
 
 def _bar(place: int, name: str, value: float, low: float | None, high: float | None, colour: str) -> list[str]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -23,10 +24,21 @@ from trimtab.errors import ModelError, RunError
 
 
 class Adapter:
-    """One member's A and B for every target: float32, seeded by name, dropout from a generator of its own."""
+    """One member's A and B for every target: float32, seeded by name, dropout from a generator of its own. `whole`:
+    parameters that it trains besides, by their names in the model (run/whole_modules.py)."""
 
-    def __init__(self, targets: dict[str, nn.Linear], r: int, alpha: float, dropout: float, seed: int, device: str):
+    def __init__(
+        self,
+        targets: dict[str, nn.Linear],
+        r: int,
+        alpha: float,
+        dropout: float,
+        seed: int,
+        device: str,
+        whole: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    ):
         self.r, self.scale, self.dropout = r, alpha / r, dropout
+        self.whole = {k: nn.Parameter(v.detach().clone().float().to(device)) for k, v in whole.items()}
         self.A: dict[str, nn.Parameter] = {}
         self.B: dict[str, nn.Parameter] = {}
         self.generator = torch.Generator(device=device).manual_seed(seed)
@@ -40,8 +52,8 @@ class Adapter:
             self.B[name] = nn.Parameter(torch.zeros(linear.out_features, r, device=device))
 
     def parameters(self) -> list[nn.Parameter]:
-        """A and B of every target, in order."""
-        return [p for name in self.A for p in (self.A[name], self.B[name])]
+        """A and B of every target, in order, and then what is trained whole."""
+        return [*(p for name in self.A for p in (self.A[name], self.B[name])), *self.whole.values()]
 
     def dropped(self, x: torch.Tensor, length: int) -> torch.Tensor:
         """`x` after dropout. The mask is drawn at the member's own length, so it does not depend on its neighbours'

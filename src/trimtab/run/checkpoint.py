@@ -21,6 +21,7 @@ from trimtab.run.adapters import Adapter, attach, find_targets
 from trimtab.run.base import Base
 from trimtab.run.cohort import Cohort
 from trimtab.run.member import Member
+from trimtab.run.whole_modules import attach_whole, modules_of
 from trimtab.spec.files import write_whole
 
 _PREFIX = "base_model.model."
@@ -89,7 +90,8 @@ def export(member: Member, base: Base, folder: Path) -> None:
         if member.adapter is None:
             base.learning.save_model(base, scratch)
         else:
-            _export_adapter(member, member.adapter, base.learning.peft_type, scratch)
+            _export_adapter(member, member.adapter, base, scratch)
+            base.learning.save_beside(base, scratch)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)  # half an export is no export
         raise
@@ -102,8 +104,8 @@ def export(member: Member, base: Base, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _export_adapter(member: Member, adapter: Adapter, peft_type: str | None, folder: Path) -> None:
-    tensors = {}
+def _export_adapter(member: Member, adapter: Adapter, base: Base, folder: Path) -> None:
+    tensors = {f"{_PREFIX}{name}": p.detach().contiguous().cpu() for name, p in adapter.whole.items()}
     for name in adapter.A:
         tensors[f"{_PREFIX}{name}.lora_A.weight"] = adapter.A[name].detach().contiguous().cpu()
         tensors[f"{_PREFIX}{name}.lora_B.weight"] = adapter.B[name].detach().contiguous().cpu()
@@ -115,7 +117,8 @@ def _export_adapter(member: Member, adapter: Adapter, peft_type: str | None, fol
         r=recipe.r,
         lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]
         lora_dropout=recipe.lora_dropout,
-        task_type=peft_type,
+        task_type=base.learning.peft_type,
+        modules_to_save=modules_of(list(adapter.whole), _body_of(base)) or None,
         target_modules=sorted(adapter.A),
         base_model_name_or_path=recipe.model,
         inference_mode=True,
@@ -132,12 +135,14 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     names = sorted(
         {k.removeprefix(_PREFIX).removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")}
     )
+    whole = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if ".lora_" not in k}
     try:
         targets = find_targets(base.model, names, base.outside)
     except ModelError as error:
         raise ModelError(f"the adapter in {folder} is for another base model: {error}") from None
     attach(base.model, targets, base.router)
-    adapter = Adapter(targets, config["r"], config["lora_alpha"], 0.0, 0, str(base.device))
+    attach_whole(base.model, whole, base.router)
+    adapter = Adapter(targets, config["r"], config["lora_alpha"], 0.0, 0, str(base.device), whole)
     for name in names:
         for side, own in (("A", adapter.A[name]), ("B", adapter.B[name])):
             loaded = tensors[f"{_PREFIX}{name}.lora_{side}.weight"]
@@ -151,3 +156,7 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     for p in adapter.parameters():
         p.requires_grad_(False)
     return adapter
+
+
+def _body_of(base: Base) -> str:
+    return str(getattr(base.model, "base_model_prefix", ""))

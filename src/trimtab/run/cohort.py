@@ -26,6 +26,7 @@ from trimtab.run.guards import Limits
 from trimtab.run.member import Member
 from trimtab.run.oom import in_batches, is_out_of_memory, release
 from trimtab.run.recompute import recomputing
+from trimtab.run.whole_modules import attach_whole, set_parameters
 from trimtab.spec.options import Mode
 from trimtab.spec.recipe import Recipe, can_share_base
 
@@ -98,9 +99,10 @@ class Cohort:
 
     def _member(self, recipe: Recipe, limits: Limits) -> Member:
         base, learning = self.base, self.base.learning
-        adapter = None
+        adapter, fresh = None, learning.fresh(base, recipe.seed)
         if recipe.method == "full":
             base.model.requires_grad_(True)
+            set_parameters(base.model, fresh)
             # The whole random state belongs to the one member: dropout of the model, if it has any.
             torch.manual_seed(recipe.seed)
         else:
@@ -108,7 +110,9 @@ class Cohort:
             if self.prefix:
                 targets = {n: m for n, m in targets.items() if self.prefix.is_upper(n)}
             attach(base.model, targets, base.router)
-            adapter = Adapter(targets, recipe.r, recipe.lora_alpha, recipe.lora_dropout, recipe.seed, str(base.device))
+            attach_whole(base.model, fresh, base.router)
+            how = (recipe.r, recipe.lora_alpha, recipe.lora_dropout, recipe.seed, str(base.device))
+            adapter = Adapter(targets, *how, fresh)
         groups = learning.groups(base, adapter)
         given = self.data.splits["train"]
         train = [*given, *replayed(self.own, recipe, len(given))]

@@ -47,7 +47,7 @@ def train(cohort: Cohort, folder: Path, name: str, hooks: LoopHooks, save_every:
             for member, (loss, size) in zip(members, losses, strict=True):
                 member.state.seconds += spent * size / total
                 if member.accumulate(loss, size):
-                    numbers = {**member.update(), "seconds": member.state.seconds}
+                    numbers = _timed_update(cohort, member)
                     hooks.stepped(member, numbers)
                     share_start.passed(member, numbers)
             if cohort.clock() - saved > save_every:
@@ -61,6 +61,14 @@ def train(cohort: Cohort, folder: Path, name: str, hooks: LoopHooks, save_every:
     for member in cohort.members:
         if member.state.status == Status.COMPLETE:
             checkpoints.drop_state(member)
+
+
+def _timed_update(cohort: Cohort, member: Member) -> dict[str, Any]:
+    """Of all weights of a small model it takes as long as the passes."""
+    began = cohort.clock()
+    numbers = member.update()
+    member.state.seconds += cohort.clock() - began
+    return {**numbers, "seconds": member.state.seconds}
 
 
 def _due(cohort: Cohort, share: float, share_start: SharedStart, hooks: LoopHooks) -> list[Member]:

@@ -99,6 +99,12 @@ class Optimizer:
         self.clear()
         return rate
 
+    def idle_step(self) -> None:
+        """As long as a step, at a rate of zero: no weight changes. The moments do, so nobody trains with it after."""
+        for group in self.inner.param_groups:
+            group["lr"] = 0.0
+        self.inner.step()
+
     def clear(self) -> None:
         """Gradients to zero, in place."""
         for flat in self.flats:

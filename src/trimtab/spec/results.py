@@ -29,6 +29,7 @@ class Recommendation(TypedDict, total=False):
     seeds: list[dict[str, Any]]
     over_seeds: dict[str, Any]
     metric: str
+    baseline: str  # what `base` is of: the untouched model, or the best that needs no tuning
     base: float
     tuned: float
     gain: Span

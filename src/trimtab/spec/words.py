@@ -37,7 +37,8 @@ class Words:
     """`unit` of the loss; `size` is what a pass costs, counted in these (tokens, pixels, rows); `drift` None where
     none is measured.
 
-    `metrics`: the task's numbers that a recommendation speaks of, by key; `anchored`: a run can be held to its base on
+    `metrics`: the task's numbers that a recommendation speaks of, by key; `baseline`: what they are compared with;
+    `anchored`: a run can be held to its base on
     prompts that are none of the task's, and `pull_size` is what that passes a step. `least_size`: what the least that
     a study measures passes forward.
     """
@@ -46,6 +47,7 @@ class Words:
     size: str
     drift: Drift | None = None
     metrics: Mapping[str, str] = field(default_factory=dict)
+    baseline: str = "untouched"
     pulse_size: int = 0  # what a pulse passes forward, in the same unit as `size`
     anchored: bool = False
     pull_size: int = 0
@@ -97,9 +99,20 @@ LANGUAGE = Words(
     pull_size=340,  # four prompts with answers
     least_size=25_000,  # answers of base and tuned model to 60 examples, the first round of a short card
 )
+LABELS = Words(
+    unit="nats/example",
+    size="tokens",
+    drift=Drift("representation_drift", "drift", "1 − cosine", "drift of 64 texts' states, 1 − cosine"),
+    metrics={"accuracy": "Accuracy"},
+    baseline="frozen probe",
+    pulse_size=1000,
+)
 TASKS: dict[str, Kind] = {
     "sft": Kind("sft", trained=True, words=LANGUAGE, home="trimtab.tasks.chat:Chat"),
-    "text-classification": Kind("cls", "text-classification"),
+    "text-classification": Kind(
+        "cls", "text-classification", trained=True, words=LABELS,
+        home="trimtab.tasks.text_classification:TextClassification",
+    ),
     "image-classification": Kind("vision", "image-classification"),
     "vlm": Kind("vlm-sft"),
     "pretraining": Kind("pretrain-cont"),
@@ -109,7 +122,7 @@ TASKS: dict[str, Kind] = {
     "orpo": Kind("orpo", paired=True),
     "reward": Kind("rm", paired=True),
     "embedding": Kind("embed"),
-}
+}  # fmt: skip
 OLD_NAMES = {  # for one release
     "classification": "text-classification", "vision": "image-classification", "causal-lm": "sft",
     "sequence-classification": "text-classification",

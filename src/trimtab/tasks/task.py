@@ -106,8 +106,15 @@ class Learning(Protocol):
     def groups(self, base: Any, adapter: Adapter | None) -> list[Group]:
         """What is trained, of an adapter or (None) of the whole model."""
 
+    def fresh(self, base: Any, seed: int) -> dict[str, torch.Tensor]:
+        """First values of the parameters that no checkpoint holds, such as a new head, by their names in the model:
+        every member begins with its own and trains them whole. {} where there are none."""
+
     def save_model(self, base: Any, folder: Path) -> None:
         """The whole model as `load_model` takes it."""
+
+    def save_beside(self, base: Any, folder: Path) -> None:
+        """Into the folder of an adapter: what is needed besides to use it, such as the names of the labels."""
 
 
 class Task(Learning, Protocol):
@@ -136,9 +143,11 @@ class Task(Learning, Protocol):
     def table_lines(self, table: Mapping[str, Any]) -> list[str]:
         """What was read, for a terminal."""
 
-    def load_base(self, model: str, processor: Any, full: bool, bf16: bool, device: str, say: Say) -> Base:
+    def load_base(
+        self, model: str, dataset: Any, processor: Any, full: bool, bf16: bool, device: str, say: Say
+    ) -> Base:
         """Frozen, in evaluation mode. `full`: it will be trained whole, so its weights are float32; else bfloat16
-        where that is fast."""
+        where that is fast. `dataset`: what it will learn, as `read` gave it; None where nothing will be learned."""
 
     def facts(
         self, model: str, data: str, dataset: Any, processor: Any, machine: Machine, fingerprint: str, say: Say

@@ -64,6 +64,7 @@ def summary(
         },
         "metric": metric,
         "metric_title": words_of(chosen.task).metrics.get(metric, metric),
+        "baseline": words_of(chosen.task).baseline,
         "base": stats.average(untouched[metric]),
         "counted": len(counted),
         "tuned": stats.average([stats.average(numbers[run][metric]) for run in counted]),

@@ -22,10 +22,17 @@ class ModelCache:
     """`method` and `bf16` say how the untouched base is loaded where no recipe says it: as the runs will train it."""
 
     def __init__(
-        self, task: Task, model: str, machine: Machine, say: Say, method: str = "lora", bf16: bool | None = None
+        self,
+        task: Task,
+        model: str,
+        machine: Machine,
+        say: Say,
+        method: str = "lora",
+        bf16: bool | None = None,
+        dataset: Any = None,
     ):
         self.task, self.model, self.machine, self.say, self.method, self.bf16 = task, model, machine, say, method, bf16
-        self.processor = task.processor(model, say)
+        self.processor, self.dataset = task.processor(model, say), dataset
         self._base: tuple[Key, Base] | None = None
 
     def key(self, recipe: Recipe | None = None) -> Key:
@@ -61,4 +68,4 @@ class ModelCache:
     def fresh(self, model: str, key: Key, processor: Any) -> Base:
         """A model of its own, loaded as `key` says."""
         full, bf16 = key
-        return self.task.load_base(model, processor, full, bf16, self.machine.device, self.say)
+        return self.task.load_base(model, self.dataset, processor, full, bf16, self.machine.device, self.say)

@@ -69,7 +69,7 @@ class Worker:
         )  # fmt: skip
         torch.set_num_threads(machine.threads)
         self.expectation = Expectation(store, machine, watcher.note)
-        self.models = ModelCache(self.task, self.model, machine, watcher.note, spec.method, spec.bf16)
+        self.models = ModelCache(self.task, self.model, machine, watcher.note, spec.method, spec.bf16, self.dataset)
         self._encoded: dict[int, Encoded] = {}
         self._prefixes: dict[tuple[Any, ...], FrozenPrefix | None] = {}  # of one cut: states take memory
 
@@ -120,12 +120,16 @@ class Worker:
         data, own = self.encoded(recipe), self.own_answers([recipe])
         cohort = Cohort(self.models.base(recipe), [recipe], data, prefix=self._prefix([recipe], data, own), own=own)
         cohort.forward_backward(cohort.members)  # memory and kernels
-        paces = []
+        optimizer, paces, updates = cohort.members[0].optimizer, [], []
+        optimizer.prepare()
         for _ in range(3):
             began = time.monotonic()
             ((_, size),) = cohort.forward_backward(cohort.members)
-            paces.append((time.monotonic() - began) / size)
-        return min(paces)
+            passed = time.monotonic()
+            optimizer.idle_step()
+            paces.append((passed - began) / size)
+            updates.append((time.monotonic() - passed) / size)
+        return min(paces) + min(updates) / recipe.gradient_accumulation_steps
 
     def flops(self) -> float:
         return flops(self.machine)

@@ -31,7 +31,7 @@ def recommendation(result: Mapping[str, Any]) -> None:
     some = f"{counted} of {seeds} seeds: the first chose" if counted < seeds else f"{seeds} seeds"
     over = f" (mean of {some})" if seeds > 1 else ""
     console.print(
-        f"{result['metric_title']}: base {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain"
+        f"{result['metric_title']}: {_baseline(result)} {result['base']:.1%}, tuned {result['tuned']:.1%}{over}; gain"
         f" {gain['value']:+.1%}",
         span,
         sep="",
@@ -46,6 +46,11 @@ def recommendation(result: Mapping[str, Any]) -> None:
     console.print(f"Not known: {_unknown(result)}", markup=False)
     console.print(f"Next: {_next(result)}", markup=False)
     console.print(f"Report: {result['report']}", markup=False)
+
+
+def _baseline(result: Mapping[str, Any]) -> str:
+    known = result.get("baseline", "untouched")
+    return "base" if known == "untouched" else str(known)
 
 
 def _open(limits: Mapping[str, Sequence[str]]) -> str:

@@ -1,0 +1,110 @@
+"""The verb that uses a trained classifier: predict. Plain values in, plain data out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab.errors import DataError, SpecError
+from trimtab.spec.files import write_whole
+from trimtab.spec.options import DEFAULT_OUT
+from trimtab.spec.progress import SILENT, Progress
+from trimtab.store.folder import opened
+
+if TYPE_CHECKING:
+    from trimtab.analysis.abstain import Threshold
+    from trimtab.store import Store
+
+FILES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+
+def predict(
+    run: str,
+    given: Sequence[str],
+    *,
+    right: float = 0.95,
+    out: str | Path = DEFAULT_OUT,
+    watcher: Progress = SILENT,
+) -> dict[str, Any]:
+    """The labels of texts, or of a file of them, as a trained run sees them.
+
+    Gives {"labels", "rows": [{"text", "label", "probability", "answered", "probabilities"}], "threshold", "file"}:
+    an answer is given where it is at least as sure as the validation examples need for a share of `right` to be right
+    (analysis/abstain.py); `threshold` None where nothing was shown to be so right. `file`: where the rows of a file
+    were written to. Raises SpecError, DataError, StoreError or RunError.
+    """
+    if not 0 < right < 1:
+        raise SpecError("--right", [f"got {right:g}; a share between 0 and 1, as in 0.95"])
+    if not given:
+        raise SpecError("trimtab predict", ["give a text in quotes, several, or a file of them"])
+    with opened(out, create=False) as store:
+        from trimtab.run import machine
+        from trimtab.tasks import label_predictions
+
+        row = store.find_run(run)
+        file = Path(given[0]).expanduser() if len(given) == 1 and given[0].lower().endswith(FILES) else None
+        texts = _texts_in(file) if file else list(given)
+        best = store.folder / "runs" / row.id / "best"
+        made = label_predictions.predict(row.recipe, best, texts, machine.look(), watcher.note)
+        found = _threshold(store, row.id, right)
+        rows = [_row(t, p, made.labels, found) for t, p in zip(texts, made.probabilities, strict=True)]
+        written = _written(rows, store.folder / "predictions" / f"{file.stem}-{row.id}.csv") if file else None
+    return {
+        "run": row.id,
+        "labels": list(made.labels),
+        "rows": rows,
+        "right": right,
+        "threshold": found and {"sure": found.sure, "covered": found.covered, "right": vars(found.right)},
+        "file": str(written) if written else None,
+    }
+
+
+def _threshold(store: Store, run: str, right: float) -> Threshold | None:
+    """By the validation examples, as the weights that were kept saw them."""
+    from trimtab.analysis.abstain import threshold
+
+    best = min(store.evaluations(run), key=lambda e: e["loss"], default=None)
+    return threshold(best["pulse"]["right"], best["pulse"]["sure"], right) if best else None
+
+
+def _row(text: str, probabilities: Sequence[float], labels: Sequence[str], found: Threshold | None) -> dict[str, Any]:
+    place = max(range(len(labels)), key=probabilities.__getitem__)
+    return {
+        "text": text,
+        "label": labels[place],
+        "probability": probabilities[place],
+        "answered": found is not None and probabilities[place] >= found.sure,
+        "probabilities": list(probabilities),
+    }
+
+
+def _texts_in(file: Path) -> list[str]:
+    """Of the column that asks, or of the only one there is."""
+    from trimtab.datasets.columns import ASKED
+    from trimtab.datasets.read import read
+
+    rows = read(str(file)).rows["train"]
+    spelled = {c.lower(): c for c in rows[0]}
+    column = next((spelled[a] for a in ASKED if a in spelled), None) or (
+        next(iter(rows[0])) if len(rows[0]) == 1 else None
+    )
+    if column is None:
+        raise DataError(f"{file} has the columns {', '.join(rows[0])}; call the one to be read text")
+    texts = [row.get(column) for row in rows]
+    empty = [i for i, t in enumerate(texts) if not isinstance(t, str) or not t.strip()]
+    if empty:
+        raise DataError(f"{file}, row {empty[0] + 1} has no text in {column}; mend it or take it out")
+    return [str(t) for t in texts]
+
+
+def _written(rows: Sequence[dict[str, Any]], path: Path) -> Path:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["text", "label", "probability", "answered"])
+    writer.writerows([r["text"], r["label"], f"{r['probability']:.4f}", r["answered"]] for r in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, out.getvalue())
+    return path

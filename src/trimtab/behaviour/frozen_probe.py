@@ -1,0 +1,116 @@
+"""The frozen-encoder probe: the best linear classifier on states that no training has touched. Takes a classifier's
+base and labelled items, gives a head.
+
+It is what a person has without any tuning, so a tuned model has to beat it; on few or easy examples nothing does. A
+sentence encoder's runs begin from it: a head that is drawn at random would first pull the encoder out of shape (Kumar
+et al. 2022, Fine-Tuning can Distort Pretrained Features).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trimtab.behaviour.kept import remembered
+from trimtab.run.adapters import Adapter, Slice
+from trimtab.run.oom import in_batches
+from trimtab.tasks.classifier_base import ClassifierBase
+from trimtab.tasks.pooled_classifier import mean_pooled, standardised
+
+STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # scikit-learn's C, chosen by the validation loss
+ROWS = 32
+KEEP = "base-says"  # of the cache folder
+CUTOFF = 512  # tokens of a text that is measured
+
+
+@dataclass(frozen=True)
+class Read:
+    """`probabilities` [items][labels], `states` [items][width]: mean-pooled, standardised."""
+
+    probabilities: list[list[float]]
+    states: list[list[float]]
+
+
+@dataclass(frozen=True)
+class FrozenProbe:
+    """`weight` [labels][width], `bias` [labels]; `strength`: the C that was chosen."""
+
+    weight: list[list[float]]
+    bias: list[float]
+    strength: float
+
+    def of(self, states: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Probabilities [items][labels]."""
+        logits = torch.tensor(states, dtype=torch.float64) @ torch.tensor(self.weight, dtype=torch.float64).T
+        return (logits + torch.tensor(self.bias, dtype=torch.float64)).softmax(-1).tolist()
+
+
+@torch.no_grad()
+def read(base: ClassifierBase, adapter: Adapter | None, items: Sequence[Any]) -> Read:
+    """What a model thinks of these; the batch size changes nothing but the rounding."""
+    order = sorted(range(len(items)), key=lambda i: items[i].size)
+    probabilities: list[list[float]] = [[] for _ in items]
+    states: list[list[float]] = [[] for _ in items]
+    training = base.model.training
+    base.model.eval()
+    for chunk, (p, s) in in_batches(order, ROWS, lambda some: _pass(base, adapter, [items[i] for i in some]), base.say):
+        for i, one, state in zip(chunk, p, s, strict=True):
+            probabilities[i], states[i] = one, state
+    base.model.train(training)
+    return Read(probabilities, states)
+
+
+def _pass(
+    base: ClassifierBase, adapter: Adapter | None, items: Sequence[Any]
+) -> tuple[list[list[float]], list[list[float]]]:
+    batch, caught = base.learning.collate(base, items), list[Any]()
+    hook = base.body.register_forward_hook(lambda _module, _inputs, out: caught.append(out))
+    try:
+        outputs = base.learning.outputs(base, batch, [Slice(adapter, batch.rows, batch.length)])
+    finally:
+        hook.remove()
+    pooled = standardised(mean_pooled(caught[0].last_hidden_state.float(), batch.mask))  # type: ignore[attr-defined]
+    return outputs.double().softmax(-1).tolist(), pooled.tolist()
+
+
+def probe_of(base: ClassifierBase, train: Sequence[Any], validation: Sequence[Any], keep: Path) -> FrozenProbe:
+    """Fitted once for these weights and items, then looked up. The base must be untouched."""
+    content = [[i.ids, i.label] for i in (*train, *validation)]
+    kept = remembered(keep, "frozen-probe", _identity(base), content, lambda: _fitted(base, train, validation))
+    return FrozenProbe(kept["weight"], kept["bias"], kept["strength"])
+
+
+def _fitted(base: ClassifierBase, train: Sequence[Any], validation: Sequence[Any]) -> dict[str, Any]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+
+    base.say(f"Fitting a linear classifier on the frozen states of {len(train)} examples: the baseline")
+    seen, held = (np.array(read(base, None, items).states) for items in (train, validation))
+    truth, wanted = [i.label for i in train], [i.label for i in validation]
+    labels = list(range(len(base.labels)))
+    fitted, tried = LogisticRegression(max_iter=500, tol=1e-3, warm_start=True), []
+    for strength in STRENGTHS:
+        fitted.set_params(C=strength).fit(seen, truth)
+        loss = log_loss(wanted, fitted.predict_proba(held), labels=labels)
+        tried.append((loss, strength, fitted.coef_.copy(), fitted.intercept_.copy()))
+    _, strength, weight, bias = min(tried, key=lambda t: t[:2])
+    if len(weight) == 1:  # of two labels scikit-learn keeps the second's alone
+        weight, bias = np.vstack([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])
+    return {"weight": weight.tolist(), "bias": bias.tolist(), "strength": strength}
+
+
+def _identity(base: ClassifierBase) -> str:
+    """Tells models apart by some of each weight of the body, and precision."""
+    digest = hashlib.sha256(str(next(base.model.parameters()).dtype).encode())
+    for name, p in base.body.named_parameters():
+        flat = p.detach().flatten()
+        digest.update(
+            f"{name}{tuple(p.shape)}".encode() + flat[:: max(1, flat.numel() // 64)].float().cpu().numpy().tobytes()
+        )
+    return digest.hexdigest()

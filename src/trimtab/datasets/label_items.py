@@ -1,0 +1,107 @@
+"""Labelled texts -> token ids and the place of the label. Takes examples and any tokenizer, gives items; no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.datasets.formats import Example
+from trimtab.datasets.prepare import SPLITS, Dataset, percentile
+from trimtab.errors import DataError
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Token ids and the place of the label; `cut` tokens were lost to max_length."""
+
+    ids: tuple[int, ...]
+    label: int
+    cut: int = 0
+    weight: int = 1
+
+    @property
+    def size(self) -> int:
+        return len(self.ids)
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        return self.ids
+
+
+def labels_in(dataset: Dataset) -> tuple[str, ...]:
+    """In alphabetical order. DataError where a classifier cannot learn from them."""
+    counts = Counter(e.answer.strip() for e in dataset.examples["train"])
+    if len(counts) == 1:
+        raise DataError(
+            f"{dataset.name} has one label only, {next(iter(counts))}: a classifier would learn to say it always; add"
+            " examples of another"
+        )
+    for split in SPLITS:
+        unknown = sorted({e.answer.strip() for e in dataset.examples[split]} - counts.keys())
+        if unknown:
+            raise DataError(
+                f"{dataset.name} ({split}) has the label{'s' if len(unknown) > 1 else ''} {', '.join(unknown[:5])},"
+                " which no training example has; mend the spelling, add examples, or take those rows out"
+            )
+    return tuple(sorted(counts))
+
+
+def encoded(
+    examples: Sequence[Example], tokenizer: Any, max_length: int | None, labels: Sequence[str]
+) -> list[Labelled]:
+    """Texts cut at `max_length` tokens, special ones included; None: whole."""
+    if not examples:
+        return []
+    place = {label: i for i, label in enumerate(labels)}
+    texts = [e.prompt[-1]["content"] for e in examples]
+    whole = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
+    how = {"truncation": True, "max_length": max_length} if max_length else {"truncation": False}
+    kept = tokenizer(texts, verbose=False, **how)["input_ids"]
+    return [
+        Labelled(tuple(ids), place[e.answer.strip()], n - len(ids))
+        for e, ids, n in zip(examples, kept, whole, strict=True)
+    ]
+
+
+def table_of(
+    dataset: Dataset, labels: Sequence[str], splits: Mapping[str, Sequence[Labelled]], max_length: int
+) -> dict[str, Any]:
+    """What was read, as data: the report and the terminal draw it."""
+    train = splits["train"]
+    lengths, counts = sorted(i.size + i.cut for i in train), Counter(labels[i.label] for i in train)
+    cut = sum(i.cut > 0 for i in train)
+    sizes = {s: len(items) for s, items in splits.items()}
+    return {
+        "name": dataset.name,
+        "form": dataset.form,
+        "examples": sizes,
+        "dropped_empty": dataset.dropped,
+        "split": dataset.how_split,
+        "labels": dict(counts.most_common()),
+        "tokens": sum(i.size for i in train),
+        "lengths": {str(p): percentile(lengths, p) for p in (50, 95, 99, 100)},
+        "max_length": max_length,
+        "cut_examples": cut,
+        "rows": [
+            ["form", f"{dataset.form}; split {dataset.how_split}"],
+            ["examples", ", ".join(f"{n:,} {s}" for s, n in sizes.items())],
+            ["labels", ", ".join(f"{label} {n:,}" for label, n in counts.most_common(20))],
+            ["cutoff", f"{max_length} tokens: cuts {cut:,} examples; the longest has {lengths[-1]:,}"],
+        ],
+    }
+
+
+def table_lines(table: Mapping[str, Any]) -> list[str]:
+    """The table for a terminal, a line each."""
+    sizes = ", ".join(f"{n:,} {split}" for split, n in table["examples"].items())
+    lost = f"; dropped {table['dropped_empty']:,} with an empty side" if table["dropped_empty"] else ""
+    shares = ", ".join(f"{label} {n:,}" for label, n in list(table["labels"].items())[:12])
+    more = f", … ({len(table['labels'])} in all)" if len(table["labels"]) > 12 else ""
+    return [
+        f"Read {table['name']}: {table['form']} form; {sizes} examples ({table['split']}){lost}",
+        f"  Labels: {shares}{more}",
+        f"  {table['tokens']:,} tokens to train on; max_length {table['max_length']:,} cuts"
+        f" {table['cut_examples']:,} examples",
+    ]

@@ -1,0 +1,127 @@
+"""A model with a classification head, as a base that members share. Takes a model's name and labels, gives the frozen
+model, its head apart.
+
+Which head: a model that has one for these labels keeps it; a sentence encoder (its checkpoint is a bare body) gets a
+linear one on its mean-pooled states; everything else gets transformers' own for its architecture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from trimtab.run.base import Base
+from trimtab.run.whole_modules import modules_of
+from trimtab.tasks import pooled_classifier
+from trimtab.tasks import pretrained as models
+from trimtab.tasks.pooled_classifier import PooledClassifier
+from trimtab.tasks.task import Learning, Say
+
+POOLED = "PooledClassifier"
+SPREAD = 0.02  # of a new head's weights: transformers' initializer_range
+
+
+class ClassifierBase(Base):
+    """`head`: its parameters by name, as the checkpoint or the probe has them; those in `drawn` it has not, and each
+    member draws its own."""
+
+    def __init__(
+        self,
+        learning: Learning,
+        model: Any,
+        processor: Any,
+        accelerator: Accelerator,
+        labels: Sequence[str],
+        drawn: Sequence[str],
+    ):
+        self.body: nn.Module = model.base_model
+        body = {id(p) for p in self.body.parameters()}
+        drawn_names = set(drawn)
+        head = {n: p for n, p in model.named_parameters() if id(p) not in body or n in drawn_names}
+        inside = [model.get_submodule(name) for name in modules_of(list(head), model.base_model_prefix)]
+        outside = [m for module in inside for m in module.modules() if isinstance(m, nn.Linear)]
+        super().__init__(learning, model, processor, accelerator, outside)
+        self.labels, self.drawn = tuple(labels), drawn_names
+        self.head = {n: p.detach().clone() for n, p in head.items()}
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it is a sentence encoder with a head of ours."""
+        return isinstance(self.model, PooledClassifier)
+
+    def start_from(self, values: Mapping[str, Any]) -> None:
+        """Every member's head begins with these values, the base's own too."""
+        for name, value in values.items():
+            self.head[name] = torch.tensor(value).to(self.head[name])
+            self.model.get_parameter(name).data.copy_(self.head[name])
+            self.drawn.discard(name)
+
+    def head_of(self, seed: int) -> dict[str, torch.Tensor]:
+        """What a member's head begins with."""
+        return {n: _draw(n, v, seed) if n in self.drawn else v for n, v in self.head.items()}
+
+    def save(self, folder: Path) -> None:
+        """Whole, as transformers loads it."""
+        if self.pooled:
+            where = {"AutoModelForSequenceClassification": f"pooled_classifier.{POOLED}"}
+            self.model.config.update({"auto_map": where})  # type: ignore[union-attr,operator]
+            shutil.copy(str(pooled_classifier.__file__), folder / "pooled_classifier.py")
+        self.model.save_pretrained(folder)  # type: ignore[operator]
+        self.processor.save_pretrained(folder)
+
+    def save_labels(self, folder: Path) -> None:
+        """Beside an adapter, whose own config has no place for them."""
+        (folder / "labels.json").write_text(json.dumps(list(self.labels), ensure_ascii=False), encoding="utf-8")
+
+
+def load_classifier_base(
+    learning: Learning,
+    model: str,
+    labels: Sequence[str],
+    processor: Any,
+    dtype: str,
+    accelerator: Accelerator,
+    say: Say,
+) -> ClassifierBase:
+    """ModelError where transformers has no classifier of this architecture."""
+    with models.clear_errors(model, "text classifier"):
+        source = models.source(model, say)
+        config = AutoConfig.from_pretrained(**source, trust_remote_code=False)
+        named = {str(n) for n in (config.architectures or [])}
+        known = list((config.id2label or {}).values()) == list(labels)
+        if any(n.endswith("ForSequenceClassification") for n in named) and not known:
+            say(f"{model} has a head for other labels ({', '.join([*config.id2label.values()][:5])}): a new one begins")
+        config.num_labels = len(labels)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
+        config.pad_token_id = processor.pad_token_id
+        pooled = named == {POOLED} or all(n.endswith("Model") for n in named)
+        kind = PooledClassifier if pooled else AutoModelForSequenceClassification
+        exact = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        loaded, told = kind.from_pretrained(  # type: ignore[misc]
+            **source, config=config, dtype=exact, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    drawn = {str(n) for n in told["missing_keys"]} | {str(n[0]) for n in told["mismatched_keys"]}
+    loaded.requires_grad_(False).to(accelerator.device).eval()
+    if not known:  # a head of as many labels, but of others, fits and means nothing
+        body = {id(p) for p in loaded.base_model.parameters()}
+        drawn |= {n for n, p in loaded.named_parameters() if id(p) not in body}
+    return ClassifierBase(learning, loaded, processor, accelerator, labels, sorted(drawn))
+
+
+def _draw(name: str, like: torch.Tensor, seed: int) -> torch.Tensor:
+    """Matrices normal, biases 0, norms 1: as transformers draws them, but by name and seed."""
+    if like.dim() < 2:
+        return torch.zeros_like(like) if name.endswith("bias") else torch.ones_like(like)
+    start = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
+    drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(start)) * SPREAD
+    return drawn.to(like)

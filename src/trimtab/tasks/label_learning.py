@@ -1,0 +1,88 @@
+"""Learning labels: texts -> padded batches, the loss of the right label. The training half of text classification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from trimtab.datasets.label_items import Labelled
+from trimtab.errors import ModelError
+from trimtab.run.adapters import Adapter, Slice
+from trimtab.spec.words import LABELS
+from trimtab.tasks.classifier_base import ClassifierBase
+from trimtab.tasks.task import Group
+
+
+@dataclass(frozen=True)
+class PaddedTexts:
+    """`ids`, `mask` [rows, length]; `targets` [rows]."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    targets: torch.Tensor
+
+    @property
+    def rows(self) -> int:
+        return self.ids.shape[0]
+
+    @property
+    def length(self) -> int:
+        return self.ids.shape[1]
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        return (1,) * self.rows
+
+
+class LabelLearning:
+    """`Learning` of classifiers; a unit is an example."""
+
+    words = LABELS
+    known_below = 0.105  # nats: nine to one for the right label
+    diverged_above: float | None = None  # the right label may be unlikely in a run that has learned much
+    peft_type: str | None = "SEQ_CLS"
+
+    def collate(self, base: ClassifierBase, items: Sequence[Labelled], length: int | None = None) -> PaddedTexts:
+        width, pad = length or max(i.size for i in items), base.processor.pad_token_id
+        ids = [[*i.ids, *[pad] * (width - i.size)] for i in items]
+        mask = [[1] * i.size + [0] * (width - i.size) for i in items]
+        a, b, c = (torch.tensor(v, dtype=torch.long).to(base.device) for v in (ids, mask, [i.label for i in items]))
+        return PaddedTexts(a, b, c)
+
+    def outputs(
+        self, base: ClassifierBase, batch: PaddedTexts, slices: Sequence[Slice], hidden: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if hidden is not None:
+            raise ModelError("a classifier is not run from the middle: it would not see which tokens are padding")
+        with base.router.route(slices), base.accelerator.autocast():
+            return base.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
+
+    def unit_losses(self, outputs: torch.Tensor, batch: PaddedTexts) -> torch.Tensor:
+        return F.cross_entropy(outputs, batch.targets, reduction="none")
+
+    def certainty(self, outputs: torch.Tensor, batch: PaddedTexts, _losses: torch.Tensor) -> list[tuple[float, float]]:
+        sure, choice = outputs.softmax(-1).max(-1)
+        return [(float(c == t), float(s)) for c, t, s in zip(choice, batch.targets, sure, strict=True)]
+
+    def remember(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.log_softmax(-1)
+
+    def distance(self, outputs: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+        """KL(base‖tuned) over the labels, nats."""
+        return (kept.exp() * (kept - outputs.log_softmax(-1))).sum(-1).clamp(min=0)
+
+    def groups(self, base: ClassifierBase, adapter: Adapter | None) -> list[Group]:
+        return [Group(adapter.parameters() if adapter else list(base.model.parameters()))]
+
+    def fresh(self, base: ClassifierBase, seed: int) -> dict[str, torch.Tensor]:
+        return base.head_of(seed)
+
+    def save_model(self, base: ClassifierBase, folder: Path) -> None:
+        base.save(folder)
+
+    def save_beside(self, base: ClassifierBase, folder: Path) -> None:
+        base.save_labels(folder)

@@ -1,0 +1,57 @@
+"""What the tasks on texts have in common: how they read data, tell copies apart, and show an example."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from trimtab.datasets.formats import Example
+from trimtab.datasets.prepare import Dataset, load
+from trimtab.datasets.similarity import profile
+from trimtab.datasets.tokens import tokenise
+from trimtab.errors import TrimtabError
+from trimtab.spec.recipe import Recipe
+from trimtab.tasks import pretrained as models
+from trimtab.tasks.task import Say
+
+NO_CUTOFF = 2**31
+
+
+class TextData:
+    """A half of a `Task`: examples are conversations, of which a labelled text is the shortest."""
+
+    def read(self, data: str, say: Say) -> Dataset:
+        return load(data, say=say)
+
+    def near_copies(self, examples: Sequence[Example]) -> list[int]:
+        """By near-duplicates, as the split has them."""
+        from trimtab.datasets.duplicates import near_duplicates
+
+        groups = enumerate(near_duplicates([e.text for e in examples]))
+        of = {i: group for group, members in groups for i in members}
+        return [of[i] for i in range(len(examples))]
+
+    def content(self, example: Example) -> bytes:
+        return json.dumps(example.messages).encode()
+
+    def identity(self, model: str, say: Say) -> str:
+        """A local model by its files, a hub model by its commit."""
+        place = Path(models.resolve(model, say))
+        return models.files_digest(place) if place.is_dir() else models.commit(model, say)
+
+    def processor(self, model: str, say: Say) -> Any:
+        return models.load_tokenizer(model, say)
+
+    def profile(self, dataset: Dataset) -> dict[str, Any] | None:
+        return profile(dataset.examples["train"])
+
+    def texts(self, recipe: Recipe, ids: Collection[int], say: Say) -> dict[int, list[str]]:
+        try:
+            dataset, processor = self.read(recipe.data, say), self.processor(recipe.model, say)
+            train = dataset.examples["train"]
+            kept = [e for e, t in zip(train, tokenise(train, processor, recipe.max_length), strict=True) if t.weight]
+        except TrimtabError:
+            return {}
+        return {i: [kept[i].messages[-2]["content"], kept[i].answer] for i in sorted(ids) if i < len(kept)}

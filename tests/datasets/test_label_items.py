@@ -1,0 +1,56 @@
+"""Labelled texts as items: places of labels, cutoff, what is refused."""
+
+import pytest
+
+from trimtab.datasets.formats import Example
+from trimtab.datasets.label_items import encoded, labels_in, table_lines, table_of
+from trimtab.datasets.prepare import Dataset
+from trimtab.errors import DataError
+from trimtab.tasks.pretrained import load_tokenizer
+
+
+def example(text, label):
+    return Example(({"role": "user", "content": text}, {"role": "assistant", "content": label}))
+
+
+def dataset(train, validation=(), test=()):
+    sides = {"train": train, "validation": validation, "test": test}
+    return Dataset("d", "text/label", {k: [example(*r) for r in v] for k, v in sides.items()}, 0, "as given")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer("bundled:minilm")
+
+
+def test_labels_are_in_alphabetical_order():
+    assert labels_in(dataset([("x", " spam "), ("y", "ham"), ("z", "spam")])) == ("ham", "spam")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (dataset([("x", "a"), ("y", "a")]), "one label only, a"),
+        (dataset([("x", "a"), ("y", "b")], [("z", "A")]), r"\(validation\) has the label A, which no training"),
+    ],
+)
+def test_labels_that_cannot_be_learned(data, said):
+    with pytest.raises(DataError, match=said):
+        labels_in(data)
+
+
+def test_a_long_text_is_cut_and_said(tokenizer):
+    some = [example("one two three four five six", "b"), example("one", "a")]
+    items = encoded(some, tokenizer, 6, ("a", "b"))
+    assert [(i.size, i.cut, i.label, i.weight) for i in items] == [(6, 2, 1, 1), (3, 0, 0, 1)]
+    assert encoded(some, tokenizer, None, ("a", "b"))[0].size == 8
+    assert encoded([], tokenizer, 6, ("a", "b")) == []
+
+
+def test_the_table_says_what_was_read(tokenizer):
+    data = dataset([("one two three four", "a"), ("one", "b"), ("two", "b")])
+    items = {s: encoded(e, tokenizer, 4, ("a", "b")) for s, e in data.examples.items()}
+    table = table_of(data, ("a", "b"), items, 4)
+    assert table["labels"] == {"b": 2, "a": 1}
+    assert table["cut_examples"] == 1
+    assert "Labels: b 2, a 1" in table_lines(table)[1]

@@ -1,0 +1,25 @@
+"""Bundled texts with labels: the same rows everywhere, no text on two sides."""
+
+from collections import Counter
+
+import pytest
+
+from trimtab.datasets.labelled_texts import NAMES, SIZES
+from trimtab.datasets.prepare import load
+from trimtab.datasets.read import read
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sizes_and_sides(name):
+    rows = read(f"bundled:{name}", lambda _text: None).rows
+    assert {k: len(v) for k, v in rows.items()} == SIZES
+    texts = Counter(r["text"].lower() for part in rows.values() for r in part)
+    assert max(texts.values()) == 1
+    assert rows == read(f"bundled:{name}", lambda _text: None).rows
+
+
+def test_questions_have_six_labels():
+    data = load("bundled:questions", say=lambda _text: None)
+    counts = Counter(e.answer for e in data.examples["train"])
+    assert set(counts) == {"abbreviation", "description", "entity", "person", "place", "number"}
+    assert data.examples["train"][0].prompt[-1]["content"].endswith("?")

@@ -1,0 +1,272 @@
+"""Text classification on a tiny encoder: trained, resumed, shared, loaded elsewhere; heads of their own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from trimtab.cli.main import app
+from trimtab.errors import DataError
+from trimtab.run.adapters import Slice
+from trimtab.run.cohort import Cohort
+from trimtab.spec.recipe import Recipe
+from trimtab.store import Store
+from trimtab.tasks.task import find_task
+
+SILENT = lambda _text: None  # noqa: E731
+RECIPE = (
+    "model: {model}\ndata: {data}\ntask: text-classification\nmethod: {method}\nlearning_rate: 3e-3\n"
+    "max_steps: {steps}\nper_device_train_batch_size: 8\nr: 4\nmax_length: 32\nbf16: false\n"
+)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return find_task("text-classification")
+
+
+@pytest.fixture(scope="module")
+def dataset(task, labelled_file):
+    return task.read(str(labelled_file), SILENT)
+
+
+def base_of(task, dataset, model, full=False):
+    return task.load_base(model, dataset, task.processor(model, SILENT), full, False, "cpu", SILENT)
+
+
+def recipe_of(model, labelled_file, **more):
+    return Recipe(
+        model=model, data=str(labelled_file), task="text-classification", r=4, max_length=32, bf16=False,
+        per_device_train_batch_size=8, learning_rate=3e-3, max_steps=6, **more,
+    )  # fmt: skip
+
+
+def trained(cohort, steps=6):
+    for _ in range(steps):
+        for member, (loss, size) in zip(cohort.members, cohort.forward_backward(cohort.members), strict=True):
+            if member.accumulate(loss, size):
+                member.update()
+    return [[p.detach().clone() for p in m.adapter.parameters()] for m in cohort.members]
+
+
+def written(tmp_path, tiny_encoder, labelled_file, method="lora", steps=40):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(model=tiny_encoder, data=labelled_file, method=method, steps=steps))
+    return path
+
+
+def trimtab(*args):
+    result = CliRunner().invoke(app, [str(a) for a in args])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_it_learns_what_it_is_shown(tmp_path, tiny_encoder, labelled_file, method):
+    text = trimtab("train", written(tmp_path, tiny_encoder, labelled_file, method), "--out", tmp_path / "out")
+    assert re.search("Labels: (animal|colour|metal) [0-9]+", text)
+    (run,) = Store(tmp_path / "out").runs()
+    losses = [e["loss"] for e in Store(tmp_path / "out").evaluations(run.id)]
+    assert min(losses) < losses[0]
+    assert run.result["seconds"] > 0
+
+
+def test_the_untouched_base_is_the_frozen_probe(task, dataset, tiny_encoder):
+    from trimtab.behaviour.frozen_probe import probe_of, read
+    from trimtab.datasets.assets import cache_folder
+    from trimtab.datasets.label_items import encoded, labels_in
+
+    base = base_of(task, dataset, tiny_encoder)
+    sides = [encoded(dataset.examples[s], base.processor, 512, labels_in(dataset)) for s in ("train", "validation")]
+    seen = read(base, None, sides[1])
+    probe = probe_of(base, *sides, cache_folder() / "base-says")
+    for one, other in zip(seen.probabilities, probe.of(seen.states), strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_a_new_adapter_changes_nothing(task, dataset, tiny_encoder, labelled_file):
+    base = base_of(task, dataset, tiny_encoder)
+    data = task.encode(dataset, base.processor, recipe_of(tiny_encoder, labelled_file))
+    batch = task.collate(base, data.splits["test"])
+    before = task.outputs(base, batch, [])
+    cohort = Cohort(base, [recipe_of(tiny_encoder, labelled_file)], data)
+    after = task.outputs(base, batch, [Slice(cohort.members[0].adapter, batch.rows, batch.length)])
+    torch.testing.assert_close(after, before)
+
+
+def test_members_of_a_cohort_are_the_runs_alone(task, dataset, tiny_encoder, labelled_file):
+    recipes = [recipe_of(tiny_encoder, labelled_file, seed=s) for s in (1, 2)]
+    data = task.encode(dataset, task.processor(tiny_encoder, SILENT), recipes[0])
+    alone = [trained(Cohort(base_of(task, dataset, tiny_encoder), [r], data, "certify"))[0] for r in recipes]
+    together = trained(Cohort(base_of(task, dataset, tiny_encoder), recipes, data, "certify"))
+    assert all(
+        torch.equal(a, b) for one, other in zip(alone, together, strict=True) for a, b in zip(one, other, strict=True)
+    )
+    fast = trained(Cohort(base_of(task, dataset, tiny_encoder), recipes, data))
+    for one, other in zip(alone, fast, strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_each_member_has_a_head_of_its_own(task, dataset, tiny_encoder, labelled_file):
+    recipes = [recipe_of(tiny_encoder, labelled_file, seed=s) for s in (1, 2)]
+    base = base_of(task, dataset, tiny_encoder)
+    cohort = Cohort(base, recipes, task.encode(dataset, base.processor, recipes[0]))
+    trained(cohort)
+    first, second = (m.adapter.whole["classifier.weight"] for m in cohort.members)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, base.head["classifier.weight"])
+    assert torch.equal(base.model.classifier.base.weight, base.head["classifier.weight"])  # the base's own stays
+
+
+def test_a_member_that_trains_everything_moves_everything(task, dataset, tiny_encoder, labelled_file):
+    base = base_of(task, dataset, tiny_encoder, full=True)
+    before = {n: p.detach().clone() for n, p in base.model.named_parameters()}
+    recipe = recipe_of(tiny_encoder, labelled_file, method="full")
+    cohort = Cohort(base, [recipe], task.encode(dataset, base.processor, recipe))
+    for _ in range(3):
+        ((loss, size),) = cohort.forward_backward(cohort.members)
+        assert cohort.members[0].accumulate(loss, size)
+        cohort.members[0].update()
+    assert all(not torch.equal(before[n], p) for n, p in base.model.named_parameters() if "word" not in n)
+
+
+def test_peft_loads_an_adapter_with_its_head(tmp_path, task, dataset, tiny_encoder, labelled_file):
+    from peft import PeftModel
+    from transformers import AutoConfig
+
+    from trimtab.run.checkpoint import export, load_adapter
+    from trimtab.tasks.pooled_classifier import PooledClassifier
+
+    base = base_of(task, dataset, tiny_encoder)
+    recipe = recipe_of(tiny_encoder, labelled_file)
+    data = task.encode(dataset, base.processor, recipe)
+    cohort = Cohort(base, [recipe], data)
+    trained(cohort)
+    export(cohort.members[0], base, tmp_path / "adapter")
+    assert json.loads((tmp_path / "adapter" / "labels.json").read_text()) == ["animal", "colour", "metal"]
+    batch = task.collate(base, data.splits["test"])
+    ours = task.outputs(base, batch, [Slice(cohort.members[0].adapter, batch.rows, batch.length)])
+    again = load_adapter(tmp_path / "adapter", base)
+    assert torch.equal(task.outputs(base, batch, [Slice(again, batch.rows, batch.length)]), ours)
+    theirs = PooledClassifier.from_pretrained(
+        tiny_encoder, config=AutoConfig.from_pretrained(tiny_encoder, num_labels=3)
+    )
+    theirs = PeftModel.from_pretrained(theirs, str(tmp_path / "adapter")).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(input_ids=batch.ids, attention_mask=batch.mask).logits, ours)
+
+
+def test_transformers_loads_a_whole_model_without_trimtab(tmp_path, task, dataset, tiny_encoder, labelled_file):
+    from trimtab.run.checkpoint import export
+
+    base = base_of(task, dataset, tiny_encoder, full=True)
+    recipe = recipe_of(tiny_encoder, labelled_file, method="full")
+    data = task.encode(dataset, base.processor, recipe)
+    cohort = Cohort(base, [recipe], data)
+    export(cohort.members[0], base, tmp_path / "model")
+    batch = task.collate(base, data.splits["test"])
+    with torch.no_grad():
+        ours = task.outputs(base, batch, [])
+    torch.save((batch.ids, batch.mask, ours), tmp_path / "batch.pt")
+    elsewhere = (
+        "import sys, torch; sys.modules['trimtab'] = None\n"
+        "from transformers import AutoModelForSequenceClassification as Auto\n"
+        "ids, mask, ours = torch.load(sys.argv[2])\n"
+        "model = Auto.from_pretrained(sys.argv[1], trust_remote_code=True).eval()\n"
+        "with torch.no_grad(): theirs = model(input_ids=ids, attention_mask=mask).logits\n"
+        "assert torch.allclose(ours, theirs, atol=1e-5), (ours - theirs).abs().max()\n"
+        "assert list(model.config.id2label.values()) == ['animal', 'colour', 'metal']\n"
+    )
+    args = [sys.executable, "-c", elsewhere, str(tmp_path / "model"), str(tmp_path / "batch.pt")]
+    done = subprocess.run(args, capture_output=True, text=True, env={**os.environ, "HF_HOME": str(tmp_path / "hf")})
+    assert done.returncode == 0, done.stderr[-2000:]
+    same = base_of(task, dataset, str(tmp_path / "model"), full=True)
+    with torch.no_grad():
+        assert torch.equal(task.outputs(same, batch, []), ours)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "distilbert", "llama", "modernbert"])
+def test_other_architectures_get_their_own_heads(tmp_path, task, dataset, labelled_file, kind):
+    from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+
+    from trimtab.run.checkpoint import export, load_adapter
+    from trimtab.tasks.pretrained import load_tokenizer
+
+    tokenizer = load_tokenizer("bundled:minilm")
+    small = {"hidden_size": 32, "dim": 32, "num_hidden_layers": 2, "n_layers": 2, "num_attention_heads": 2,
+             "n_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32, "hidden_dim": 32,
+             "vocab_size": len(tokenizer),
+             "pad_token_id": 0, "max_position_embeddings": 130}  # fmt: skip
+    known = AutoConfig.for_model(kind)
+    config = AutoConfig.for_model(kind, **{k: v for k, v in small.items() if hasattr(known, k)})
+    auto = AutoModel if kind == "llama" else AutoModelForMaskedLM
+    torch.manual_seed(0)
+    body = auto.from_config(config)
+    body.save_pretrained(tmp_path / "m")
+    tokenizer.save_pretrained(tmp_path / "m")
+    if kind == "llama":  # as a language model is saved
+        text = (tmp_path / "m" / "config.json").read_text().replace("LlamaModel", "LlamaForCausalLM")
+        (tmp_path / "m" / "config.json").write_text(text)
+    base = base_of(task, dataset, str(tmp_path / "m"))
+    recipe = recipe_of(str(tmp_path / "m"), labelled_file)
+    data = task.encode(dataset, base.processor, recipe)
+    cohort = Cohort(base, [recipe, recipe.but(seed=2)], data)
+    start = [dict(m.adapter.whole) for m in cohort.members]
+    assert set(start[0]) == base.drawn
+    trained(cohort, 3)
+    export(cohort.members[0], base, tmp_path / "a")
+    batch = task.collate(base, data.splits["test"])
+    ours = task.outputs(base, batch, [Slice(cohort.members[0].adapter, batch.rows, batch.length)])
+    assert torch.equal(
+        task.outputs(base, batch, [Slice(load_adapter(tmp_path / "a", base), batch.rows, batch.length)]), ours
+    )
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification
+
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "m", num_labels=3, pad_token_id=0)
+    theirs = PeftModel.from_pretrained(theirs, str(tmp_path / "a")).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            theirs(input_ids=batch.ids, attention_mask=batch.mask).logits, ours, atol=1e-5, rtol=1e-4
+        )
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_encoder, labelled_file):
+    recipe = written(tmp_path, tiny_encoder, labelled_file, steps=600)
+    recipe.write_text(recipe.read_text() + "eval_steps: 0.02\nlora_dropout: 0.1\n")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    trimtab("train", recipe, "--out", whole)
+    command = [sys.executable, "-m", "trimtab", "train", str(recipe), "--out", str(cut)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None and not list(cut.glob("runs/*/state-*.safetensors")):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    trimtab("train", recipe, "--out", cut)
+    (run,) = Store(whole).runs()
+    files = [Path(folder) / "runs" / run.id / "last" / "adapter_model.safetensors" for folder in (whole, cut)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [(["a"] * 60, "has one label only, a"), ([str(i) for i in range(60)], "which no training example has")],
+)
+def test_labels_that_teach_nothing_are_refused(tmp_path, task, tiny_encoder, labels, said):
+    path = tmp_path / "d.jsonl"
+    path.write_text(
+        "".join(json.dumps({"text": f"row {i} of {x} {i * i}", "label": x}) + "\n" for i, x in enumerate(labels))
+    )
+    dataset = task.read(str(path), SILENT)
+    with pytest.raises(DataError, match=said):
+        base_of(task, dataset, tiny_encoder)
