@@ -86,7 +86,7 @@ class Toy:
         x = torch.tensor([[i.x] for i in items], device=base.device)
         return Batch(x, torch.tensor([i.y for i in items], device=base.device))
 
-    def outputs(self, base, batch, slices, hidden=None):
+    def outputs(self, base, batch, slices):
         with base.router.route(slices), base.accelerator.autocast():
             return base.model(batch.x)[:, 0, 0].float()
 

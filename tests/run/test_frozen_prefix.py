@@ -16,9 +16,8 @@ def test_both_halves_compute_what_the_whole_does(tiny_base, small_data):
     prefix = FrozenPrefix(tiny_base, 1)
     batch = tiny_base.pad(rows)
     whole = tiny_base.logits(batch, [])
-    hidden = prefix.hidden(rows, batch.ids.shape[1])
-    with prefix.upper():
-        halves = tiny_base.logits(batch, [], inputs_embeds=hidden)
+    with prefix.upper(rows, batch.ids.shape[1]):
+        halves = tiny_base.logits(batch, [])
     torch.testing.assert_close(whole, halves, rtol=1e-4, atol=1e-4)
     prefix.check(rows)
     torch.testing.assert_close(tiny_base.logits(batch, []), whole)  # and the model is whole again

@@ -240,6 +240,26 @@ def test_other_architectures_get_their_own_heads(tmp_path, task, dataset, labell
         )
 
 
+def test_upper_layers_are_trained_on_kept_states(task, dataset, tiny_encoder, labelled_file):
+    """The same losses and adapters as with the lower layers computed at every visit."""
+    from trimtab.run.frozen_prefix import prefix_of
+
+    recipe = recipe_of(tiny_encoder, labelled_file, layers_to_transform=[1])
+    found = []
+    for keeps in (True, False):
+        base = base_of(task, dataset, tiny_encoder)
+        data = task.encode(dataset, base.processor, recipe)
+        prefix = prefix_of(base, [recipe], data.splits["train"], data.splits["validation"]) if keeps else None
+        assert (prefix is not None) == keeps
+        cohort = Cohort(base, [recipe], data, prefix=prefix)
+        (weights,) = trained(cohort)
+        (evaluation,) = cohort.evaluate(cohort.members, data.splits["validation"])
+        found.append((weights, evaluation.losses))
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-4)
+    for a, b in zip(found[0][0], found[1][0], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_encoder, labelled_file):
     recipe = written(tmp_path, tiny_encoder, labelled_file, steps=600)
     recipe.write_text(recipe.read_text() + "eval_steps: 0.02\nlora_dropout: 0.1\n")

@@ -243,9 +243,8 @@ class Cohort:
     def _outputs(self, batch: Any, slices: Sequence[Slice], items: Sequence[Any]) -> torch.Tensor:
         if self.prefix is None:
             return self.base.learning.outputs(self.base, batch, slices)
-        hidden = self.prefix.hidden(items, batch.length)
-        with self.prefix.upper():
-            return self.base.learning.outputs(self.base, batch, slices, hidden)
+        with self.prefix.upper(items, batch.length):
+            return self.base.learning.outputs(self.base, batch, slices)
 
     @torch.no_grad()
     def evaluate(self, members: Sequence[Member], items: Sequence[Any], batch_size: int = 16) -> list[Evaluation]:

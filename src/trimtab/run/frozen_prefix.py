@@ -31,7 +31,7 @@ class FrozenPrefix:
         """`known`: sets of items that will come. Each set is computed in the same passes whoever comes first, so that
         a run that is resumed, or trained beside others, meets the same states to the last bit."""
         self.base, self.first = base, first
-        self.inner, self.layers = _decoder(base.model)
+        self.inner, self.stack, self.layers = _stack(base.model)
         if not 0 < first < len(self.layers):
             raise ModelError(f"a prefix ends below layer 1 to {len(self.layers) - 1}; got {first}")
         self._kept: dict[Hashable, torch.Tensor] = {}
@@ -49,7 +49,7 @@ class FrozenPrefix:
 
     def is_upper(self, name: str) -> bool:
         """Whether a module of this name lies above the prefix."""
-        layer = re.search(r"\blayers\.(\d+)\.", name)
+        layer = re.search(rf"\b{self.stack}\.(\d+)\.", name)
         return layer is not None and int(layer.group(1)) >= self.first
 
     def hidden(self, items: Sequence[Any], length: int) -> torch.Tensor:
@@ -68,12 +68,12 @@ class FrozenPrefix:
     def _fill(self, items: Sequence[Any]) -> None:
         seen: list[torch.Tensor] = []
 
-        def look(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            seen.append(args[0])
+        def look(_module: nn.Module, args: tuple[torch.Tensor, ...], named: dict[str, Any]) -> None:
+            seen.append(args[0] if args else named["hidden_states"])
             raise _Enough
 
         learning = self.base.learning
-        handle = self.layers[self.first].register_forward_pre_hook(look)
+        handle = self.layers[self.first].register_forward_pre_hook(look, with_kwargs=True)
         try:
             learning.outputs(self.base, learning.collate(self.base, items), [])
         except _Enough:
@@ -84,13 +84,23 @@ class FrozenPrefix:
             self._kept[item.key] = states[: item.size].clone()
 
     @contextmanager
-    def upper(self) -> Iterator[None]:
-        """The model is its upper layers alone."""
-        self.inner.layers = self.layers[self.first :]
+    def upper(self, items: Sequence[Any], length: int) -> Iterator[None]:
+        """The model is its upper layers alone, and what reaches them are the kept states of these items. It is given
+        the items all the same: masks and positions are made of them."""
+        hidden = self.hidden(items, length)
+
+        def put(
+            _module: nn.Module, args: tuple[torch.Tensor, ...], named: dict[str, Any]
+        ) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:
+            return ((hidden, *args[1:]), named) if args else ((), {**named, "hidden_states": hidden})
+
+        handle = self.layers[self.first].register_forward_pre_hook(put, with_kwargs=True)
+        setattr(self.inner, self.stack, self.layers[self.first :])
         try:
             yield
         finally:
-            self.inner.layers = self.layers
+            setattr(self.inner, self.stack, self.layers)
+            handle.remove()
 
     @torch.no_grad()
     def check(self, items: Sequence[Any]) -> None:
@@ -98,9 +108,8 @@ class FrozenPrefix:
         learning = self.base.learning
         batch = learning.collate(self.base, items)
         whole = learning.outputs(self.base, batch, [])
-        hidden = self.hidden(items, batch.length)
-        with self.upper():
-            halves = learning.outputs(self.base, batch, [], hidden)
+        with self.upper(items, batch.length):
+            halves = learning.outputs(self.base, batch, [])
         if float((whole - halves).abs().max()) > CLOSE * float(whole.std()):
             raise ModelError("this model's layers cannot be run from the middle; screen without --screen")
 
@@ -111,7 +120,7 @@ class FrozenPrefix:
 
 def first_of_upper(model: nn.Module, upper: float) -> int:
     """The first layer that is trained where the upper share of them is. ModelError where the model has no stack."""
-    depth = len(_decoder(model)[1])
+    depth = len(_stack(model)[2])
     return min(depth - 1, max(1, round(depth * (1 - upper))))
 
 
@@ -149,10 +158,11 @@ class _Enough(Exception):
     """The lower layers are done."""
 
 
-def _decoder(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
+def _stack(model: nn.Module) -> tuple[nn.Module, str, nn.ModuleList]:
+    """(owner, its name there, the layers), of a decoder or an encoder."""
     depth = getattr(model.config, "num_hidden_layers", None)
     for module in model.modules():
-        layers = getattr(module, "layers", None)
-        if isinstance(layers, nn.ModuleList) and len(layers) == depth:
-            return module, layers
+        for name, layers in module.named_children():
+            if isinstance(layers, nn.ModuleList) and len(layers) == depth:
+                return module, name, layers
     raise ModelError(f"{type(model).__name__} has no stack of layers that could be cut in two")

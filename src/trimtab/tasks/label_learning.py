@@ -10,7 +10,6 @@ import torch
 from torch.nn import functional as F
 
 from trimtab.datasets.label_items import Labelled
-from trimtab.errors import ModelError
 from trimtab.run.adapters import Adapter, Slice
 from trimtab.spec.words import LABELS
 from trimtab.tasks.classifier_base import ClassifierBase
@@ -53,11 +52,7 @@ class LabelLearning:
         a, b, c = (torch.tensor(v, dtype=torch.long).to(base.device) for v in (ids, mask, [i.label for i in items]))
         return PaddedTexts(a, b, c)
 
-    def outputs(
-        self, base: ClassifierBase, batch: PaddedTexts, slices: Sequence[Slice], hidden: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        if hidden is not None:
-            raise ModelError("a classifier is not run from the middle: it would not see which tokens are padding")
+    def outputs(self, base: ClassifierBase, batch: PaddedTexts, slices: Sequence[Slice]) -> torch.Tensor:
         with base.router.route(slices), base.accelerator.autocast():
             return base.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
 

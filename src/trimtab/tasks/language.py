@@ -87,13 +87,11 @@ class LanguageBase(Base):
         return self.forward(batch, slices, **more).logits.float()
 
     def forward(self, batch: Padded, slices: Sequence[Slice], **more: Any) -> Any:
-        """The model's output, logits at `batch.places` alone; `more` goes to the model (a cache, positions,
-        inputs_embeds for the ids)."""
-        ids = {} if "inputs_embeds" in more else {"input_ids": batch.ids}
+        """The model's output, logits at `batch.places` alone; `more` goes to the model (a cache, positions)."""
         self._selected, self._width = batch.places, batch.ids.shape[1]
         try:
             with self.router.route(slices), self.accelerator.autocast(), self.kernels():
-                return self.model(**ids, attention_mask=batch.mask, **more)
+                return self.model(input_ids=batch.ids, attention_mask=batch.mask, **more)
         finally:
             self._selected = None
 
@@ -123,10 +121,8 @@ class LanguageModelling:
     def collate(self, base: LanguageBase, items: Sequence[Tokens], length: int | None = None) -> Padded:
         return base.pad(items, length)
 
-    def outputs(
-        self, base: LanguageBase, batch: Padded, slices: Sequence[Slice], hidden: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        return base.logits(batch, slices, **({} if hidden is None else {"inputs_embeds": hidden}))
+    def outputs(self, base: LanguageBase, batch: Padded, slices: Sequence[Slice]) -> torch.Tensor:
+        return base.logits(batch, slices)
 
     def unit_losses(self, outputs: torch.Tensor, batch: Padded) -> torch.Tensor:
         return F.cross_entropy(outputs, batch.targets, reduction="none")

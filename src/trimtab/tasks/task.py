@@ -84,11 +84,8 @@ class Learning(Protocol):
     def collate(self, base: Any, items: Sequence[Any], length: int | None = None) -> Batch:
         """Padded to the longest item, or to `length`, on the base's device."""
 
-    def outputs(
-        self, base: Any, batch: Any, slices: Sequence[Slice], hidden: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """[units, …], rows in order. `hidden`: the states that reach the first layer, where the lower ones were cut
-        off."""
+    def outputs(self, base: Any, batch: Any, slices: Sequence[Slice]) -> torch.Tensor:
+        """[units, …], rows in order."""
 
     def unit_losses(self, outputs: torch.Tensor, batch: Any) -> torch.Tensor:
         """[units], differentiable."""
