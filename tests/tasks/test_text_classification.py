@@ -240,6 +240,29 @@ def test_other_architectures_get_their_own_heads(tmp_path, task, dataset, labell
         )
 
 
+def test_a_pooler_is_shared_too(tmp_path, task, dataset, labelled_file):
+    """A checkpoint with a pooler of its own: one state a row reaches that layer, and members still share a pass."""
+    from transformers import BertConfig, BertForPreTraining
+
+    from trimtab.tasks.pretrained import load_tokenizer
+
+    tokenizer = load_tokenizer("bundled:minilm")
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    BertForPreTraining(BertConfig(vocab_size=len(tokenizer), **small)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    recipes = [recipe_of(str(tmp_path), labelled_file, seed=s) for s in (1, 2)]
+    data = task.encode(dataset, tokenizer, recipes[0])
+    base = base_of(task, dataset, str(tmp_path))
+    assert base.drawn == {"classifier.weight", "classifier.bias"}
+    together = trained(Cohort(base, recipes, data))
+    assert "bert.pooler.dense" in Cohort(base, recipes[:1], data).members[0].adapter.A
+    alone = [trained(Cohort(base_of(task, dataset, str(tmp_path)), [r], data))[0] for r in recipes]
+    for one, other in zip(alone, together, strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
 def test_upper_layers_are_trained_on_kept_states(task, dataset, tiny_encoder, labelled_file):
     """The same losses and adapters as with the lower layers computed at every visit."""
     from trimtab.run.frozen_prefix import prefix_of

@@ -15,7 +15,7 @@ from trimtab.datasets.columns import split_name
 from trimtab.spec.files import write_whole
 from trimtab.spec.workload import Workload
 
-FORMAT = 4  # of what is stored; raised when the trace's meaning changes
+FORMAT = 5  # of what is stored; raised when the trace's meaning changes
 # What decides a trace. Everything else in a workload (devices, epochs, examples) is arithmetic on top.
 IRRELEVANT = {
     "devices",

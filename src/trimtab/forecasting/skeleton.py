@@ -22,6 +22,7 @@ from trimtab.errors import ForecastRefused, SpecError
 from trimtab.forecasting import stubs
 from trimtab.run.adapters import find_targets
 from trimtab.spec.workload import Workload
+from trimtab.tasks.pooled_classifier import PooledClassifier, is_bare
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 AUTO = {
@@ -69,7 +70,9 @@ def _empty(config: Any, w: Workload, task: str) -> nn.Module:
     kind = "eager" if w.attn_implementation == "eager" else "sdpa"
     try:
         with initialization.no_init_weights(), torch.device("meta"):
-            model = AUTO[task].from_config(config, attn_implementation=kind, dtype=DTYPES[w.dtype])
+            pooled = task == "text-classification" and is_bare(config)
+            make = PooledClassifier._from_config if pooled else AUTO[task].from_config
+            model = make(config, attn_implementation=kind, dtype=DTYPES[w.dtype])
     except ValueError as error:
         if "scaled_dot_product_attention" in str(error) or "sdpa" in str(error):
             raise ForecastRefused(
@@ -140,6 +143,7 @@ def task_of(model: nn.Module) -> str:
     name = type(model).__name__
     return next(
         (t for t, end in (("sft", "CausalLM"), ("text-classification", "SequenceClassification"),
+                          ("text-classification", "PooledClassifier"),
                           ("image-classification", "ImageClassification")) if name.endswith(end)),
         "sft",
     )  # fmt: skip

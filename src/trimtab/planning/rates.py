@@ -43,7 +43,7 @@ class Rate:
     prior: float | None
     maker: PublishedRecipe | None
     nearest: tuple[Precedent, ...]
-    own: bool = False  # what was measured on this very model
+    own: bool = False  # measured on this very model, or here: copied values say nothing against it
 
     @property
     def disagree(self) -> bool:
@@ -88,9 +88,8 @@ def decide(query: Query, without: Without = _none, without_curve: Without = _non
             reason = f"{rule:.1e} from {rule_text}; {published}, without outcomes, do not count"
             source = "sweep.csv"
     theirs = maker[0] if maker else None
-    return Rate(
-        rounded(value), reason, source, bands(query), rule, rule_text, prior, theirs, tuple(near), own is not None
-    )
+    alone = own is not None or _measured_here(query)
+    return Rate(rounded(value), reason, source, bands(query), rule, rule_text, prior, theirs, tuple(near), alone)
 
 
 def bands(query: Query) -> dict[str, float]:
@@ -144,7 +143,14 @@ def _rule(q: Query, without_curve: Without) -> tuple[float, str, float]:
     if rule.get("ref_batch") and "B" not in rule["formula"].replace("N_B", ""):
         value *= batch_factor(q.batch, rule["ref_batch"], q.optimizer)
         text += _scaled(q, rule["ref_batch"])
+    if _measured_here(q):
+        return value, f"{text}, measured here", MEASURED_COUNTS
     return value, text, 0.5
+
+
+def _measured_here(q: Query) -> bool:
+    """Whether the rule's row names the bench that it comes from."""
+    return q.task not in precedents.INSTRUCTION and "measured" in _row_of(q)
 
 
 def _scaled(q: Query, reference: float) -> str:

@@ -131,6 +131,8 @@ class RoutedLinear(nn.Module):
             adapter = slices[0].adapter
             assert adapter is not None
             return y + adapter.delta(self.name, x, slices[0].length)
+        if x.dim() == 2 and x.shape[0] == sum(s.rows for s in slices):  # one state a row, as a pooler has
+            return y + self._of_rows(x[:, None], [replace(s, length=1) for s in slices])[:, 0]
         # Rows are told apart by their place in the batch alone. Where a layer reorders or flattens them, another
         # member's adapter would be applied in silence: better to refuse.
         if x.dim() != 3 or x.shape[0] != sum(s.rows for s in slices):
@@ -138,8 +140,11 @@ class RoutedLinear(nn.Module):
                 f"{self.name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share "
                 "a pass in this architecture; train them with --certify"
             )
+        return y + self._of_rows(x, slices)
+
+    def _of_rows(self, x: torch.Tensor, slices: list[Slice]) -> torch.Tensor:
         equal = len({s.rows for s in slices}) == 1 and all(s.adapter for s in slices)
-        return y + (self._batched(x, slices) if equal else self._one_by_one(x, slices))
+        return self._batched(x, slices) if equal else self._one_by_one(x, slices)
 
     def _one_by_one(self, x: torch.Tensor, slices: list[Slice]) -> torch.Tensor:
         parts = [

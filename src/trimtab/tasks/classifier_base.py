@@ -23,10 +23,9 @@ from trimtab.run.base import Base
 from trimtab.run.whole_modules import modules_of
 from trimtab.tasks import pooled_classifier
 from trimtab.tasks import pretrained as models
-from trimtab.tasks.pooled_classifier import PooledClassifier
+from trimtab.tasks.pooled_classifier import PooledClassifier, is_bare
 from trimtab.tasks.task import Learning, Say
 
-POOLED = "PooledClassifier"
 SPREAD = 0.02  # of a new head's weights: transformers' initializer_range
 
 
@@ -72,7 +71,7 @@ class ClassifierBase(Base):
     def save(self, folder: Path) -> None:
         """Whole, as transformers loads it."""
         if self.pooled:
-            where = {"AutoModelForSequenceClassification": f"pooled_classifier.{POOLED}"}
+            where = {"AutoModelForSequenceClassification": f"pooled_classifier.{PooledClassifier.__name__}"}
             self.model.config.update({"auto_map": where})  # type: ignore[union-attr,operator]
             shutil.copy(str(pooled_classifier.__file__), folder / "pooled_classifier.py")
         self.model.save_pretrained(folder)  # type: ignore[operator]
@@ -104,8 +103,7 @@ def load_classifier_base(
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
         config.pad_token_id = processor.pad_token_id
-        pooled = named == {POOLED} or all(n.endswith("Model") for n in named)
-        kind = PooledClassifier if pooled else AutoModelForSequenceClassification
+        kind = PooledClassifier if is_bare(config) else AutoModelForSequenceClassification
         exact = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         loaded, told = kind.from_pretrained(  # type: ignore[misc]
             **source, config=config, dtype=exact, ignore_mismatched_sizes=True, output_loading_info=True

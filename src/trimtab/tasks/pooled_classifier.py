@@ -39,6 +39,12 @@ class PooledClassifier(PreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
+def is_bare(config: Any) -> bool:
+    """Whether a checkpoint holds a body without any head, as sentence encoders are published."""
+    named = [str(n) for n in getattr(config, "architectures", None) or []]
+    return bool(named) and all(n.endswith("Model") or n == PooledClassifier.__name__ for n in named)
+
+
 def mean_pooled(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """[rows, width] of states [rows, tokens, width]: the mean over the tokens that `mask` [rows, tokens] keeps."""
     kept = mask[..., None].to(states.dtype)
