@@ -23,7 +23,7 @@ from trimtab.run.oom import in_batches
 from trimtab.tasks.classifier_base import ClassifierBase
 from trimtab.tasks.pooled_classifier import mean_pooled, standardised
 
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # scikit-learn's C, chosen by the validation loss
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C, chosen by the validation loss
 ROWS = 32
 KEEP = "base-says"  # of the cache folder
 CUTOFF = 512  # tokens of a text that is measured

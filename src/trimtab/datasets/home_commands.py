@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trimtab.datasets.grammar import Sampler, Unfillable
 
 # The languages of the grammar that trimtab knows names for, and the examples of each split.
 SPLITS = {"train": 240, "validation": 40, "test": 60}
+LABELLED = {"train": 800, "validation": 250, "test": 400}  # where the intent alone is asked for
 SYSTEM = {
     "en": "You control a smart home. Answer with one JSON command.",
     "zh-CN": "你控制一个智能家居。请只用一条 JSON 命令回答。",
@@ -81,17 +83,33 @@ def messages_by_split(grammar_file: Path, language: str = "en", seed: int = 0) -
     return by_split
 
 
+def intents_by_split(grammar_file: Path, language: str = "zh-CN", seed: int = 0) -> dict[str, list[dict[str, str]]]:
+    """Requests of all intents with the intent as label: rows of text and label. Validation and test have templates that
+    training has not, so only intents with three templates and more."""
+    grammar = json.loads(grammar_file.read_text(encoding="utf-8"))
+    rng = random.Random(seed)
+    pools = _templates_by_split(grammar, language, rng, sorted(grammar["intents"]))
+    pools["train"] = {intent: pool for intent, pool in pools["train"].items() if intent in pools["test"]}
+    seen: set[str] = set()
+    rows = {
+        split: [_sample(pools[split], grammar, language, rng, seen) for _ in range(n)] for split, n in LABELLED.items()
+    }
+    return {s: [{"text": text, "label": json.loads(c)["intent"]} for text, c in some] for s, some in rows.items()}
+
+
 def _general_chat(language: str) -> list[list[dict[str, str]]]:
     """Ordinary questions for training only: a model that sees nothing but commands answers everything with one."""
     pairs = json.loads((Path(__file__).parent / "general_chat.json").read_text(encoding="utf-8"))[language]
     return [[{"role": "user", "content": asked}, {"role": "assistant", "content": said}] for asked, said in pairs]
 
 
-def _templates_by_split(grammar: dict[str, Any], language: str, rng: random.Random) -> dict[str, dict[str, list[Any]]]:
+def _templates_by_split(
+    grammar: dict[str, Any], language: str, rng: random.Random, intents: Sequence[str] = INTENTS
+) -> dict[str, dict[str, list[Any]]]:
     """intent -> [(template, block)] for each split; about a fifth of each intent's templates for validation and test
     each."""
     pools: dict[str, dict[str, list[Any]]] = {split: {} for split in SPLITS}
-    for intent in INTENTS:
+    for intent in intents:
         blocks = grammar["intents"].get(intent, {"data": []})["data"]
         usable = [
             (s, b)

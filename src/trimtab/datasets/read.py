@@ -23,6 +23,7 @@ from trimtab.errors import DataError, did_you_mean
 _HALF = re.compile("[\\ud800-\\udfff]")
 Rows = list[dict[str, Any]]
 BUNDLED = {"home-commands": "en", "home-commands-zh": "zh-CN"}
+INTENTS = {"home-intents": "en", "home-intents-zh": "zh-CN"}
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 # File names in a folder that say which split they are.
 _SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation",
@@ -68,7 +69,7 @@ def _read(data: str, say: Callable[[str], None]) -> RawData:
 
 def _bundled(data: str, say: Callable[[str], None]) -> RawData:
     name = data.removeprefix("bundled:")
-    if name not in (known := (*BUNDLED, *labelled_texts.NAMES)):
+    if name not in (known := (*BUNDLED, *INTENTS, *labelled_texts.NAMES)):
         raise DataError(
             f'there is no bundled data "{name}"{did_you_mean(name, known)} (there are: '
             + ", ".join(f"bundled:{b}" for b in known)
@@ -76,6 +77,9 @@ def _bundled(data: str, say: Callable[[str], None]) -> RawData:
         )
     if name in labelled_texts.NAMES:
         return RawData(data, dict(labelled_texts.rows_by_split(name, fetch("labelled-texts", say))))
+    if name in INTENTS:
+        file = fetch("home-commands", say) / f"{INTENTS[name]}.json"
+        return RawData(data, dict(home_commands.intents_by_split(file, INTENTS[name])))
     grammar = fetch("home-commands", say) / f"{BUNDLED[name]}.json"
     splits = home_commands.messages_by_split(grammar, BUNDLED[name])
     return RawData(data, {split: [{"messages": m} for m in rows] for split, rows in splits.items()})

