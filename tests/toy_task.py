@@ -111,6 +111,9 @@ class Toy:
     def fresh(self, base, seed):
         return {}
 
+    def scaled(self, base, whole, share):
+        return whole
+
     def save_beside(self, base, folder):
         pass
 

@@ -185,9 +185,9 @@ def _wanted(key: str, measured: Measured, budget: Budget) -> bool:
         return True
     if key == "format_validity":
         return bool(raw.get("format_validity"))
-    if group == "labels" and not raw.get("label_right_tuned"):
-        return False
     there = shown(key).interval(raw) is not None
+    if group == "labels" and not raw.get("label_right_tuned"):
+        return there
     if measured.get("classifier") and group not in ("labels", "own"):
         return there
     return there or key in budget.limits or key in measured.get("missing", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 from trimtab.errors import SpecError, StoreError
 from trimtab.spec import durations
 from trimtab.spec.budget import Budget
+from trimtab.spec.numbers import number_of
 from trimtab.spec.options import DEFAULT_OUT, StudyOptions, where_problems
 from trimtab.spec.progress import SILENT, Progress
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.results import InsideResult
 from trimtab.spec.status import Cause
 from trimtab.spec.study import InsideAsked
+from trimtab.spec.words import words_of
 from trimtab.spec.yaml_file import dump, load_budget
 from trimtab.store.folder import opened
 
@@ -50,6 +53,7 @@ def inside(
         limits = budget if isinstance(budget, Budget) else load_budget(budget) if budget else budget_of(store, row)
         if not any(limit.hard for limit in limits.limits.values()):
             raise SpecError(f"budget {limits.name}", ["has no hard limit, so every run is inside it; make one hard"])
+        _need_a_limit(limits, row.recipe.task)
         places = places_of_run(store, row.id)
         if not row.status.is_finished() or row.result.get("cause") in (Cause.LIMIT, Cause.ASKED, Cause.ERROR):
             why = row.reason or row.status.lower()
@@ -101,6 +105,19 @@ def _walk(
     return cast(InsideResult, {**result, "study": study, "report": str(_hand_over(store, study, result))})
 
 
+def _need_a_limit(budget: Budget, task: str) -> None:
+    """A hard one, on a number that a card of this task judges."""
+    judged = words_of(task).judged
+    if judged and not any(v.hard for k, v in budget.limits.items() if number_of(k).group in judged):
+        raise SpecError(
+            f"budget {budget.name}",
+            [
+                f"has no hard limit on what a card of {task} judges ({' and '.join(judged)}), so every run is inside"
+                " it; give a file with one, as in limits: {label_brier: {max: 0.02, hard: true}}"
+            ],
+        )
+
+
 def _need_folder(folder: Path) -> None:
     """Where the page will lie: said before the walk, not after it."""
     try:
@@ -118,7 +135,7 @@ def _next(result: dict[str, Any], command: str, used: float) -> str:
     if best := result["recommended"]:
         return shlex.join(["trimtab", "review", best["run"], *words[3:]])
     if left := sum(rung.get("need", 0.0) for rung in result["rungs"]):
-        return shlex.join([*words, "--time", durations.typed(used + 1.2 * left)])
+        return shlex.join([*words, "--time", durations.typed(math.ceil(used + 1.2 * left))])
     return ""
 
 

@@ -24,7 +24,7 @@ from trimtab.run.member import Member
 from trimtab.run.whole_modules import attach_whole, modules_of
 from trimtab.spec.files import write_whole
 
-_PREFIX = "base_model.model."
+PREFIX, WEIGHTS = "base_model.model.", "adapter_model.safetensors"  # PEFT's
 
 
 class Checkpoints:
@@ -105,11 +105,11 @@ def export(member: Member, base: Base, folder: Path) -> None:
 
 
 def _export_adapter(member: Member, adapter: Adapter, base: Base, folder: Path) -> None:
-    tensors = {f"{_PREFIX}{name}": p.detach().contiguous().cpu() for name, p in adapter.whole.items()}
+    tensors = {f"{PREFIX}{name}": p.detach().contiguous().cpu() for name, p in adapter.whole.items()}
     for name in adapter.A:
-        tensors[f"{_PREFIX}{name}.lora_A.weight"] = adapter.A[name].detach().contiguous().cpu()
-        tensors[f"{_PREFIX}{name}.lora_B.weight"] = adapter.B[name].detach().contiguous().cpu()
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        tensors[f"{PREFIX}{name}.lora_A.weight"] = adapter.A[name].detach().contiguous().cpu()
+        tensors[f"{PREFIX}{name}.lora_B.weight"] = adapter.B[name].detach().contiguous().cpu()
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     from peft import LoraConfig
 
     recipe = member.recipe
@@ -129,13 +129,13 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     """An adapter in PEFT format onto the routed base: what `export` wrote, or what anybody's PEFT wrote."""
     try:
         config = json.loads((folder / "adapter_config.json").read_text())
-        tensors = load_file(folder / "adapter_model.safetensors")
+        tensors = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"the adapter in {folder} cannot be read ({error}); train the run again") from None
     names = sorted(
-        {k.removeprefix(_PREFIX).removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")}
+        {k.removeprefix(PREFIX).removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")}
     )
-    whole = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if ".lora_" not in k}
+    whole = {k.removeprefix(PREFIX): v for k, v in tensors.items() if ".lora_" not in k}
     try:
         targets = find_targets(base.model, names, base.outside)
     except ModelError as error:
@@ -145,7 +145,7 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     adapter = Adapter(targets, config["r"], config["lora_alpha"], 0.0, 0, str(base.device), whole)
     for name in names:
         for side, own in (("A", adapter.A[name]), ("B", adapter.B[name])):
-            loaded = tensors[f"{_PREFIX}{name}.lora_{side}.weight"]
+            loaded = tensors[f"{PREFIX}{name}.lora_{side}.weight"]
             if loaded.shape != own.shape:
                 raise ModelError(
                     f"the adapter in {folder} is for another base model: {name} has shape {tuple(loaded.shape)}, "

@@ -48,6 +48,7 @@ class Words:
     drift: Drift | None = None
     metrics: Mapping[str, str] = field(default_factory=dict)
     baseline: str = "untouched"
+    judged: tuple[str, ...] = ()  # the groups of numbers (spec/numbers.csv) that its cards judge; () for all
     pulse_size: int = 0  # what a pulse passes forward, in the same unit as `size`
     anchored: bool = False
     pull_size: int = 0
@@ -105,6 +106,7 @@ LABELS = Words(
     drift=Drift("representation_drift", "drift", "1 − cosine", "drift of 64 texts' states, 1 − cosine"),
     metrics={"accuracy": "Accuracy"},
     baseline="frozen probe",
+    judged=("labels", "own"),
     pulse_size=1000,
 )
 TASKS: dict[str, Kind] = {

@@ -76,6 +76,9 @@ class LabelLearning:
     def fresh(self, base: ClassifierBase, seed: int) -> dict[str, torch.Tensor]:
         return base.head_of(seed)
 
+    def scaled(self, base: ClassifierBase, whole: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+        return {n: v if n in base.drawn else base.head[n] + share * (v - base.head[n]) for n, v in whole.items()}
+
     def save_model(self, base: ClassifierBase, folder: Path) -> None:
         base.save(folder)
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from torch import nn
+
 from trimtab.analysis.card import judge
 from trimtab.behaviour.frozen_probe import CUTOFF, KEEP, FrozenProbe, Read, probe_of, read
 from trimtab.behaviour.label_task import REPHRASED, STATES, LabelTask, Predictions, compare, moved
@@ -20,7 +22,6 @@ from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.formats import Example
 from trimtab.datasets.label_items import Labelled, encoded, labels_in
 from trimtab.datasets.prepare import Dataset
-from trimtab.errors import SpecError
 from trimtab.run.adapters import Adapter
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
@@ -31,6 +32,7 @@ from trimtab.tasks.chat_meter import language_of
 from trimtab.tasks.classifier_base import ClassifierBase
 from trimtab.tasks.task import Models, Say
 
+SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 PULSED = 64  # validation items of a pulse
 
 
@@ -123,7 +125,21 @@ class LabelMeter:
         return {}
 
     def scales(self, recipe: Recipe) -> list[dict[str, Any]]:
-        raise SpecError("trimtab adapter-scale", ["is for models that answer in words; this run is a classifier"])
+        base, adapter = self._tuned(recipe)
+        assert adapter is not None, "only an adapter can be scaled without a second model"
+        self.prepare(recipe)
+        update, whole, states = adapter.scale, dict(adapter.whole), self._states[self.models.key(recipe)]
+        made = []
+        for share in SCALES:
+            self.say(f"Measuring {share:g} of the update")
+            values = base.learning.scaled(base, {n: p.data for n, p in whole.items()}, share)
+            adapter.scale, adapter.whole = update * share, {n: nn.Parameter(v) for n, v in values.items()}
+            seen, now = read(base, adapter, self._test), read(base, adapter, self._pulsed).states
+            losses = [-math.log(max(p[i.label], 1e-12)) for p, i in zip(seen.probabilities, self._test, strict=True)]
+            raw = {"representation_drift": moved(states, now)}
+            made.append({"scale": share, "items": losses, "measured": {"raw": raw, "classifier": True}})
+        adapter.scale, adapter.whole = update, whole
+        return made
 
     # what is read
 

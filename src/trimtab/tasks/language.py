@@ -157,6 +157,9 @@ class LanguageModelling:
     def fresh(self, base: LanguageBase, seed: int) -> dict[str, torch.Tensor]:
         return {}
 
+    def scaled(self, base: LanguageBase, whole: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+        return whole
+
     def save_beside(self, base: LanguageBase, folder: Path) -> None:
         pass
 

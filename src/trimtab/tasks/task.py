@@ -107,6 +107,10 @@ class Learning(Protocol):
         """First values of the parameters that no checkpoint holds, such as a new head, by their names in the model:
         every member begins with its own and trains them whole. {} where there are none."""
 
+    def scaled(self, base: Any, whole: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+        """What a member trained whole, at a share of its way from where it began; what began with random values stays
+        as it is."""
+
     def save_model(self, base: Any, folder: Path) -> None:
         """The whole model as `load_model` takes it."""
 

@@ -1,7 +1,7 @@
 """Runs that hand over a share of an adapter: no training, but the whole run's best weights at `adapter_scale`. Takes a
 trained run, leaves a run of its own, evaluated as it is handed over.
 
-The share lies in lora_alpha, so that PEFT loads the adapter as it is.
+The share lies in lora_alpha, and in the values of what is trained whole, so that PEFT loads the adapter as it is.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
+
 from trimtab.analysis.stats import average
 from trimtab.errors import RunError
 from trimtab.run.base import Base
-from trimtab.run.checkpoint import load_adapter
+from trimtab.run.checkpoint import PREFIX, WEIGHTS, load_adapter
 from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.member import Member
 from trimtab.spec.files import write_whole
@@ -39,7 +41,7 @@ def _ended(store: Store, recipe: Recipe) -> bool:
     return row.status.is_finished() and row.result.get("cause") not in (Cause.ASKED, Cause.LIMIT, Cause.ERROR)
 
 
-def hand_over(recipe: Recipe, store: Store) -> Path:
+def hand_over(recipe: Recipe, base: Base, store: Store) -> Path:
     """The whole run's best adapter at this share, in the run's own folder. RunError where it left none."""
     runs = store.folder / "runs"
     trained = runs / recipe.whole.run_id / "best"
@@ -48,9 +50,14 @@ def hand_over(recipe: Recipe, store: Store) -> Path:
         raise RunError(f"{recipe.whole.run_id} left no adapter to take a share of{f' ({why})' if why else ''}")
     config = json.loads((trained / "adapter_config.json").read_text())
     config["lora_alpha"] = recipe.lora_alpha * recipe.adapter_scale
+    tensors = load_file(trained / WEIGHTS)
+    whole = {k.removeprefix(PREFIX): v for k, v in tensors.items() if ".lora_" not in k}
+    shared = {PREFIX + k: v.contiguous() for k, v in base.learning.scaled(base, whole, recipe.adapter_scale).items()}
     for name in ("best", "last"):
         folder = runs / recipe.run_id / name
         shutil.copytree(trained, folder, dirs_exist_ok=True)
+        if shared:
+            save_file({**tensors, **shared}, folder / WEIGHTS, metadata={"format": "pt"})
         write_whole(folder / "adapter_config.json", json.dumps(config, indent=2))
     return runs / recipe.run_id / "best"
 

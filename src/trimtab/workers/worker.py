@@ -206,7 +206,8 @@ class Worker:
 
     def _hand_over(self, recipe: Recipe) -> None:
         self.store.forget_measurements(recipe.run_id)
-        best, base = scaled.hand_over(recipe, self.store), self.models.base(recipe)
+        base = self.models.base(recipe)
+        best = scaled.hand_over(recipe, base, self.store)
         self.meter.prepare(recipe)
         cohort = Cohort(base, [recipe], self.encoded(recipe))
         member, evaluation = scaled.evaluated(best, base, cohort)

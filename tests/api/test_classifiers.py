@@ -1,0 +1,129 @@
+"""A whole study of a classifier, and every verb that people use on its runs."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import trimtab
+from trimtab.cli.main import app
+from trimtab.errors import DataError, SpecError
+from trimtab.store import Store
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, tiny_encoder, labelled_file):
+    """(folder, recommendation): three seeds of one recipe, a card; the task told by the model."""
+    out = tmp_path_factory.mktemp("study")
+    own = ["learning_rate=1e-2", "num_train_epochs=3", "per_device_train_batch_size=8", "r=4", "bf16=false"]
+    return out, trimtab.tune(tiny_encoder, str(labelled_file), own=own, out=out)
+
+
+def shown(*args):
+    result = CliRunner().invoke(app, [str(a) for a in args])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+def test_what_is_recommended_is_held_against_the_frozen_probe(study):
+    out, result = study
+    assert result["recipe"]["task"] == "text-classification"
+    assert (result["metric"], result["baseline"], len(result["runs"])) == ("accuracy", "frozen probe", 3)
+    assert result["gain"]["value"] == pytest.approx(result["tuned"] - result["base"])
+    page = Path(result["report"]).read_text(encoding="utf-8")
+    assert "frozen probe" in page
+    assert "Recall of the label that lost most" in page
+    assert (out / result["study"] / "adapter" / "labels.json").exists()
+
+
+def test_a_card_judges_labels_and_asks_nothing_in_words(study):
+    out, result = study
+    judged = trimtab.card(result["runs"][0], out=out)
+    numbers = {r["number"] for r in judged["rows"]}
+    assert {"label_accuracy", "label_f1", "label_brier", "label_worst_class", "representation_drift"} <= numbers
+    assert not numbers & {"kl_generic", "refusal", "facts_lost"}
+    by_number = {r["number"]: r for r in judged["rows"]}
+    row = Store(out).run(result["runs"][0])
+    assert by_number["label_accuracy"]["tuned"] == pytest.approx(
+        sum(row.result["task"]["accuracy"]) / len(row.result["task"]["accuracy"])
+    )
+
+
+def test_accuracy_and_f1_are_scikit_learns(study):
+    from sklearn.metrics import accuracy_score, f1_score
+
+    out, result = study
+    stored = Store(out).card(result["run"])["measured"]["raw"]
+    truth, picks = stored["label_truth"], stored["label_pick_tuned"]
+    by_number = {r["number"]: r for r in trimtab.card(result["run"], out=out)["rows"]}
+    assert by_number["label_accuracy"]["tuned"] == pytest.approx(accuracy_score(truth, picks))
+    assert by_number["label_f1"]["tuned"] == pytest.approx(f1_score(truth, picks, average="macro"))
+
+
+def test_an_adapters_shares_lead_from_the_probe_to_the_run(study):
+    out, result = study
+    rows = {r["scale"]: r for r in trimtab.adapter_scale(result["run"], out=out)["rows"]}
+    assert rows[0.0]["numbers"]["representation_drift"]["value"] == pytest.approx(0, abs=1e-6)
+    assert rows[1.0]["loss"] != rows[0.5]["loss"] != rows[0.0]["loss"]
+
+
+def test_a_share_that_is_handed_over_is_that_share(study):
+    """The head goes its part of the way too, so that PEFT loads what was measured."""
+    out, result = study
+    recipe = trimtab.Recipe.model_validate(result["recipe"])
+    half = trimtab.train(recipe.but(adapter_scale=0.5), out=out)
+    scales = {r["scale"]: r["loss"] for r in trimtab.adapter_scale(result["run"], out=out)["rows"]}
+    whole = {r["scale"]: r["loss"] for r in trimtab.adapter_scale(half.id, out=out)["rows"]}
+    assert whole[1.0] == pytest.approx(scales[0.5], rel=1e-4)
+
+
+def test_inside_needs_a_limit_that_its_card_judges(study):
+    out, result = study
+    with pytest.raises(SpecError, match="no hard limit on what a card of text-classification judges"):
+        trimtab.inside(result["run"], out=out)
+
+
+def test_other_verbs(study):
+    out, result = study
+    first, second = result["runs"][:2]
+    assert "paired items" in shown("compare", first, second, "--out", out)
+    assert "example" in shown("gradient-shares", first, "--out", out)
+    model, data = result["recipe"]["model"], result["recipe"]["data"]
+    assert "Accuracy" in shown("tune", model, data, "--explain", "--out", out)
+
+
+def test_texts_get_labels(study, tmp_path):
+    out, result = study
+    made = trimtab.predict(result["run"], ["i saw gold in place 3", "i saw owl in place 8"], out=out)
+    assert made["labels"] == ["animal", "colour", "metal"]
+    for row in made["rows"]:
+        assert sum(row["probabilities"]) == pytest.approx(1)
+        assert row["probability"] == max(row["probabilities"])
+        assert row["label"] == made["labels"][row["probabilities"].index(row["probability"])]
+    file = tmp_path / "mine.csv"
+    file.write_text("id,text\n1,i saw tin in place 3\n2,i saw dog\n", encoding="utf-8")
+    text = shown("predict", result["run"], file, "--out", out, "--right", "0.5")
+    written = next((out / "predictions").glob("mine-*.csv"))
+    assert str(written) in text
+    rows = list(csv.DictReader(written.open(encoding="utf-8")))
+    assert [r["text"] for r in rows] == ["i saw tin in place 3", "i saw dog"]
+
+
+@pytest.mark.parametrize(
+    ("given", "how", "error", "said"),
+    [
+        (["x"], {"right": 1.0}, SpecError, "a share between 0 and 1"),
+        ([], {}, SpecError, "give a text"),
+        (["two.jsonl"], {}, DataError, "has the columns a, b; call the one to be read text"),
+        (["hole.jsonl"], {}, DataError, "row 2 has no text"),
+    ],
+)
+def test_bad_input_is_one_sentence(study, tmp_path, monkeypatch, given, how, error, said):
+    out, result = study
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.jsonl").write_text(json.dumps({"a": "x", "b": "y"}) + "\n")
+    (tmp_path / "hole.jsonl").write_text('{"text": "x"}\n{"text": null}\n')
+    with pytest.raises(error, match=said):
+        trimtab.predict(result["run"], given, out=out, **how)
