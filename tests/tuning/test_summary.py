@@ -1,7 +1,7 @@
 import pytest
 
 from tests.tuning.test_race import outcome
-from trimtab.tuning.summary import reasons, seed_in_words, summary, verdict_sentence
+from trimtab.tuning.summary import needs_no_tuning, reasons, seed_in_words, summary, verdict_sentence
 
 BASE = {"metric": "exact_match", "numbers": {"exact_match": [0.0] * 10, "overlap": [0.1] * 10}}
 CARD = {
@@ -127,3 +127,12 @@ def test_a_recipe_says_why_each_value_stands_there():
     assert "median" not in str(reasons(smaller, plan, decisions).get("seed"))
     back = reasons(start, plan, [*decisions, {**decisions[0], "sentence": "Back."}])
     assert back["learning_rate"] == "published recipes"
+
+
+def test_a_probe_that_was_not_beaten_is_said_to_be_enough():
+    even = {**made([0.3, 0.4, 0.2], PASSED), "standing": "no gain", "baseline": "frozen probe"}
+    assert verdict_sentence(even).startswith("Nothing is recommended: the frozen probe does as well without tuning")
+    assert needs_no_tuning(even)
+    assert not needs_no_tuning({**even, "standing": "recommended"})
+    assert not needs_no_tuning({**even, "baseline": "untouched"})
+    assert "over the base model" in verdict_sentence({**even, "baseline": "untouched"})

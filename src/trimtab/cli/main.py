@@ -68,7 +68,7 @@ Certify = Annotated[
 @app.command()
 @study_options("on", "workers", "out")
 def tune(
-    model: Annotated[str, typer.Argument(help="Hub id, local folder, GGUF file or bundled:smollm2.")],
+    model: Annotated[str, typer.Argument(help="Hub id, local folder, GGUF file, bundled:smollm2 or bundled:minilm.")],
     data: Annotated[
         str, typer.Argument(help="JSONL, JSON, CSV or parquet file, a folder, hub id or bundled:home-commands.")
     ],
@@ -77,6 +77,9 @@ def tune(
     budget: BudgetOption = None,
     time: Annotated[
         str | None, typer.Option(help="How long it may take, e.g. 30m or 2h; what does not fit is skipped and said.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="sft, text-classification or module:Class; told by the model when left out.")
     ] = None,
     also: Annotated[str, typer.Option(help="Try after the epochs: rank, decay, or both with a comma.")] = "",
     explain: Annotated[
@@ -94,7 +97,8 @@ def tune(
     if explain:
         return _explained(verbs.explain(model, data, options.out), as_json)
     parts = [a for a in also.split(",") if a]
-    _tune(model, data, settings or [], budget, time, parts, "certify" if certify else "fast", options, as_json)
+    own = [*(settings or []), *([f"task={task}"] if task else [])]
+    _tune(model, data, own, budget, time, parts, "certify" if certify else "fast", options, as_json)
 
 
 def _tune(

@@ -120,7 +120,15 @@ def way_inside(result: Mapping[str, Any]) -> str:
 
 def recommended_in_words(result: Mapping[str, Any]) -> str:
     """The first thing to say: what is recommended, if anything is."""
-    return f"{HEADS[result['standing']]}: {short(Recipe.model_validate(result['recipe']))}"
+    head = HEADS[result["standing"]]
+    if needs_no_tuning(result):
+        head = f"Nothing is recommended: the {result['baseline']} does as well without tuning; best found"
+    return f"{head}: {short(Recipe.model_validate(result['recipe']))}"
+
+
+def needs_no_tuning(result: Mapping[str, Any]) -> bool:
+    """Whether what a person has without any tuning was not shown to be beaten, over enough seeds."""
+    return result["standing"] in ("no gain", "worse") and result.get("baseline", "untouched") != "untouched"
 
 
 def verdict_sentence(result: Mapping[str, Any]) -> str:

@@ -48,6 +48,10 @@ def recommendation(result: Mapping[str, Any]) -> None:
     console.print(f"Report: {result['report']}", markup=False)
 
 
+def _answers_in_words(result: Mapping[str, Any]) -> bool:
+    return result.get("baseline", "untouched") == "untouched"
+
+
 def _baseline(result: Mapping[str, Any]) -> str:
     known = result.get("baseline", "untouched")
     return "base" if known == "untouched" else str(known)
@@ -62,14 +66,17 @@ def _unknown(result: Mapping[str, Any]) -> str:
     """What the result does not say, in a line."""
     seeds = len(result["runs"])
     told = [f"the verdict of other seeds than {result['recipe']['seed']}"] if seeds > 1 else ["what other seeds give"]
-    return "; ".join([*told, "what requests give that are unlike the data; what the card's prompts do not ask"])
+    asked = ["what the card's prompts do not ask"] if _answers_in_words(result) else []
+    return "; ".join([*told, "what requests give that are unlike the data", *asked])
 
 
 def _next(result: Mapping[str, Any]) -> str:
     """The one command that helps most from here."""
-    from trimtab.tuning.summary import way_inside
+    from trimtab.tuning.summary import needs_no_tuning, way_inside
 
     run = result["run"]
+    if result["standing"] in ("recommended", "caution") and not _answers_in_words(result):
+        return f'trimtab predict {run} "a text"; adapter/ or model/ beside the report is ready to use'
     if result["standing"] in ("recommended", "caution"):
         return f"trimtab review {run} (its answers blind beside the base's); adapter/ beside the report is ready to use"
     if result["standing"] in ("outside", "not shown") and "free" not in result:
@@ -78,6 +85,8 @@ def _next(result: Mapping[str, Any]) -> str:
         return wider if walked else f"{way_inside(result)} (looks for a way inside the budget, and says its price)"
     if result["standing"] == "unconfirmed":
         return "the same command with a longer --time: three seeds confirm it"
+    if needs_no_tuning(result):
+        return "more examples, or use the probe: a linear classifier on the frozen encoder's mean-pooled states"
     return "read the answers side by side in the report: other or more examples may be needed"
 
 
