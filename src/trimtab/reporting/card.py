@@ -29,7 +29,7 @@ def card_html(judged: Mapping[str, Any]) -> str:
     """The page as text."""
     return environment().get_template("card.html").render(
         c=judged, sentence=sentence(judged), changed=most_changed(judged["samples"]), probes=PROBES,
-        **parts(judged["rows"], judged["epochs"]),
+        **parts(judged["rows"], judged["epochs"], judged["samples"]),
     )  # fmt: skip
 
 

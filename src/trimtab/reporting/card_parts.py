@@ -8,10 +8,13 @@ from itertools import groupby
 from typing import Any
 
 from trimtab.reporting import draw, pictures
+from trimtab.reporting.confusion import confusion
 from trimtab.spec.numbers import GROUPS
 
 
-def parts(rows: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def parts(
+    rows: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """What the templates need: rows by group and the pictures."""
     by_name, drift = {r["number"]: r for r in rows}, drift_row(rows)
     confidence = pictures.lines(
@@ -22,6 +25,7 @@ def parts(rows: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]]
         "grouped": [(GROUPS[g], list(part)) for g, part in groupby(rows, key=lambda r: r["group"])],
         "limits": draw.limits(rows),
         "confidence": confidence,
+        "confusion": confusion(samples, rows),
         "sureness": _sureness(epochs),
         "ruler": pictures.ruler(drift, by_name.get("kl_first_token")) if drift else "",
     }

@@ -33,7 +33,7 @@ def html(report: dict[str, Any]) -> str:
     """The page of a tune study as text."""
     walked = (report["recommendation"] or {}).get("inside") or {}
     ladder = ladder_parts.parts(walked) if "rungs" in walked else None
-    shown = card_parts.parts(report["card"]["rows"], report["epochs"]) if report["card"] else {}
+    shown = card_parts.parts(report["card"]["rows"], report["epochs"], report["samples"]) if report["card"] else {}
     page = environment().get_template("page.html")
     metrics = [
         k for k in report["words"]["metrics"] if report["recommendation"] and k in report["recommendation"]["seeds"][0]
