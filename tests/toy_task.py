@@ -96,7 +96,7 @@ class Toy:
     def certainty(self, outputs, batch, losses):
         return [(float(loss < self.known_below), float(torch.exp(-loss))) for loss in losses]
 
-    def groups(self, base, adapter):
+    def groups(self, base, adapter, recipe):
         return [Group(adapter.parameters() if adapter else list(base.model.parameters()))]
 
     def remember(self, outputs):

@@ -65,7 +65,7 @@ def test_packing_says_how_many_times_fewer_rows_where_it_would_pay():
 
 def test_layer_decay_is_for_whole_classifiers_alone():
     whole = rules_after.elsewhere(but(task="text-classification"), CHOSEN | {"method": "full"}, None)
-    assert whole["layer_decay"].value is None
+    assert whole["layer_decay"].value == 1
     assert "layer_decay" not in rules_after.elsewhere(FACTS, CHOSEN | {"method": "full"}, None)
     assert "layer_decay" not in rules_after.elsewhere(but(task="text-classification"), CHOSEN, None)
 

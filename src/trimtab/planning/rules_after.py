@@ -128,7 +128,7 @@ def elsewhere(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str
     }
     if facts.task in ("text-classification", "image-classification") and chosen["method"] == "full":
         settings["layer_decay"] = Setting(
-            None,
+            1.0,
             "layers near the input may learn slower: ELECTRA 0.8, BEiT 0.65 to 0.9, ConvNeXt 0.7 to 0.8; off otherwise",
             "recipes.csv layer_decay",
             (0.65, 1.0),

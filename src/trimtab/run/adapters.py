@@ -53,7 +53,12 @@ class Adapter:
 
     def parameters(self) -> list[nn.Parameter]:
         """A and B of every target, in order, and then what is trained whole."""
-        return [*(p for name in self.A for p in (self.A[name], self.B[name])), *self.whole.values()]
+        return [p for _, p in self.named_parameters()]
+
+    def named_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """With the names that they have in the model."""
+        sides = [(f"{name}.{side}", of[name]) for name in self.A for side, of in (("A", self.A), ("B", self.B))]
+        return [*sides, *self.whole.items()]
 
     def dropped(self, x: torch.Tensor, length: int) -> torch.Tensor:
         """`x` after dropout. The mask is drawn at the member's own length, so it does not depend on its neighbours'

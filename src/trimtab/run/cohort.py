@@ -113,7 +113,7 @@ class Cohort:
             attach_whole(base.model, fresh, base.router)
             how = (recipe.r, recipe.lora_alpha, recipe.lora_dropout, recipe.seed, str(base.device))
             adapter = Adapter(targets, *how, fresh)
-        groups = learning.groups(base, adapter)
+        groups = learning.groups(base, adapter, recipe)
         given = self.data.splits["train"]
         train = [*given, *replayed(self.own, recipe, len(given))]
         return Member(recipe, train, groups, adapter, limits, self.clock, learning, len(given))

@@ -33,9 +33,11 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
 
 
 class Flat:
-    """float32 tensors moved into one vector; the tensors stay usable as views of it."""
+    """float32 tensors moved into one vector; the tensors stay usable as views of it. `rates`: a factor of the rate
+    for each."""
 
-    def __init__(self, tensors: Sequence[nn.Parameter]):
+    def __init__(self, tensors: Sequence[nn.Parameter], rates: Sequence[float] = ()):
+        self.rates = [(t.numel(), r) for t, r in zip(tensors, rates, strict=True)] if rates else []
         first = tensors[0]
         self.vector = nn.Parameter(torch.empty(sum(t.numel() for t in tensors), device=first.device, dtype=first.dtype))
         self.vector.grad = torch.zeros_like(self.vector)
@@ -46,6 +48,16 @@ class Flat:
             tensor.data = self.vector.data[place].view_as(tensor)
             tensor.grad = self.vector.grad[place].view_as(tensor)
             offset += tensor.numel()
+
+    def slow_down(self, before: torch.Tensor) -> None:
+        """Each tensor goes its factor of the way that a step went from `before`: a rate of its own, as every step here
+        is proportional to the rate, decay included."""
+        offset = 0
+        for size, factor in self.rates:
+            place = slice(offset, offset + size)
+            now = self.vector.data[place]
+            now.copy_(before[place] + factor * (now - before[place]))
+            offset += size
 
     @property
     def grad(self) -> torch.Tensor:
@@ -61,9 +73,10 @@ class Optimizer:
         self.flats: list[Flat] = []
         options: list[dict[str, object]] = []
         for group in groups:
+            rates = dict(zip(map(id, group.parameters), group.rates, strict=bool(group.rates)))
             for decay, some in _by_decay(recipe.weight_decay, group.parameters):
-                self.flats.append(Flat(some))
-                options.append({"params": [self.flats[-1].vector], "weight_decay": decay, "rate": group.rate})
+                self.flats.append(Flat(some, [rates[id(p)] for p in some] if rates else ()))
+                options.append({"params": [self.flats[-1].vector], "weight_decay": decay})
         self.inner = _build(recipe, options)
 
     def prepare(self) -> None:
@@ -76,11 +89,13 @@ class Optimizer:
                 }
 
     def scratch(self) -> list[torch.Tensor]:
-        """As much as a step takes for itself: Adam's denominator, on a processor twice for a moment."""
+        """As much as a step takes for itself: Adam's denominator, on a processor twice for a moment; and the weights
+        as they were, where layers have rates of their own."""
+        before = [torch.empty_like(f.vector.data) for f in self.flats if f.rates]
         if self.recipe.optim == "sgd":
-            return []
+            return before
         biggest = max((f.vector.data for f in self.flats), key=torch.Tensor.numel)
-        return [torch.empty_like(biggest) for _ in range(1 if biggest.is_cuda else 2)]
+        return [*before, *(torch.empty_like(biggest) for _ in range(1 if biggest.is_cuda else 2))]
 
     def grad_norm(self) -> float:
         """Over all groups, before clipping."""
@@ -94,8 +109,11 @@ class Optimizer:
                 flat.grad.mul_(limit / norm)
         rate = learning_rate(self.recipe, step, self.total_steps)
         for group in self.inner.param_groups:
-            group["lr"] = rate * group["rate"]
+            group["lr"] = rate
+        before = [(flat, flat.vector.data.clone()) for flat in self.flats if flat.rates]
         self.inner.step()
+        for flat, start in before:
+            flat.slow_down(start)
         self.clear()
         return rate
 

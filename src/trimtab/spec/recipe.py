@@ -28,6 +28,12 @@ class Recipe(BaseModel):
     method: Literal["lora", "full"] = "lora"
 
     learning_rate: float = Field(2e-4, gt=0, le=1)
+    head_learning_rate: float | None = Field(
+        None, gt=0, le=1, description="rate of a classifier's head; null: learning_rate"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="each layer learns at the rate of the layer above it times this, as in ELECTRA"
+    )
     lr_scheduler_type: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = "cosine"
     warmup_steps: float = Field(0.05, ge=0, description="steps, or a share of all steps when below 1")
     num_train_epochs: float = Field(1.0, gt=0, le=1000)
@@ -86,6 +92,12 @@ class Recipe(BaseModel):
         only = [k for k in ADAPTER_ONLY if getattr(self, k) != type(self).model_fields[k].default]
         if self.method == "full" and only:
             raise ValueError(f"{' and '.join(only)}: only an adapter has this, and method is full; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_head(self) -> Recipe:
+        if self.head_learning_rate is not None and self.task == "sft":
+            raise ValueError("head_learning_rate: a chat model has no head of its own to learn; leave it out")
         return self
 
     @model_validator(mode="after")
@@ -194,13 +206,16 @@ SHARED_IN_COHORT = (
 )
 
 # What only our own loop does, of the settings that hold a run near its base.
-OWN_LOOP = ("kl_weight", "replay_share", "stop_at_step", "adapter_scale")
+OWN_LOOP = ("kl_weight", "replay_share", "stop_at_step", "adapter_scale", "head_learning_rate")
 ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 
 # Settings that came after the first stores were written: at their default they do not count, so that old runs keep
 # their ids.
 # The same for studies, which write their recipes out whole.
-NOT_IN_OLD_STUDIES = ("task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step")
+NOT_IN_OLD_STUDIES = (
+    "task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step", "head_learning_rate",
+    "layer_decay",
+)  # fmt: skip
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 
 

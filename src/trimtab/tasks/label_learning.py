@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from trimtab.datasets.label_items import Labelled
 from trimtab.run.adapters import Adapter, Slice
+from trimtab.run.layer_rates import group_of
+from trimtab.spec.recipe import Recipe
 from trimtab.spec.words import LABELS
 from trimtab.tasks.classifier_base import ClassifierBase
 from trimtab.tasks.task import Group
@@ -70,8 +72,9 @@ class LabelLearning:
         """KL(base‖tuned) over the labels, nats."""
         return (kept.exp() * (kept - outputs.log_softmax(-1))).sum(-1).clamp(min=0)
 
-    def groups(self, base: ClassifierBase, adapter: Adapter | None) -> list[Group]:
-        return [Group(adapter.parameters() if adapter else list(base.model.parameters()))]
+    def groups(self, base: ClassifierBase, adapter: Adapter | None, recipe: Recipe) -> list[Group]:
+        named = adapter.named_parameters() if adapter else base.model.named_parameters()
+        return [group_of(named, base.head, recipe)]
 
     def fresh(self, base: ClassifierBase, seed: int) -> dict[str, torch.Tensor]:
         return base.head_of(seed)

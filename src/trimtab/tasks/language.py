@@ -21,6 +21,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from trimtab.datasets.tokens import Tokens
 from trimtab.run.adapters import Adapter, Slice
 from trimtab.run.base import Base
+from trimtab.run.layer_rates import group_of
+from trimtab.spec.recipe import Recipe
 from trimtab.spec.words import LANGUAGE
 from trimtab.tasks.task import Group
 
@@ -149,10 +151,8 @@ class LanguageModelling:
         top = outputs.log_softmax(-1).gather(-1, ids)
         return (base.exp() * (base - torch.cat([top, _rest(top)], -1))).sum(-1).clamp(min=0)
 
-    def groups(self, base: LanguageBase, adapter: Adapter | None) -> list[Group]:
-        if adapter is not None:
-            return [Group(adapter.parameters())]
-        return [Group(list({id(p): p for p in base.model.parameters()}.values()))]  # tied weights once
+    def groups(self, base: LanguageBase, adapter: Adapter | None, recipe: Recipe) -> list[Group]:
+        return [group_of(adapter.named_parameters() if adapter else base.model.named_parameters(), (), recipe)]
 
     def fresh(self, base: LanguageBase, seed: int) -> dict[str, torch.Tensor]:
         return {}

@@ -66,10 +66,11 @@ class Batch(Protocol):
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that are stepped alike: their rate is the recipe's times `rate` (layer-wise rates, a quicker head)."""
+    """Parameters that lie together in memory; the rate of each is the recipe's times its factor in `rates`
+    (layer-wise rates, a head's own: run/layer_rates.py), () where all are 1."""
 
     parameters: Sequence[torch.nn.Parameter]
-    rate: float = 1.0
+    rates: Sequence[float] = ()
 
 
 class Learning(Protocol):
@@ -100,7 +101,7 @@ class Learning(Protocol):
     def distance(self, outputs: torch.Tensor, kept: Any) -> torch.Tensor:
         """[units] how far a row's outputs lie from the base's, never below 0, differentiable."""
 
-    def groups(self, base: Any, adapter: Adapter | None) -> list[Group]:
+    def groups(self, base: Any, adapter: Adapter | None, recipe: Recipe) -> list[Group]:
         """What is trained, of an adapter or (None) of the whole model."""
 
     def fresh(self, base: Any, seed: int) -> dict[str, torch.Tensor]:

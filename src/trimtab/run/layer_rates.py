@@ -1,0 +1,46 @@
+"""How fast each parameter learns: a head's own rate, and rates that fall with depth. Takes names and a recipe, gives a
+factor of the recipe's rate for each.
+
+layer_decay as in ELECTRA and BEiT (Clark et al. 2020; Bao et al. 2021): the uppermost layer learns at the recipe's
+rate, each layer below at that times the decay, embeddings one step below the first layer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+import torch
+
+from trimtab.spec.recipe import Recipe
+from trimtab.tasks.task import Group
+
+
+def factors(names: Sequence[str], head: Collection[str], recipe: Recipe) -> list[float]:
+    """One for each name, in order. `head`: names of what no checkpoint held, which learn at head_learning_rate where
+    there is one."""
+    depths = depths_of([n for n in names if n not in head])
+    top = max(depths.values(), default=0)
+    of_head = (recipe.head_learning_rate or recipe.learning_rate) / recipe.learning_rate
+    return [of_head if n in head else recipe.layer_decay ** (top - depths[n]) for n in names]
+
+
+def group_of(named: Iterable[tuple[str, torch.nn.Parameter]], head: Collection[str], recipe: Recipe) -> Group:
+    """All of them, each once (weights may be tied), with their factors where these are not all 1."""
+    once = {id(p): (n, p) for n, p in reversed(list(named))}
+    kept = [(n, p) for n, p in reversed(once.values())]
+    rates = factors([n for n, _ in kept], head, recipe)
+    return Group([p for _, p in kept], rates if any(r != 1 for r in rates) else ())
+
+
+def depths_of(names: Sequence[str]) -> dict[str, int]:
+    """0 for what comes before the first numbered layer, the layers from 1 on, the last layer's for what comes after
+    it. A network in stages counts the layers of all its stages."""
+    numbered = {n: (int(found[1]), int(found[2] or MOST)) for n in names if (found := _LAYER.search(f".{n}"))}
+    places = {place: i for i, place in enumerate(sorted(set(numbered.values())), 1)}
+    first = next((i for i, n in enumerate(names) if n in numbered), len(names))
+    return {n: places[numbered[n]] if n in numbered else 0 if i < first else len(places) for i, n in enumerate(names)}
+
+
+MOST = 10**6  # what a stage has beside its layers comes after them
+_LAYER = re.compile(r"\.(\d+)\.(?:(?:layers|blocks)\.(\d+)\.)?")  # a layer, or a stage and its layer
