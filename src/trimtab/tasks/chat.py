@@ -1,5 +1,4 @@
-"""Chat and completion: conversations -> the assistant's answers, learned by a causal language model. The one task
-that trimtab has so far.
+"""Chat and completion: conversations -> the assistant's answers, learned by a causal language model.
 
 The training half is language.py, the measuring half chat_meter.py; here is what an example, a model and a table of
 data are.

@@ -22,6 +22,7 @@ from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.formats import Example
 from trimtab.datasets.label_items import Labelled, encoded, labels_in
 from trimtab.datasets.prepare import Dataset
+from trimtab.errors import SpecError
 from trimtab.run.adapters import Adapter
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
@@ -50,7 +51,9 @@ class LabelMeter:
         own: Sequence[Probe] = (),
     ):
         self.store, self.models, self.dataset = store, models, dataset
-        self.budget, self.study, self.say, self.own = budget, study, say, tuple(own)
+        self.budget, self.study, self.say = budget, study, say
+        if own:
+            raise SpecError("--probes", ["ask for answers in words, which a classifier does not give; leave them out"])
         self._states: dict[tuple[bool, bool], list[list[float]]] = {}  # of the untouched base, by how it is loaded
         self._probes: dict[tuple[bool, bool], FrozenProbe] = {}
 
