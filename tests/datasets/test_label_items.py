@@ -32,6 +32,8 @@ def test_labels_are_in_alphabetical_order():
     [
         (dataset([("x", "a"), ("y", "a")]), "one label only, a"),
         (dataset([("x", "a"), ("y", "b")], [("z", "A")]), r"\(validation\) has the label A, which no training"),
+        (dataset([("x", "spam"), ("y", "Spam"), ("z", "ham")]), 'labels "spam" and "Spam", which differ in capitals'),
+        (dataset([("x", "0.25"), ("y", "1.5"), ("z", "2.0")]), r"decimals \(0.25, 1.5\): these are measured"),
     ],
 )
 def test_labels_that_cannot_be_learned(data, said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ def labels_in(dataset: Dataset) -> tuple[str, ...]:
             f"{dataset.name} has one label only, {next(iter(counts))}: a classifier would learn to say it always; add"
             " examples of another"
         )
+    _check_spelling(dataset.name, list(counts))
     for split in SPLITS:
         unknown = sorted({e.answer.strip() for e in dataset.examples[split]} - counts.keys())
         if unknown:
@@ -46,6 +48,27 @@ def labels_in(dataset: Dataset) -> tuple[str, ...]:
                 " which no training example has; mend the spelling, add examples, or take those rows out"
             )
     return tuple(sorted(counts))
+
+
+def _check_spelling(name: str, labels: Sequence[str]) -> None:
+    """Two spellings of one label, and numbers that are measured rather than counted."""
+    spelled: dict[str, str] = {}
+    for label in labels:
+        other = spelled.setdefault(" ".join(label.casefold().split()), label)
+        if other != label:
+            raise DataError(
+                f'{name} has the labels "{other}" and "{label}", which differ in capitals or spaces alone;'
+                " make them one"
+            )
+    fractions = [label for label in labels if _FRACTION.fullmatch(label) and float(label) % 1]
+    if len(fractions) > len(labels) / 2:
+        raise DataError(
+            f"{name} has labels with decimals ({', '.join(fractions[:4])}): these are measured values, and a classifier"
+            " needs classes; cut them into a few, as in low, middle, high"
+        )
+
+
+_FRACTION = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
 
 
 def encoded(
