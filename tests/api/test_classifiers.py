@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import trimtab
 from trimtab.cli.main import app
-from trimtab.errors import DataError, SpecError
+from trimtab.errors import DataError, ModelError, SpecError, StoreError
 from trimtab.store import Store
 
 
@@ -94,6 +94,38 @@ def test_other_verbs(study):
     assert "Accuracy" in shown("tune", model, data, "--explain", "--out", out)
 
 
+def test_a_files_own_columns_are_named_behind_it(study, tmp_path):
+    out, result = study
+    file = tmp_path / "mine.jsonl"
+    rows = [
+        {"frage": "i saw gold", "text": "i saw owl", "klasse": "x"},
+        {"frage": "i saw tin", "text": "no", "klasse": "y"},
+    ]
+    file.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    made = trimtab.predict(result["run"], [f"{file}#frage,klasse"], out=out)
+    assert [r["text"] for r in made["rows"]] == ["i saw gold", "i saw tin"]
+    assert [r["text"] for r in trimtab.predict(result["run"], [str(file)], out=out)["rows"]] == ["i saw owl", "no"]
+
+
+def test_an_encoder_is_trained_to_classify_and_never_to_write(study, tmp_path, tiny_encoder, labelled_file, small_file):
+    out, result = study
+    recipe = tmp_path / "r.yaml"
+    how = f"model: {tiny_encoder}\ndata: {labelled_file}\nmax_steps: 2\nr: 4\nbf16: false\n"
+    recipe.write_text(how)
+    run = trimtab.train(recipe, out=out)
+    assert run.recipe.task == "text-classification"
+    recipe.write_text(how + "task: sft\n")
+    with pytest.raises(ModelError, match=r"is an encoder \(bert\), which does not write"):
+        trimtab.train(recipe, out=out)
+    recipe.write_text(how + "task: text-classification\nkl_weight: 0.5\n")
+    with pytest.raises(SpecError, match="they need a model that answers in words"):
+        trimtab.train(recipe, out=out)
+    recipe.write_text(f"model: bundled:tiny\ndata: {small_file}\nmax_steps: 2\nmax_length: 64\n")
+    chat = trimtab.train(recipe, out=out)
+    with pytest.raises(StoreError, match="compare runs of one task"):
+        trimtab.compare(chat.id, result["run"], out=out)
+
+
 def test_texts_get_labels(study, tmp_path):
     out, result = study
     made = trimtab.predict(result["run"], ["i saw gold in place 3", "i saw owl in place 8"], out=out)
@@ -116,8 +148,11 @@ def test_texts_get_labels(study, tmp_path):
     [
         (["x"], {"right": 1.0}, SpecError, "a share between 0 and 1"),
         ([], {}, SpecError, "give a text"),
-        (["two.jsonl"], {}, DataError, "has the columns a, b; call the one to be read text"),
+        (["two.jsonl"], {}, DataError, "has the columns a, b; name the one to be read"),
         (["hole.jsonl"], {}, DataError, "row 2 has no text"),
+        (["", "x"], {}, SpecError, "got an empty text"),
+        (["two.jsonl", "x"], {}, SpecError, "is a file; give texts, or one file alone"),
+        (["two.jsonl#c,b"], {}, DataError, "has the columns a, b; name the one to be read"),
     ],
 )
 def test_bad_input_is_one_sentence(study, tmp_path, monkeypatch, given, how, error, said):

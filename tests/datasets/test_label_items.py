@@ -1,5 +1,7 @@
 """Labelled texts as items: places of labels, cutoff, what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from trimtab.datasets.formats import Example
@@ -39,6 +41,12 @@ def test_labels_are_in_alphabetical_order():
 def test_labels_that_cannot_be_learned(data, said):
     with pytest.raises(DataError, match=said):
         labels_in(data)
+
+
+def test_a_label_that_the_split_took_away_is_said_to_be_rare():
+    sides = dataset([("x", "a"), ("y", "b")], test=[("z", "rare")])
+    with pytest.raises(DataError, match=r"too few examples of rare \(1\)"):
+        labels_in(replace(sides, how_split="seed 0, near-duplicates kept on one side"))
 
 
 def test_a_long_text_is_cut_and_said(tokenizer):

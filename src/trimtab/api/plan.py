@@ -189,6 +189,16 @@ def _cost(model: str, cutoff: int, device: Any) -> int | None:
         return None
 
 
+def _counted(model: str) -> int | None:
+    """The parameters of a model whose files are here; None where it has none of a kind that can be counted."""
+    from trimtab.tasks.pretrained import architecture
+
+    try:
+        return int(architecture(model, silent, body=True)["parameters"])
+    except ModelError:
+        return None
+
+
 def _size_and_family(model: str) -> tuple[float, str | None]:
     """From the catalogue, else from the name ("…-7b"), else from the model's config."""
     if known := find_model(model):
@@ -196,6 +206,8 @@ def _size_and_family(model: str) -> tuple[float, str | None]:
     if said := re.search(r"(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", model.rsplit("/", 1)[-1].lower()):
         return float(said[1]) / (1 if said[2] == "b" else 1000), family_of(model)
     source = locate(model, silent)
+    if source.known is None and (counted := _counted(model)):
+        return counted / 1e9, source.family
     if source.known is None:
         raise ModelError(
             f"{model} does not say how large it is; give a name with its size, as in some-7b, or one of `trimtab"

@@ -45,8 +45,8 @@ def predict(
         from trimtab.tasks import label_predictions
 
         row = store.find_run(run)
-        file = Path(given[0]).expanduser() if len(given) == 1 and given[0].lower().endswith(FILES) else None
-        texts = _texts_in(file) if file else list(given)
+        file = _file_of(given)
+        texts = _texts_in(given[0], row.recipe.data) if file else list(given)
         best = store.folder / "runs" / row.id / "best"
         made = label_predictions.predict(row.recipe, best, texts, machine.look(), watcher.note)
         found = _threshold(store, row.id, right)
@@ -57,6 +57,7 @@ def predict(
         "labels": list(made.labels),
         "rows": rows,
         "right": right,
+        "validation": _validated(store, row.id),
         "threshold": found and {"sure": found.sure, "covered": found.covered, "right": vars(found.right)},
         "file": str(written) if written else None,
     }
@@ -70,6 +71,10 @@ def _threshold(store: Store, run: str, right: float) -> Threshold | None:
     return threshold(best["pulse"]["right"], best["pulse"]["sure"], right) if best else None
 
 
+def _validated(store: Store, run: str) -> int:
+    return max((len(e["items"]) for e in store.evaluations(run)), default=0)
+
+
 def _row(text: str, probabilities: Sequence[float], labels: Sequence[str], found: Threshold | None) -> dict[str, Any]:
     place = max(range(len(labels)), key=probabilities.__getitem__)
     return {
@@ -81,18 +86,38 @@ def _row(text: str, probabilities: Sequence[float], labels: Sequence[str], found
     }
 
 
-def _texts_in(file: Path) -> list[str]:
-    """Of the column that asks, or of the only one there is."""
-    from trimtab.datasets.columns import ASKED
+def _file_of(given: Sequence[str]) -> Path | None:
+    """The one file that was given, or None for texts. SpecError where a file is among texts, or of another kind."""
+    for text in given:
+        named = Path(text.partition("#")[0]).expanduser()
+        if named.suffix.lower() in FILES and len(given) == 1:
+            return named
+        if "\n" not in text and len(text) < 256 and named.is_file():
+            raise SpecError(
+                "trimtab predict", [f"{text} is a file; give texts, or one file alone ({', '.join(FILES)})"]
+            )
+        if not text.strip():
+            raise SpecError("trimtab predict", ["got an empty text; give one with words in it"])
+    return None
+
+
+def _texts_in(given: str, learned: str) -> list[str]:
+    """Of the column that is named behind the file, else of the one that training read, else of the only one."""
+    from trimtab.datasets.columns import pair_of, split_name
     from trimtab.datasets.read import read
 
-    rows = read(str(file)).rows["train"]
-    spelled = {c.lower(): c for c in rows[0]}
-    column = next((spelled[a] for a in ASKED if a in spelled), None) or (
-        next(iter(rows[0])) if len(rows[0]) == 1 else None
-    )
-    if column is None:
-        raise DataError(f"{file} has the columns {', '.join(rows[0])}; call the one to be read text")
+    file, named = split_name(given)
+    trained = split_name(learned)[1]
+    rows = read(file).rows["train"]
+    there = set(rows[0])
+    pair = pair_of(there)
+    wanted = [named and named[0], trained and trained[0], pair and pair[0], "text", *(there if len(there) == 1 else ())]
+    column = next((c for c in wanted if c in there), None)
+    if column is None or (named and column != named[0]):
+        raise DataError(
+            f"{file} has the columns {', '.join(rows[0])}; name the one to be read and any other behind it"
+            f" ({file}#TEXT,OTHER), or call it text"
+        )
     texts = [row.get(column) for row in rows]
     empty = [i for i, t in enumerate(texts) if not isinstance(t, str) or not t.strip()]
     if empty:

@@ -30,6 +30,11 @@ def compare(first: str, second: str, out: str | Path = DEFAULT_OUT) -> Compariso
 
     with opened(out, create=False) as store:
         a, b = store.find_run(first), store.find_run(second)
+        if a.recipe.task != b.recipe.task:
+            raise StoreError(
+                f"{a.id} learned {a.recipe.task} and {b.id} {b.recipe.task}, so their losses are not of one kind;"
+                " compare runs of one task"
+            )
         return compare_runs(a, b, store.evaluations(a.id), store.evaluations(b.id))
 
 

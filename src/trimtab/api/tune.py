@@ -110,6 +110,9 @@ def train(
         raise SpecError("trimtab train", problems)
     spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     written = spec if isinstance(recipe, Recipe) else load_recipe(recipe)
+    if "task" not in spec.model_fields_set:
+        told = with_task(spec.model, {}, watcher.note)
+        spec = spec.but(**told) if told else spec
     moved = (written.model, written.data) != (spec.model, spec.data)
     spec = spec.but(fingerprint=None) if moved else spec
     limits = load_budget(budget) if budget else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -39,6 +40,11 @@ def predict(
         typer.echo(f"All {len(made['rows']):,} rows: {made['file']}")
 
 
+def _fewest(right: float) -> int:
+    """Answers that, all right, show with 95 % confidence that so many are."""
+    return math.ceil(math.log(0.05) / math.log(right))
+
+
 def _plain(text: str) -> str:
     from trimtab.cli.show.plain import visible
 
@@ -49,8 +55,9 @@ def _in_words(made: dict[str, Any]) -> str:
     known = made["threshold"]
     if known is None:
         return (
-            f"No sureness was shown to be right in {made['right']:.0%} of the validation examples: no answer is held"
-            " back, and none is vouched for (--right 0.8 asks for less)"
+            f"No sureness was shown to be right in {made['right']:.0%} of the {made['validation']} validation examples"
+            f" (it takes {_fewest(made['right'])} that are all right): no answer is held back, and none is vouched for"
+            " (--right 0.8 asks for less)"
         )
     return (
         f"Answers from {known['sure']:.0%} sureness on were right in {known['right']['value']:.1%} of the validation"

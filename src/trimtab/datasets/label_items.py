@@ -42,6 +42,13 @@ def labels_in(dataset: Dataset) -> tuple[str, ...]:
     _check_spelling(dataset.name, list(counts))
     for split in SPLITS:
         unknown = sorted({e.answer.strip() for e in dataset.examples[split]} - counts.keys())
+        if unknown and dataset.how_split.startswith("seed"):
+            every = Counter(e.answer.strip() for part in dataset.examples.values() for e in part)
+            few = ", ".join(f"{label} ({every[label]})" for label in unknown[:5])
+            raise DataError(
+                f"{dataset.name} has too few examples of {few}: all of them were set aside to validate and test on; add"
+                " some (five of each at least), or take them out"
+            )
         if unknown:
             raise DataError(
                 f"{dataset.name} ({split}) has the label{'s' if len(unknown) > 1 else ''} {', '.join(unknown[:5])},"

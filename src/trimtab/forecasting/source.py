@@ -13,6 +13,7 @@ from typing import Any
 
 from trimtab.errors import ModelError
 from trimtab.planning.catalogue import KnownModel, find_model, model_of_config, nearest_models
+from trimtab.spec.words import ENCODERS
 
 IMAGES = (
     "vit",
@@ -26,18 +27,6 @@ IMAGES = (
     "dinov2",
     "mobilevit",
     "efficientnet",
-)
-ENCODERS = (
-    "bert",
-    "roberta",
-    "xlm-roberta",
-    "deberta",
-    "deberta-v2",
-    "distilbert",
-    "modernbert",
-    "electra",
-    "albert",
-    "mpnet",
 )
 BUNDLED = {"bundled:smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 

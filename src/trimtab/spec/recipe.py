@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from trimtab.spec.words import task_problem
+from trimtab.spec.words import TASKS, task_problem
 
 
 class Recipe(BaseModel):
@@ -98,6 +98,9 @@ class Recipe(BaseModel):
     def _has_a_head(self) -> Recipe:
         if self.head_learning_rate is not None and self.task == "sft":
             raise ValueError("head_learning_rate: a chat model has no head of its own to learn; leave it out")
+        known = TASKS.get(self.task)
+        if self.anchored and known and known.words and not known.words.anchored:
+            raise ValueError("kl_weight and replay_share: they need a model that answers in words; leave them out")
         return self
 
     @model_validator(mode="after")

@@ -109,6 +109,9 @@ LABELS = Words(
     judged=("labels", "own"),
     pulse_size=1000,
 )
+ENCODERS = (  # families that read and do not write
+    "bert", "roberta", "xlm-roberta", "deberta", "deberta-v2", "distilbert", "modernbert", "electra", "albert", "mpnet",
+)  # fmt: skip
 TASKS: dict[str, Kind] = {
     "sft": Kind("sft", trained=True, words=LANGUAGE, home="trimtab.tasks.chat:Chat"),
     "text-classification": Kind(

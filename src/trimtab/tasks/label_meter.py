@@ -112,9 +112,13 @@ class LabelMeter:
         began = time.monotonic()
         task = self._label_task(language or self.spoken)
         before, after = self._predictions(recipe, task, None), self._predictions(recipe, task, self._tuned(recipe))
+        raw = compare(before, after, task)
+        fewest = min(task.truth.count(i) for i in range(len(task.labels)))
         measured = {
-            "raw": compare(before, after, task),
-            "missing": {},
+            "raw": raw,
+            "missing": {"label_worst_class": f"a label has {fewest} held-out examples: at least 2 are needed"}
+            if fewest < 2
+            else {},
             "seconds": {"labels": time.monotonic() - began},
             "level": level,
             "language": task.language,

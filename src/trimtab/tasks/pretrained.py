@@ -24,6 +24,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from trimtab.datasets import hub
 from trimtab.datasets.assets import cache_folder, fetch, need_space
 from trimtab.errors import ModelError, did_you_mean
+from trimtab.spec.words import ENCODERS
 
 Say = Callable[[str], None]
 BUNDLED = ("smollm2", "tiny", "minilm", "e5")
@@ -66,6 +67,12 @@ def load_tokenizer(model: str, say: Say = print) -> Any:
 
 def load_model(model: str, dtype: str | torch.dtype, device: str, say: Say = print) -> torch.nn.Module:
     """The causal LM in evaluation mode with every weight frozen."""
+    with clear_errors(model):
+        config = AutoConfig.from_pretrained(**source(model, say))
+    if config.model_type in ENCODERS and not getattr(config, "is_decoder", False):
+        raise ModelError(
+            f"{model} is an encoder ({config.model_type}), which does not write; use task=text-classification"
+        )
     with clear_errors(model):
         exact = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         loaded = AutoModelForCausalLM.from_pretrained(**source(model, say), dtype=exact)

@@ -43,6 +43,13 @@ class TextClassification(TextData, LabelLearning):
 
     forecast = True
 
+    def read(self, data: str, say: Say) -> Dataset:
+        """Without the examples that have no text: nothing could be learned from them but the commonest label."""
+        dataset = super().read(data, say)
+        kept = {s: [e for e in some if e.prompt[-1]["content"].strip()] for s, some in dataset.examples.items()}
+        lost = sum(map(len, dataset.examples.values())) - sum(map(len, kept.values()))
+        return replace(dataset, examples=kept, dropped=dataset.dropped + lost)
+
     def encode(self, dataset: Dataset, processor: Any, recipe: Recipe) -> Encoded:
         labels = labels_in(dataset)
         splits = {s: encoded(dataset.examples[s], processor, recipe.max_length, labels) for s in SPLITS}
