@@ -28,6 +28,13 @@ def test_only_small_encoders_and_vision_are_trained_whole(task, parameters, meth
     assert rules.method(but(task=task, parameters=parameters), {}, None)["method"].value == method
 
 
+def test_a_processor_trains_classifiers_by_adapters_and_not_for_long():
+    facts = but(task="text-classification", parameters=22_000_000, device="cpu", examples=1_000)
+    assert rules.method(facts, {}, None)["method"].value == "lora"
+    assert rules.epochs(facts, {"method": "lora"}, None)["num_train_epochs"].value == 3
+    assert rules.epochs(facts, {"method": "full"}, None)["num_train_epochs"].value > 8
+
+
 def test_the_rank_grows_with_what_there_is_to_learn_and_alpha_is_twice_the_rank_that_counts():
     small, big = (rules.adapter(but(label_tokens=n), {"method": "auto"}, None) for n in (20_000_000, 20_000_001))
     assert (small["r"].value, big["r"].value) == (16, 64)

@@ -22,6 +22,7 @@ from trimtab.spec.words import TRAINED_HERE
 Chosen = dict[str, Any]
 Rule = Callable[[Facts, Chosen, Forecaster | None], dict[str, Setting]]
 CSV = "recipes.csv"
+PROBED = 3.0  # epochs of a classifier whose head begins at the frozen probe
 APART = 4  # as in the data report: a 99th percentile this many times the 95th belongs to the tail
 
 
@@ -144,6 +145,11 @@ def epochs(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, S
     reason = f"{facts.examples:,} examples"
     if facts.risk == "tight" and value > 3:
         value, reason = 3.0, f"{reason} would bear {value:.1f}; more passes entrench, and risk is tight"
+    if facts.task == "text-classification" and chosen.get("method") == "lora":
+        start = "two to four from the frozen probe on: more cost validation loss on three sets of 1,000 examples"
+        source = "bench/results/classifier-start.md"
+        return {"num_train_epochs": Setting(min(value, PROBED), start, source, (1.0, 2 * PROBED),
+                                            practice(precedents_of(facts, chosen), "num_train_epochs"))}  # fmt: skip
     source = f"rules.json epochs: {formula}" + (
         ", 22 published runs, 68 % within 2x"
         if facts.task not in ("text-classification", "image-classification")
