@@ -146,7 +146,7 @@ def epochs(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, S
     if facts.risk == "tight" and value > 3:
         value, reason = 3.0, f"{reason} would bear {value:.1f}; more passes entrench, and risk is tight"
     if facts.task == "text-classification" and chosen.get("method") == "lora":
-        start = "two to four from the frozen probe on: more cost validation loss on three sets of 1,000 examples"
+        start = "from the frozen probe on two beat four on two of three sets of 1,000 examples"
         source = "bench/results/classifier-start.md"
         return {"num_train_epochs": Setting(min(value, PROBED), start, source, (1.0, 2 * PROBED),
                                             practice(precedents_of(facts, chosen), "num_train_epochs"))}  # fmt: skip
