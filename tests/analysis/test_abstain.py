@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trimtab.analysis.abstain import threshold
+from trimtab.analysis.abstain import fewest, threshold
 
 
 def drawn(rng, n, slope=1.0):
@@ -38,3 +38,10 @@ def test_a_promise_is_broken_in_at_most_one_of_twenty():
             broken += (1 + found.sure) / 2 < 0.85
     assert made > 200
     assert broken / 400 <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.8, 0.95, 0.99])
+def test_so_many_right_answers_are_enough_and_one_less_is_not(wanted):
+    n = fewest(wanted)
+    assert threshold([1.0] * n, [1.0] * n, wanted) is not None
+    assert threshold([1.0] * (n - 1), [1.0] * (n - 1), wanted) is None

@@ -283,6 +283,14 @@ def test_upper_layers_are_trained_on_kept_states(task, dataset, tiny_encoder, la
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_an_example_is_shown_under_the_number_that_its_run_gave_it(task, dataset, tiny_encoder, labelled_file):
+    """A cutoff that would take a chat model's answers away takes no example from a classifier."""
+    recipe = recipe_of(tiny_encoder, labelled_file).but(max_length=8)
+    train = dataset.examples["train"]
+    shown = task.texts(recipe, [0, 5, len(train) - 1], SILENT)
+    assert shown == {i: [train[i].prompt[-1]["content"], train[i].answer] for i in (0, 5, len(train) - 1)}
+
+
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_encoder, labelled_file):
     recipe = written(tmp_path, tiny_encoder, labelled_file, steps=600)
     recipe.write_text(recipe.read_text() + "eval_steps: 0.02\nlora_dropout: 0.1\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,11 @@ class Threshold:
     sure: float
     covered: float
     right: Interval
+
+
+def fewest(wanted: float) -> int:
+    """Answers that, all right, show with 95 % confidence that at least `wanted` are."""
+    return max(FEWEST, math.ceil(math.log(0.05) / math.log(wanted)))
 
 
 def threshold(right: Sequence[float], sure: Sequence[float], wanted: float) -> Threshold | None:

@@ -16,9 +16,6 @@ from trimtab.store.folder import opened
 
 if TYPE_CHECKING:
     from trimtab.analysis.abstain import Threshold
-    from trimtab.store import Store
-
-FILES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
 def predict(
@@ -41,6 +38,7 @@ def predict(
     if not given:
         raise SpecError("trimtab predict", ["give a text in quotes, several, or a file of them"])
     with opened(out, create=False) as store:
+        from trimtab.analysis.abstain import threshold
         from trimtab.run import machine
         from trimtab.tasks import label_predictions
 
@@ -49,7 +47,9 @@ def predict(
         texts = _texts_in(given[0], row.recipe.data) if file else list(given)
         best = store.folder / "runs" / row.id / "best"
         made = label_predictions.predict(row.recipe, best, texts, machine.look(), watcher.note)
-        found = _threshold(store, row.id, right)
+        best_seen = min(store.evaluations(row.id), key=lambda e: e["loss"], default=None)
+        pulse = best_seen["pulse"] if best_seen else {}
+        found = threshold(pulse["right"], pulse["sure"], right) if pulse else None
         rows = [_row(t, p, made.labels, found) for t, p in zip(texts, made.probabilities, strict=True)]
         written = _written(rows, store.folder / "predictions" / f"{file.stem}-{row.id}.csv") if file else None
     return {
@@ -57,22 +57,10 @@ def predict(
         "labels": list(made.labels),
         "rows": rows,
         "right": right,
-        "validation": _validated(store, row.id),
+        "validation": len(best_seen["items"]) if best_seen else 0,
         "threshold": found and {"sure": found.sure, "covered": found.covered, "right": vars(found.right)},
         "file": str(written) if written else None,
     }
-
-
-def _threshold(store: Store, run: str, right: float) -> Threshold | None:
-    """By the validation examples, as the weights that were kept saw them."""
-    from trimtab.analysis.abstain import threshold
-
-    best = min(store.evaluations(run), key=lambda e: e["loss"], default=None)
-    return threshold(best["pulse"]["right"], best["pulse"]["sure"], right) if best else None
-
-
-def _validated(store: Store, run: str) -> int:
-    return max((len(e["items"]) for e in store.evaluations(run)), default=0)
 
 
 def _row(text: str, probabilities: Sequence[float], labels: Sequence[str], found: Threshold | None) -> dict[str, Any]:
@@ -88,13 +76,15 @@ def _row(text: str, probabilities: Sequence[float], labels: Sequence[str], found
 
 def _file_of(given: Sequence[str]) -> Path | None:
     """The one file that was given, or None for texts. SpecError where a file is among texts, or of another kind."""
+    from trimtab.datasets.read import SUFFIXES
+
     for text in given:
         named = Path(text.partition("#")[0]).expanduser()
-        if named.suffix.lower() in FILES and len(given) == 1:
+        if named.suffix.lower() in SUFFIXES and len(given) == 1:
             return named
         if "\n" not in text and len(text) < 256 and named.is_file():
             raise SpecError(
-                "trimtab predict", [f"{text} is a file; give texts, or one file alone ({', '.join(FILES)})"]
+                "trimtab predict", [f"{text} is a file; give texts, or one file alone ({', '.join(SUFFIXES)})"]
             )
         if not text.strip():
             raise SpecError("trimtab predict", ["got an empty text; give one with words in it"])

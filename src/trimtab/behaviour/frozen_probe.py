@@ -8,7 +8,6 @@ et al. 2022, Fine-Tuning can Distort Pretrained Features).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trimtab.behaviour.kept import remembered
+from trimtab.behaviour.kept import digest_of, remembered
 from trimtab.run.adapters import Adapter, Slice
 from trimtab.run.oom import in_batches
 from trimtab.tasks.classifier_base import ClassifierBase
@@ -25,7 +24,6 @@ from trimtab.tasks.pooled_classifier import mean_pooled, standardised
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C, chosen by the validation loss
 ROWS = 32
-KEEP = "base-says"  # of the cache folder
 CUTOFF = 512  # tokens of a text that is measured
 
 
@@ -82,7 +80,7 @@ def _pass(
 def probe_of(base: ClassifierBase, train: Sequence[Any], validation: Sequence[Any], keep: Path) -> FrozenProbe:
     """Fitted once for these weights and items, then looked up. The base must be untouched."""
     content = [[i.ids, i.label] for i in (*train, *validation)]
-    kept = remembered(keep, "frozen-probe", _identity(base), content, lambda: _fitted(base, train, validation))
+    kept = remembered(keep, "frozen-probe", digest_of(base.body), content, lambda: _fitted(base, train, validation))
     return FrozenProbe(kept["weight"], kept["bias"], kept["strength"])
 
 
@@ -103,14 +101,3 @@ def _fitted(base: ClassifierBase, train: Sequence[Any], validation: Sequence[Any
     if len(weight) == 1:  # of two labels scikit-learn keeps the second's alone
         weight, bias = np.vstack([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])
     return {"weight": weight.tolist(), "bias": bias.tolist(), "strength": strength}
-
-
-def _identity(base: ClassifierBase) -> str:
-    """Tells models apart by some of each weight of the body, and precision."""
-    digest = hashlib.sha256(str(next(base.model.parameters()).dtype).encode())
-    for name, p in base.body.named_parameters():
-        flat = p.detach().flatten()
-        digest.update(
-            f"{name}{tuple(p.shape)}".encode() + flat[:: max(1, flat.numel() // 64)].float().cpu().numpy().tobytes()
-        )
-    return digest.hexdigest()

@@ -27,6 +27,7 @@ def is_known(keep: Path, name: str, who: str, content: Any) -> bool:
     return (keep / file).exists() or file in shipped()
 
 
+KEEP = "base-says"  # in the cache folder
 SHIPPED = Path(__file__).with_name("base_says.zip")
 
 
@@ -57,7 +58,12 @@ def identity(evaluated: EvaluatedModel) -> str:
     """Tells models apart by some of each weight, precision and template: a changed model never meets another's
     answers."""
     model, tokenizer = evaluated.base.model, evaluated.base.tokenizer
-    digest = hashlib.sha256(repr((str(next(model.parameters()).dtype), tokenizer.chat_template)).encode())
+    return digest_of(model, tokenizer.chat_template)
+
+
+def digest_of(model: torch.nn.Module, *more: Any) -> str:
+    """Over some of each weight, precision and whatever else tells it apart."""
+    digest = hashlib.sha256(repr((str(next(model.parameters()).dtype), *more)).encode())
     for parameter in model.parameters():
         part = parameter.detach().flatten()
         digest.update(repr(tuple(parameter.shape)).encode())

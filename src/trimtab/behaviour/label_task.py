@@ -18,7 +18,7 @@ from trimtab.behaviour import phrasing
 from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.behaviour.kept import identity, remembered
 from trimtab.behaviour.likelihoods import log_likelihoods
-from trimtab.behaviour.pair_responses import Raw, choices, fragility
+from trimtab.behaviour.pair_responses import Raw, choices, fragility, pick
 from trimtab.datasets.formats import Example, Message
 from trimtab.datasets.survey import labels_of
 from trimtab.datasets.tokens import prompt_ids
@@ -125,7 +125,7 @@ def compare(base: Predictions | None, tuned: Predictions, task: LabelTask) -> Ra
     raw: Raw = {"label_truth": [float(t) for t in task.truth]}
     sides = {"base": base, "tuned": tuned} if base and base.probabilities else {"tuned": tuned}
     for name, side in sides.items():
-        picks = [max(range(len(p)), key=p.__getitem__) for p in side.probabilities]
+        picks = [pick(p) for p in side.probabilities]
         raw[f"label_pick_{name}"] = [float(p) for p in picks]
         for i, label in enumerate(task.labels):
             rows = [float(p == t) for p, t in zip(picks, task.truth, strict=True) if t == i]

@@ -77,7 +77,7 @@ def _choices(base: Any, tuned: Any) -> Raw:
     if not base or not tuned:
         return {}
     raw = _sides(choices(base), choices(tuned))
-    raw["flipped"] = [float(_pick(b) != _pick(t)) for b, t in zip(base, tuned, strict=True)]
+    raw["flipped"] = [float(pick(b) != pick(t)) for b, t in zip(base, tuned, strict=True)]
     return raw
 
 
@@ -91,15 +91,16 @@ def _sides(base: Raw, tuned: Raw) -> Raw:
     return {f"{k}_{name}": v for name, side in (("base", base), ("tuned", tuned)) for k, v in side.items()}
 
 
-def _pick(p: Sequence[float]) -> int:
+def pick(p: Sequence[float]) -> int:
+    """The place of the likeliest."""
     return max(range(len(p)), key=p.__getitem__)
 
 
 _OF_CHOICE: dict[str, Callable[[Sequence[float]], float]] = {
-    "right": lambda p: float(_pick(p) == 0),  # the right option stands first
+    "right": lambda p: float(pick(p) == 0),  # the right option stands first
     "brier": lambda p: (1 - p[0]) ** 2 + sum(q * q for q in p[1:]),
     "sure": max,
-    "sure_wrong": lambda p: float(_pick(p) != 0 and max(p) >= SURE),
+    "sure_wrong": lambda p: float(pick(p) != 0 and max(p) >= SURE),
     "entropy": lambda p: -sum(q * math.log(max(q, 1e-12)) for q in p),
 }
 
@@ -119,12 +120,12 @@ def fragility(rows: Sequence[Sequence[Sequence[float]]]) -> Raw:
     plain question, whether the worst variant is right, and how far their distributions lie from the plain one's."""
 
     def changed(versions: Sequence[Sequence[float]]) -> float:
-        plain, *others = (_pick(p) for p in versions)
+        plain, *others = (pick(p) for p in versions)
         return sum(o != plain for o in others) / len(others)
 
     return {
         "fragile": [changed(r) for r in rows],
-        "worst_right": [float(all(_pick(p) == 0 for p in r)) for r in rows],
+        "worst_right": [float(all(pick(p) == 0 for p in r)) for r in rows],
         "variant_shift": [_js(r) for r in rows],
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 import typer
@@ -40,11 +39,6 @@ def predict(
         typer.echo(f"All {len(made['rows']):,} rows: {made['file']}")
 
 
-def _fewest(right: float) -> int:
-    """Answers that, all right, show with 95 % confidence that so many are."""
-    return math.ceil(math.log(0.05) / math.log(right))
-
-
 def _plain(text: str) -> str:
     from trimtab.cli.show.plain import visible
 
@@ -52,11 +46,13 @@ def _plain(text: str) -> str:
 
 
 def _in_words(made: dict[str, Any]) -> str:
+    from trimtab.analysis.abstain import fewest
+
     known = made["threshold"]
     if known is None:
         return (
             f"No sureness was shown to be right in {made['right']:.0%} of the {made['validation']} validation examples"
-            f" (it takes {_fewest(made['right'])} that are all right): no answer is held back, and none is vouched for"
+            f" (it takes {fewest(made['right'])} that are all right): no answer is held back, and none is vouched for"
             " (--right 0.8 asks for less)"
         )
     return (

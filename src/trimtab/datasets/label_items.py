@@ -86,12 +86,12 @@ def encoded(
         return []
     place = {label: i for i, label in enumerate(labels)}
     texts = [e.prompt[-1]["content"] for e in examples]
-    whole = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
-    how = {"truncation": True, "max_length": max_length} if max_length else {"truncation": False}
-    kept = tokenizer(texts, verbose=False, **how)["input_ids"]
+    whole = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    cut = max_length is not None and max(map(len, whole)) > max_length
+    kept = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if cut else whole
     return [
-        Labelled(tuple(ids), place[e.answer.strip()], n - len(ids))
-        for e, ids, n in zip(examples, kept, whole, strict=True)
+        Labelled(tuple(ids), place[e.answer.strip()], len(every) - len(ids))
+        for e, ids, every in zip(examples, kept, whole, strict=True)
     ]
 
 

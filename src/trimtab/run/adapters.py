@@ -45,7 +45,7 @@ class Adapter:
         self.training = True
         self._cast: dict[tuple[str, torch.dtype], tuple[torch.Tensor, torch.Tensor]] = {}
         for name, linear in targets.items():
-            start = torch.Generator().manual_seed(_seed_of(name, seed))
+            start = torch.Generator().manual_seed(seed_of(name, seed))
             bound = 1 / math.sqrt(linear.in_features)  # kaiming_uniform(a=√5), as PEFT
             a = (torch.rand(r, linear.in_features, generator=start) * 2 - 1) * bound
             self.A[name] = nn.Parameter(a.to(device))
@@ -141,10 +141,7 @@ class RoutedLinear(nn.Module):
         # Rows are told apart by their place in the batch alone. Where a layer reorders or flattens them, another
         # member's adapter would be applied in silence: better to refuse.
         if x.dim() != 3 or x.shape[0] != sum(s.rows for s in slices):
-            raise RunError(
-                f"{self.name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share "
-                "a pass in this architecture; train them with --certify"
-            )
+            raise not_in_rows(self.name, x)
         return y + self._of_rows(x, slices)
 
     def _of_rows(self, x: torch.Tensor, slices: list[Slice]) -> torch.Tensor:
@@ -173,6 +170,14 @@ class RoutedLinear(nn.Module):
         up = torch.stack([F.pad(a.B[self.name] * a.scale, (0, r - a.r)) for a in adapters]).to(x.dtype)
         low = torch.bmm(x.reshape(k, -1, x.shape[-1]), down.transpose(1, 2))
         return torch.bmm(low, up.transpose(1, 2)).view(*x.shape[:-1], self.base.out_features)
+
+
+def not_in_rows(name: str, x: torch.Tensor) -> RunError:
+    """What to raise where a layer cannot tell whose rows are whose."""
+    return RunError(
+        f"{name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share a pass in this"
+        " architecture; train them with --certify"
+    )
 
 
 def find_targets(
@@ -233,5 +238,6 @@ def _bare(module: nn.Module) -> nn.Linear:
     return linear
 
 
-def _seed_of(name: str, seed: int) -> int:
+def seed_of(name: str, seed: int) -> int:
+    """Of what is drawn for a parameter: by its name, whoever else draws."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")

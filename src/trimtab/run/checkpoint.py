@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -118,11 +120,16 @@ def _export_adapter(member: Member, adapter: Adapter, base: Base, folder: Path) 
         lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]
         lora_dropout=recipe.lora_dropout,
         task_type=base.learning.peft_type,
-        modules_to_save=modules_of(list(adapter.whole), _body_of(base)) or None,
+        modules_to_save=modules_of(adapter.whole, base.model) or None,
         target_modules=sorted(adapter.A),
         base_model_name_or_path=recipe.model,
         inference_mode=True,
     ).save_pretrained(str(folder))
+
+
+def whole_in(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Of a saved adapter what is trained whole, by its names in the model."""
+    return {k.removeprefix(PREFIX): v for k, v in tensors.items() if ".lora_" not in k}
 
 
 def load_adapter(folder: Path, base: Base) -> Adapter:
@@ -135,7 +142,7 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     names = sorted(
         {k.removeprefix(PREFIX).removesuffix(".lora_A.weight") for k in tensors if k.endswith(".lora_A.weight")}
     )
-    whole = {k.removeprefix(PREFIX): v for k, v in tensors.items() if ".lora_" not in k}
+    whole = whole_in(tensors)
     try:
         targets = find_targets(base.model, names, base.outside)
     except ModelError as error:
@@ -156,7 +163,3 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     for p in adapter.parameters():
         p.requires_grad_(False)
     return adapter
-
-
-def _body_of(base: Base) -> str:
-    return str(getattr(base.model, "base_model_prefix", ""))

@@ -4,14 +4,13 @@ modules_to_save. Takes a model and adapters, gives a model whose rows go through
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from trimtab.errors import RunError
-from trimtab.run.adapters import Adapter, Router
+from trimtab.run.adapters import Adapter, Router, not_in_rows
 
 
 class RoutedWhole(nn.Module):
@@ -28,10 +27,7 @@ class RoutedWhole(nn.Module):
         if len(slices) == 1:
             return self._of(slices[0].adapter, x)
         if x.shape[0] != sum(s.rows for s in slices):
-            raise RunError(
-                f"{self.name} does not see the batch as rows (shape {tuple(x.shape)}), so members cannot share a pass"
-                " in this architecture; train them with --certify"
-            )
+            raise not_in_rows(self.name, x)
         rows = x.split([s.rows for s in slices])
         return torch.cat([self._of(s.adapter, some) for s, some in zip(slices, rows, strict=True)])
 
@@ -44,16 +40,17 @@ class RoutedWhole(nn.Module):
         return {k.removeprefix(start): v for k, v in adapter.whole.items() if k.startswith(start)}
 
 
-def modules_of(names: Sequence[str], inside: str) -> list[str]:
+def modules_of(names: Collection[str], model: nn.Module) -> list[str]:
     """The modules that hold these parameters, as PEFT's modules_to_save names them: the uppermost ones outside of the
-    body (`inside`, its name), and the uppermost of the body's own."""
+    model's body, and the uppermost of the body's own."""
+    inside = getattr(model, "base_model_prefix", "")
     parts = [n.split(".") for n in names]
     return sorted({".".join(p[: 2 if p[0] == inside else 1]) for p in parts})
 
 
 def attach_whole(model: nn.Module, whole: Mapping[str, torch.Tensor], router: Router) -> None:
     """Wrap the modules that hold these parameters once; members' copies come and go through the router."""
-    for name in modules_of(list(whole), str(getattr(model, "base_model_prefix", ""))):
+    for name in modules_of(whole, model):
         parent, _, leaf = name.rpartition(".")
         owner = model.get_submodule(parent)
         if not isinstance(getattr(owner, leaf), RoutedWhole):

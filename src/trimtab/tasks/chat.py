@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.encoded import Encoded
+from trimtab.datasets.formats import Example
 from trimtab.datasets.prepare import Dataset, table_lines, tokenise_dataset
 from trimtab.datasets.tokens import Tokens, tokenise
 from trimtab.facts.build import facts_of_examples
@@ -22,7 +23,7 @@ from trimtab.spec.workload import loop_precision
 from trimtab.tasks import pretrained as models
 from trimtab.tasks.language import LanguageBase, LanguageModelling
 from trimtab.tasks.task import Say
-from trimtab.tasks.text_data import NO_CUTOFF, TextData
+from trimtab.tasks.text_data import TextData
 
 if TYPE_CHECKING:
     from trimtab.spec.budget import Budget
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from trimtab.store import Store
     from trimtab.tasks.chat_meter import ChatMeter
     from trimtab.tasks.task import Models
+
+
+NO_CUTOFF = 2**31
 
 
 class Chat(TextData, LanguageModelling):
@@ -62,13 +66,20 @@ class Chat(TextData, LanguageModelling):
         )
 
     def own_answers(self, base: LanguageBase, dataset: Dataset, recipe: Recipe, say: Say) -> list[Tokens]:
+        from trimtab.behaviour.kept import KEEP
         from trimtab.behaviour.own_answers import own_answers
-        from trimtab.tasks.chat_meter import KEEP, language_of
+        from trimtab.tasks.chat_meter import language_of
 
         return own_answers(base, language_of(dataset, say) or "en", recipe.max_length, cache_folder() / KEEP)
 
     def parameters(self, model: str, say: Say) -> int:
         return models.architecture(model, say)["parameters"]
+
+    def learned(self, dataset: Dataset, recipe: Recipe, say: Say) -> Sequence[Example]:
+        """Without those whose answer the cutoff took away."""
+        train = dataset.examples["train"]
+        items = tokenise(train, self.processor(recipe.model, say), recipe.max_length)
+        return [e for e, item in zip(train, items, strict=True) if item.weight]
 
     def meter(
         self,

@@ -20,6 +20,7 @@ from trimtab.behaviour import floor as floors
 from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.behaviour.drift import Neutral, Reference, extended, reference
 from trimtab.behaviour.drift import pulse as taken
+from trimtab.behaviour.kept import KEEP
 from trimtab.behaviour.label_task import compare, label_task_of, predict
 from trimtab.behaviour.responses import Battery, known_share
 from trimtab.behaviour.rounds import Until
@@ -39,7 +40,6 @@ from trimtab.tasks.pretrained import architecture
 from trimtab.tasks.task import Models, Say
 
 SEEN = 80  # examples of each kind that memorisation is looked for in; half as many in a short card or a short time
-KEEP = "base-says"
 CARDS: tuple[Level, ...] = ("short", "card")  # that a study may take
 
 

@@ -7,7 +7,6 @@ linear one on its mean-pooled states; everything else gets transformers' own for
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from trimtab.run.adapters import seed_of
 from trimtab.run.base import Base
 from trimtab.run.whole_modules import modules_of
 from trimtab.tasks import pooled_classifier
@@ -46,7 +46,7 @@ class ClassifierBase(Base):
         body = {id(p) for p in self.body.parameters()}
         drawn_names = set(drawn)
         head = {n: p for n, p in model.named_parameters() if id(p) not in body or n in drawn_names}
-        inside = [model.get_submodule(name) for name in modules_of(list(head), model.base_model_prefix)]
+        inside = [model.get_submodule(name) for name in modules_of(list(head), model)]
         outside = [m for module in inside for m in module.modules() if isinstance(m, nn.Linear)]
         super().__init__(learning, model, processor, accelerator, outside)
         self.labels, self.drawn = tuple(labels), drawn_names
@@ -120,6 +120,5 @@ def _draw(name: str, like: torch.Tensor, seed: int) -> torch.Tensor:
     """Matrices normal, biases 0, norms 1: as transformers draws them, but by name and seed."""
     if like.dim() < 2:
         return torch.zeros_like(like) if name.endswith("bias") else torch.ones_like(like)
-    start = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big")
-    drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(start)) * SPREAD
+    drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed_of(name, seed))) * SPREAD
     return drawn.to(like)

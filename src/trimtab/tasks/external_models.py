@@ -16,6 +16,7 @@ from trimtab.behaviour import sequence_classifier
 from trimtab.behaviour.answering import EvaluatedModel
 from trimtab.behaviour.drift import Neutral, extended, reference
 from trimtab.behaviour.floor import floor
+from trimtab.behaviour.kept import KEEP
 from trimtab.behaviour.label_task import LABEL_CHANGES, compare, label_task_of, predict
 from trimtab.behaviour.responses import Battery
 from trimtab.behaviour.rounds import Until
@@ -30,7 +31,7 @@ from trimtab.spec.budget import Budget
 from trimtab.spec.probe import Probe
 from trimtab.spec.status import Level
 from trimtab.tasks import pretrained as models
-from trimtab.tasks.chat_meter import KEEP, SEEN, generic_most, language_of
+from trimtab.tasks.chat_meter import SEEN, generic_most, language_of
 from trimtab.tasks.task import Models, Say
 
 

@@ -16,8 +16,11 @@ from typing import Any
 from torch import nn
 
 from trimtab.analysis.card import judge
-from trimtab.behaviour.frozen_probe import CUTOFF, KEEP, FrozenProbe, Read, probe_of, read
+from trimtab.behaviour.floor import SCALES
+from trimtab.behaviour.frozen_probe import CUTOFF, FrozenProbe, Read, probe_of, read
+from trimtab.behaviour.kept import KEEP
 from trimtab.behaviour.label_task import REPHRASED, STATES, LabelTask, Predictions, compare, moved
+from trimtab.behaviour.pair_responses import pick
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.formats import Example
 from trimtab.datasets.label_items import Labelled, encoded, labels_in
@@ -33,7 +36,6 @@ from trimtab.tasks.chat_meter import language_of
 from trimtab.tasks.classifier_base import ClassifierBase
 from trimtab.tasks.task import Models, Say
 
-SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 PULSED = 64  # validation items of a pulse
 
 
@@ -69,9 +71,9 @@ class LabelMeter:
     def measure_base(self) -> dict[str, Any]:
         """The frozen probe on the held-out examples."""
         self.say(f"Asking the base model {len(self._test)} held-out examples")
-        seen = self._of_base(None, self._test)  # fits the probe, once
+        self._probe(None)  # fitted once, which is none of an answer's time
         began = time.monotonic()
-        read(self.models.base(None), None, self._test)
+        seen = self._of_base(None, self._test)
         seconds = time.monotonic() - began
         card = seconds * (1 + 5 * REPHRASED / max(1, len(self._test)))
         return {
@@ -173,12 +175,15 @@ class LabelMeter:
 
     def _of_base(self, recipe: Recipe | None, items: Sequence[Labelled]) -> Read:
         """The untouched encoder's states, and what the probe makes of them."""
+        states = read(self.models.base(recipe), None, items).states
+        return Read(self._probe(recipe).of(states), states)
+
+    def _probe(self, recipe: Recipe | None) -> FrozenProbe:
         base, key = self.models.base(recipe), self.models.key(recipe)
         if key not in self._probes:
             train, held_out = (self._encoded(self.dataset.examples[s]) for s in ("train", "validation"))
             self._probes[key] = probe_of(base, train, held_out, cache_folder() / KEEP)
-        states = read(base, None, items).states
-        return Read(self._probes[key].of(states), states)
+        return self._probes[key]
 
     def _tuned(self, recipe: Recipe) -> tuple[ClassifierBase, Adapter | None]:
         return self.models.tuned(recipe, self.store.folder / "runs" / recipe.run_id / "best")
@@ -208,11 +213,11 @@ class LabelMeter:
     # what is made of it
 
     def _numbers(self, seen: Read) -> dict[str, list[float]]:
-        picks = [max(range(len(p)), key=p.__getitem__) for p in seen.probabilities]
-        return {"accuracy": [float(p == i.label) for p, i in zip(picks, self._test, strict=True)]}
+        right = zip(seen.probabilities, self._test, strict=True)
+        return {"accuracy": [float(pick(p) == i.label) for p, i in right]}
 
     def _named(self, seen: Read) -> list[str]:
-        return [self.labels[max(range(len(p)), key=p.__getitem__)] for p in seen.probabilities]
+        return [self.labels[pick(p)] for p in seen.probabilities]
 
     def _samples(self, recipe: Recipe) -> list[dict[str, Any]]:
         known = getattr(self.store.study(self.study).facts, "base", None) if self.study else None

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.behaviour.frozen_probe import CUTOFF, KEEP, probe_of
+from trimtab.behaviour.frozen_probe import CUTOFF, probe_of
+from trimtab.behaviour.kept import KEEP
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.encoded import Encoded
 from trimtab.datasets.label_items import encoded, labels_in, table_lines, table_of

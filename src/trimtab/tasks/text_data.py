@@ -10,13 +10,10 @@ from typing import Any
 from trimtab.datasets.formats import Example
 from trimtab.datasets.prepare import Dataset, load
 from trimtab.datasets.similarity import profile
-from trimtab.datasets.tokens import tokenise
 from trimtab.errors import TrimtabError
 from trimtab.spec.recipe import Recipe
 from trimtab.tasks import pretrained as models
 from trimtab.tasks.task import Say
-
-NO_CUTOFF = 2**31
 
 
 class TextData:
@@ -47,11 +44,13 @@ class TextData:
     def profile(self, dataset: Dataset) -> dict[str, Any] | None:
         return profile(dataset.examples["train"])
 
+    def learned(self, dataset: Dataset, recipe: Recipe, say: Say) -> Sequence[Example]:
+        """The training examples that a run numbers, in order."""
+        return dataset.examples["train"]
+
     def texts(self, recipe: Recipe, ids: Collection[int], say: Say) -> dict[int, list[str]]:
         try:
-            dataset, processor = self.read(recipe.data, say), self.processor(recipe.model, say)
-            train = dataset.examples["train"]
-            kept = [e for e, t in zip(train, tokenise(train, processor, recipe.max_length), strict=True) if t.weight]
+            kept = self.learned(self.read(recipe.data, say), recipe, say)
         except TrimtabError:
             return {}
         return {i: [kept[i].messages[-2]["content"], kept[i].answer] for i in sorted(ids) if i < len(kept)}

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from trimtab.analysis.stats import average
 from trimtab.errors import RunError
 from trimtab.run.base import Base
-from trimtab.run.checkpoint import PREFIX, WEIGHTS, load_adapter
+from trimtab.run.checkpoint import PREFIX, WEIGHTS, load_adapter, whole_in
 from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.member import Member
 from trimtab.spec.files import write_whole
@@ -51,8 +51,8 @@ def hand_over(recipe: Recipe, base: Base, store: Store) -> Path:
     config = json.loads((trained / "adapter_config.json").read_text())
     config["lora_alpha"] = recipe.lora_alpha * recipe.adapter_scale
     tensors = load_file(trained / WEIGHTS)
-    whole = {k.removeprefix(PREFIX): v for k, v in tensors.items() if ".lora_" not in k}
-    shared = {PREFIX + k: v.contiguous() for k, v in base.learning.scaled(base, whole, recipe.adapter_scale).items()}
+    own = base.learning.scaled(base, whole_in(tensors), recipe.adapter_scale)
+    shared = {PREFIX + k: v.contiguous() for k, v in own.items()}
     for name in ("best", "last"):
         folder = runs / recipe.run_id / name
         shutil.copytree(trained, folder, dirs_exist_ok=True)
