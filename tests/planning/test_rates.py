@@ -104,3 +104,9 @@ def test_the_batch_factor_is_capped():
     assert rates.batch_factor(4, 128) == 1 / 2.83
     assert rates.batch_factor(4, 128, floor=False) == pytest.approx(math.sqrt(4 / 128))
     assert rates.batch_factor(64, 32, "sgd") == 2
+
+
+def test_a_rate_that_was_measured_here_names_its_bench():
+    rate = rates.decide(Query(0.0227, "bert", "text-classification", "lora", 32))
+    assert rate.source == "bench/results/classifier-start.md"
+    assert not rate.disagree

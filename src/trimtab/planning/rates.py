@@ -86,7 +86,7 @@ def decide(query: Query, without: Without = _none, without_curve: Without = _non
         source = "rules.json and recipes.csv"
         if weight == 1:
             reason = f"{rule:.1e} from {rule_text}; {published}, without outcomes, do not count"
-            source = "sweep.csv"
+            source = _row_of(query)["measured"] if _measured_here(query) else "sweep.csv"
     theirs = maker[0] if maker else None
     alone = own is not None or _measured_here(query)
     return Rate(rounded(value), reason, source, bands(query), rule, rule_text, prior, theirs, tuple(near), alone)
