@@ -42,22 +42,27 @@ def main() -> None:
     known = {(r["data"], r["method"], r["rate"], r["epochs"], r["seed"]) for r in rows}
     for seed, cell, data in product(range(1, asked.seeds + 1), CELLS, SETS):
         if (data, *cell, seed) not in known:
-            rows.append(trained(data, *cell, seed))
+            rows.append(trained(TASK, recipe_of(data, *cell, seed)))
             print(rows[-1], flush=True)
             kept = {"date": str(date.today()), "machine": platform.processor(), "rows": rows}
             file.write_text(json.dumps(kept, indent=1) + "\n")
     (asked.out / "classifier-start.md").write_text(page(rows))
 
 
-def trained(data: str, method: str, rate: float, epochs: float, seed: int) -> dict[str, Any]:
-    quiet = lambda _text: None  # noqa: E731
-    dataset, tokenizer = TASK.read(data, quiet), TASK.processor(MODEL, quiet)
-    base = TASK.load_base(MODEL, dataset, tokenizer, method == "full", False, "cpu", quiet)
-    recipe = Recipe(
+def recipe_of(data: str, method: str, rate: float, epochs: float, seed: int) -> Recipe:
+    return Recipe(
         model=MODEL, data=data, task="text-classification", method=method, learning_rate=rate, seed=seed,
         num_train_epochs=epochs, per_device_train_batch_size=32, max_length=128,
     )  # fmt: skip
-    encoded = TASK.encode(dataset, tokenizer, recipe)
+
+
+def trained(task: Any, recipe: Recipe) -> dict[str, Any]:
+    """A run to its end, and what it and its start say to the validation examples."""
+    quiet = lambda _text: None  # noqa: E731
+    model, data = recipe.model, recipe.data
+    dataset, processor = task.read(data, quiet), task.processor(model, quiet)
+    base = task.load_base(model, dataset, processor, recipe.method == "full", False, "cpu", quiet)
+    encoded = task.encode(dataset, processor, recipe)
     cohort = Cohort(base, [recipe], encoded)
     (member,) = cohort.members
     (before,) = cohort.evaluate([member], encoded.splits["validation"])
@@ -67,7 +72,8 @@ def trained(data: str, method: str, rate: float, epochs: float, seed: int) -> di
             member.update()
     (after,) = cohort.evaluate([member], encoded.splits["validation"])
     return {
-        "data": data, "method": method, "rate": rate, "epochs": epochs, "seed": seed,
+        "data": data, "method": recipe.method, "rate": recipe.learning_rate, "epochs": recipe.num_train_epochs,
+        "seed": recipe.seed,
         "probe_loss": mean(before.losses), "probe_right": mean(before.right),
         "loss": mean(after.losses), "right": mean(after.right),
     }  # fmt: skip

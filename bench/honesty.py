@@ -98,9 +98,9 @@ class Noisy(FakeTrainer):
         level = (1.0 + luck.normal(0, 0.03)) * (2 - share)
         return [level + n + float(luck.normal(0, 0.05)) for n in ITEMS]
 
-    def measure_base(self) -> dict[str, Any]:
+    def measure_base(self, recipe: Recipe) -> dict[str, Any]:
         base = {"exact_match": [float(v) for v in self.rng.random(60) < self.right]}
-        return {**super().measure_base(), "numbers": base}
+        return {**super().measure_base(recipe), "numbers": base}
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         found = {}

@@ -59,7 +59,7 @@ def one(task: str, way: str, seed: int, out: Path) -> dict[str, Any]:
         worker = Worker(store, load_material(recipe.model, recipe.data, print), machine.look(1), SILENT)
         base = out / "base.json"  # asked once
         if not base.exists():
-            base.write_text(json.dumps(worker.meter.measure_base()["numbers"]))
+            base.write_text(json.dumps(worker.meter.measure_base(recipe)["numbers"]))
         said = worker.meter.measure_task([row.recipe])[run.id][metric]
         pulse = min(store.evaluations(run.id), key=lambda e: e["loss"])["pulse"]["kl_pulse"]
     gains = [t - b for t, b in zip(said, json.loads(base.read_text())[metric], strict=True)]

@@ -75,6 +75,57 @@ def labelled_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def pictures_folder(tmp_path_factory) -> Path:
+    """A folder for each of three labels, of 24 small pictures: a bright square above, in the middle, or below."""
+    import random
+
+    from PIL import Image
+
+    folder, rng = tmp_path_factory.mktemp("pictures"), random.Random(0)
+    for place, label in enumerate(("above", "below", "middle")):
+        (folder / label).mkdir()
+        for i in range(24):
+            image = Image.new("RGB", (20, 16), tuple(rng.randrange(0, 90) for _ in range(3)))
+            top = (0, 11, 5)[place]
+            image.paste(tuple(rng.randrange(150, 255) for _ in range(3)), (rng.randrange(12), top, 19, top + 5))
+            image.save(folder / label / f"{i}.{'jpg' if i % 2 else 'png'}")
+    return folder
+
+
+def tiny_network(folder: Path, kind: str, side: int = 16) -> str:
+    """A random network of this architecture, for pictures of 16 × 16."""
+    import torch
+    from transformers import AutoConfig, AutoModelForImageClassification, ViTImageProcessorPil
+
+    small = {
+        "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 2], "layer_type": "basic"},
+        "vit": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,
+                "image_size": side, "patch_size": 4},
+        "swin": {"image_size": side, "patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2],
+                 "window_size": 4},
+        "convnext": {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "patch_size": 2},
+        "small-net": {"network": "squeezenet1_1", "image_size": side},
+    }[kind]  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForImageClassification.from_config(AutoConfig.for_model(kind, **small))
+    model.save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": side, "width": side}, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.25, 0.3])\
+        .save_pretrained(folder)  # fmt: skip
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_resnet(tmp_path_factory) -> str:
+    return tiny_network(tmp_path_factory.mktemp("resnet"), "resnet")
+
+
+@pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory) -> str:
+    return tiny_network(tmp_path_factory.mktemp("vit"), "vit")
+
+
+@pytest.fixture(scope="session")
 def small_data(small_file, tiny_tokenizer):
     from trimtab.datasets.prepare import load, tokenise_dataset
 

@@ -108,8 +108,11 @@ class Toy:
     def own_answers(self, base, dataset, recipe, say):
         raise SpecError("the recipe", ["kl_weight and replay_share need a task with prompts of its own"])
 
-    def fresh(self, base, seed):
+    def fresh(self, base, recipe):
         return {}
+
+    def varied(self, item, recipe, draw):
+        return item
 
     def scaled(self, base, whole, share):
         return whole
@@ -211,7 +214,7 @@ class ToyMeter:
     def lacks(self):
         return {}
 
-    def measure_base(self):
+    def measure_base(self, recipe):
         return {
             "metric": "close",
             "numbers": self._close(self.models.base()),

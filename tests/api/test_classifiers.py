@@ -162,3 +162,51 @@ def test_bad_input_is_one_sentence(study, tmp_path, monkeypatch, given, how, err
     (tmp_path / "hole.jsonl").write_text('{"text": "x"}\n{"text": null}\n')
     with pytest.raises(error, match=said):
         trimtab.predict(result["run"], given, out=out, **how)
+
+
+@pytest.fixture(scope="module")
+def sight(tmp_path_factory, tiny_resnet, pictures_folder):
+    """The same of a network that sees; the task told by the model."""
+    out = tmp_path_factory.mktemp("sight")
+    own = ["learning_rate=1e-3", "num_train_epochs=4", "per_device_train_batch_size=8", "max_length=16", "bf16=false"]
+    return out, trimtab.tune(tiny_resnet, str(pictures_folder), own=[*own, "random_crop=0.1"], out=out)
+
+
+def test_a_study_of_pictures_ends_in_a_recommendation(sight):
+    out, result = sight
+    assert (result["recipe"]["task"], result["recipe"]["method"]) == ("image-classification", "full")
+    assert result["recipe"]["random_crop"] == 0.1
+    assert (result["metric"], result["baseline"], len(result["runs"])) == ("accuracy", "frozen probe", 3)
+    page = Path(result["report"]).read_text(encoding="utf-8")
+    assert "given to the network as 16 × 16" in page
+    measured = Store(out).card(result["run"])["measured"]
+    assert len(measured["raw"]["label_fragile_tuned"]) > 0  # shifted, brighter, darker, blurred, compressed
+    assert {"label_accuracy", "label_brier", "representation_drift"} <= {
+        r["number"] for r in trimtab.card(result["run"], out=out)["rows"]
+    }
+
+
+def test_pictures_are_labelled(sight, pictures_folder):
+    out, result = sight
+    made = trimtab.predict(result["run"], [str(pictures_folder / "above")], out=out)
+    assert len(made["rows"]) == 24
+    assert Path(made["file"]).exists()
+    one = trimtab.predict(result["run"], [made["rows"][0]["text"]], out=out)
+    assert one["rows"][0]["probabilities"] == pytest.approx(made["rows"][0]["probabilities"], abs=1e-4)
+    assert "sureness" in shown("predict", result["run"], pictures_folder / "below", "--out", out)
+
+
+def test_a_plan_and_a_report_on_pictures(sight, tiny_resnet, pictures_folder, labelled_file, tiny_encoder):
+    out, _ = sight
+    plan = trimtab.plan(tiny_resnet, str(pictures_folder), studies=out)
+    assert plan["recipe"]["task"] == "image-classification"
+    assert plan["forecast"]["how"] == "traced"
+    text = shown("data", pictures_folder)
+    assert "20 × 16 pixels" in text
+    assert "above" in text
+    for model, data, said in (
+        (tiny_resnet, labelled_file, "reads pictures, and .* holds texts"),
+        (tiny_encoder, pictures_folder, "reads texts, and .* holds pictures"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            trimtab.plan(model, str(data))

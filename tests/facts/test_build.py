@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.datasets.test_survey import PLAIN
-from trimtab.errors import InputError, SpecError
+from trimtab.errors import SpecError
 from trimtab.facts.build import build_facts, report, task_of
 from trimtab.forecasting.lengths import lengths
 from trimtab.planning.fitting import Way, workload
@@ -81,7 +81,7 @@ def test_tasks_and_difficulties_are_read_together():
         task_of("komplex")
 
 
-def test_an_encoder_is_planned_as_a_classifier_and_images_need_a_sketch(tmp_path):
+def test_an_encoder_is_planned_as_a_classifier_and_a_network_that_sees_too(tmp_path):
     from transformers import BertConfig, ResNetConfig
 
     BertConfig(
@@ -95,5 +95,5 @@ def test_an_encoder_is_planned_as_a_classifier_and_images_need_a_sketch(tmp_path
     assert 5_000 < f.parameters < 100_000
     f = build_facts(str(tmp_path / "resnet"), "sketch:1000", "8GB", say=lambda _: None).facts
     assert (f.task, f.length_max) == ("image-classification", 224)
-    with pytest.raises(InputError, match="folders of images are not read yet"):
-        build_facts(str(tmp_path / "resnet"), "pictures", "8GB", say=lambda _: None)
+    seen = build_facts(str(tmp_path / "resnet"), "bundled:digits", "8GB", say=lambda _: None)
+    assert (seen.facts.examples, seen.facts.distinct_answers, seen.survey["pictures"]) == (1000, 10, True)

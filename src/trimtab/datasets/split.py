@@ -37,15 +37,19 @@ def split(examples: list[Example], seed: int = 0) -> Split:
     """Whole groups of near-duplicates go to validation and then test until each holds its share of the examples."""
     from trimtab.datasets.duplicates import near_duplicates  # numpy: who only asks how many are set aside needs none
 
-    groups = near_duplicates([e.text for e in examples])
+    return divide(near_duplicates([e.text for e in examples]), len(examples), seed)
+
+
+def divide(groups: list[list[int]], examples: int, seed: int) -> Split:
+    """Groups of indices, each whole on one side."""
     random.Random(seed).shuffle(groups)
-    want = each_side(len(examples))
+    want = each_side(examples)
     # small groups first: a large family of near-copies belongs into training
     groups.sort(key=len)
     parts: dict[str, list[int]] = {"validation": [], "test": [], "train": []}
     for group in groups:
         for side in ("validation", "test", "train"):
-            room = want - len(parts[side]) if side != "train" else len(examples)
+            room = want - len(parts[side]) if side != "train" else examples
             if len(group) <= room:
                 parts[side] += group
                 break

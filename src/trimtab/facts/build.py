@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.datasets.estimate import MARGIN, Estimate
 from trimtab.datasets.formats import Example
+from trimtab.datasets.picture_sources import are_pictures
 from trimtab.datasets.prepare import percentile
 from trimtab.datasets.split import set_aside
 from trimtab.errors import ModelError, PlanError, SpecError, TrimtabError, did_you_mean
@@ -28,6 +29,7 @@ from trimtab.spec.words import OLD_NAMES, TASKS
 from trimtab.spec.workload import Workload
 
 if TYPE_CHECKING:
+    from trimtab.datasets.pictures import Pictures
     from trimtab.run.machine import Machine
 
 Advance = Callable[[str, int, int], None]  # stage, done, of so many
@@ -68,7 +70,7 @@ def build_facts(
     labels = (kind or source.task) == "text-classification"
     about, survey = _about_data(data, model, source, say, progress, labels)
     assumed += about.pop("assumed")
-    if kind is None and survey and "chosen" in survey["form"]:
+    if kind is None and survey and "chosen" in survey.get("form", ""):
         kind = "dpo"
         assumed.append(
             "the data are pairs (chosen, rejected), so the task is taken as dpo; --task sft learns the chosen answers"
@@ -138,6 +140,40 @@ def facts_of_examples(
     )
 
 
+def facts_of_pictures(
+    model: str,
+    data: str,
+    architecture: Mapping[str, Any],
+    dataset: Pictures,
+    side: int,
+    machine: Machine,
+    fingerprint: str | None,
+) -> Facts:
+    """Of pictures that were looked at, on this machine; `side`: pixels a side that the network was trained with."""
+    from trimtab.datasets.pictures import near_copies
+
+    train = dataset.examples["train"]
+    smaller = sorted(max(p.width, p.height) for p in train)
+    return Facts(
+        **_of_model(model, model, architecture),
+        data=data,
+        fingerprint=fingerprint,
+        task="image-classification",
+        examples=len(train),
+        tokens=side * len(train),
+        label_tokens=len(train),
+        length_95=percentile(smaller, 95),
+        length_99=side,
+        length_max=side,
+        duplicates=1 - len(set(near_copies(train))) / len(train),
+        exact_duplicates=1 - len({p.digest for p in train}) / len(train),
+        distinct_answers=len({p.answer for p in train}),
+        device=machine.device,
+        memory_gib=machine.memory_gib,
+        bf16=machine.bf16,
+    )
+
+
 def _of_model(model: str, named: str, architecture: Mapping[str, Any]) -> dict[str, Any]:
     """`named`: what the weights call themselves."""
     known = {k: architecture[k] for k in ("family", "parameters", "hidden_size", "positions")}
@@ -169,6 +205,11 @@ def report(
 ) -> dict[str, Any]:
     """The data report as plain data, kept until a file changes; estimated lengths where there is no tokenizer to be
     had."""
+    if are_pictures(data):
+        from trimtab.datasets.picture_survey import survey as look
+        from trimtab.datasets.pictures import load
+
+        return look(load(data, say))
     name = f"survey-{FORMAT}-{vocabulary}-" + cache.of_files(data, model or "")
     if measured := cache.load(name):
         return measured
@@ -204,12 +245,12 @@ def _about_data(
     images = source.task == "image-classification"
     if data.startswith("sketch:"):
         return _sketch(data, _first(source.config, "image_size") or 224 if images else None), None
-    if images:
-        raise ModelError(
-            f'{model} reads images, and folders of images are not read yet; describe them instead, as in "sketch:50000"'
-            " (examples)"
-        )
     survey = report(data, model, say, progress, _first(source.config, "vocab_size"))
+    if images != survey.get("pictures", False):
+        kinds = ("pictures", "texts") if images else ("texts", "pictures")
+        raise ModelError(f"{model} reads {kinds[0]}, and {data} holds {kinds[1]}; give the one that fits the other")
+    if images:
+        return _of_pictures(survey, _first(source.config, "image_size") or 224), survey
     every, aside = survey["examples"]["train"], set_aside(survey["examples"])
     share = max(0, every - aside) / every
     assumed = []
@@ -248,6 +289,22 @@ def _about_data(
         "length_margin": MARGIN if survey["estimated"] else 1.0,
         "assumed": assumed,
     }, survey
+
+
+def _of_pictures(survey: Mapping[str, Any], side: int | list[int]) -> dict[str, Any]:
+    side = side if isinstance(side, int) else side[0]
+    count = survey["examples"]["train"]
+    return {
+        "examples": count,
+        "tokens": count * side,
+        "label_tokens": count,
+        "length_99": side,
+        "length_max": side,
+        "duplicates": survey["near_copies"] / count,
+        "exact_duplicates": survey["exact_copies"] / count,
+        "distinct_answers": len(survey["labels"]),
+        "assumed": list(survey["advice"]),
+    }
 
 
 FEW_OF_A_LABEL = 30  # examples; a tenth of them validates

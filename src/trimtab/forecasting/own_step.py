@@ -16,6 +16,7 @@ from torch import nn
 
 from trimtab.datasets.encoded import Encoded
 from trimtab.datasets.label_items import Labelled
+from trimtab.datasets.picture_items import Seen
 from trimtab.datasets.tokens import Tokens
 from trimtab.forecasting import step
 from trimtab.forecasting.meter import Meter
@@ -28,6 +29,8 @@ from trimtab.run.cohort import Cohort, Piece
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import Workload
 from trimtab.tasks.classifier_base import ClassifierBase
+from trimtab.tasks.image_base import ImageBase
+from trimtab.tasks.image_learning import ImageLearning
 from trimtab.tasks.label_learning import LabelLearning
 from trimtab.tasks.language import LanguageBase
 
@@ -107,7 +110,7 @@ class OwnStep:
 
 
 def _without_mask(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    return args, {**kwargs, "attention_mask": None}
+    return args, {**kwargs, "attention_mask": None} if "attention_mask" in kwargs else kwargs
 
 
 class _Plain:
@@ -150,17 +153,24 @@ def _recipe(w: Workload, seed: int) -> Recipe:
     )
 
 
+CLASSIFIERS: dict[str, tuple[type[LabelLearning], type[ClassifierBase]]] = {
+    "text-classification": (LabelLearning, ClassifierBase),
+    "image-classification": (ImageLearning, ImageBase),
+}
+
+
 def _base(model: Any, accelerator: Any) -> Any:
     processor = SimpleNamespace(pad_token_id=0)
-    if task_of(model) == "text-classification":
-        return ClassifierBase(LabelLearning(), model, processor, accelerator, ("",) * model.config.num_labels, ())
+    if (task := task_of(model)) in CLASSIFIERS:
+        learning, kind = CLASSIFIERS[task]
+        return kind(learning(), model, processor, accelerator, ("",) * model.config.num_labels, ())
     return LanguageBase(model, processor, accelerator)
 
 
 def _data(w: Workload, model: Any) -> Encoded:
     """Rows of the longest length; their labels are dealt out so that the batch has as many as it really has."""
-    if task_of(model) == "text-classification":
-        row = Labelled((1,) * w.max_length, 0)
+    if (task := task_of(model)) in CLASSIFIERS:
+        row = Labelled((1,) * w.max_length, 0) if task == "text-classification" else Seen(None, 0, w.max_length)
         rows = [row] * w.per_device_train_batch_size
         return Encoded({"train": rows, "validation": [row] * w.eval_rows, "test": []}, {})
     most, count = w.max_length - 1, w.per_device_train_batch_size

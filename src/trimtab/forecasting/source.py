@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, TrimtabError
 from trimtab.planning.catalogue import KnownModel, find_model, model_of_config, nearest_models
 from trimtab.spec.words import ENCODERS
 
@@ -27,6 +27,17 @@ IMAGES = (
     "dinov2",
     "mobilevit",
     "efficientnet",
+    "small-net",
+    "regnet",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilevitv2",
+    "levit",
+    "poolformer",
+    "focalnet",
+    "cvt",
+    "dinov2_with_registers",
+    "timm_wrapper",
 )
 BUNDLED = {"bundled:smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
@@ -70,6 +81,14 @@ def locate(name: str, say: Any = print) -> ModelSource:
     if path.exists():
         return _folder(name, path)
     return _hub(name)
+
+
+def task_by_model(name: str, say: Any = print) -> str | None:
+    """By its architecture; None where nothing is known of it: whoever loads it says so."""
+    try:
+        return locate(name, say).task
+    except TrimtabError:
+        return None
 
 
 def _folder(name: str, path: Path) -> ModelSource:

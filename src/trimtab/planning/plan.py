@@ -104,6 +104,7 @@ def _recipe(facts: Facts, settings: Mapping[str, Setting]) -> Recipe | None:
     if settings["trainer"].value != "trimtab":
         return None
     values = {n: s.value for n, s in settings.items() if n in Recipe.model_fields}
+    values.setdefault("task", facts.task)
     return Recipe(model=facts.model, data=facts.data, fingerprint=facts.fingerprint, **values)
 
 

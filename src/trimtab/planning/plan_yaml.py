@@ -68,6 +68,8 @@ def text(plan: Plan) -> str:
     lines = [f"# {w}" for w in _head(plan)]
     lines += [_line("model", facts.model, ""), _line("data", facts.data, "")]
     names = ordered(plan.settings)
+    if plan.recipe and plan.recipe.task != Recipe.model_fields["task"].default and "task" not in names:
+        lines.append(_line("task", plan.recipe.task, ""))
     elsewhere = [n for n in names if n not in Recipe.model_fields]
     lines += [_line(n, _shown(plan, n), plan.settings[n].reason) for n in names if n in Recipe.model_fields or not ours]
     if ours:

@@ -21,6 +21,7 @@ from trimtab.spec.words import TASKS
 
 MEASURED_COUNTS = 1.0  # against the prior; chosen on the other families it is 0.9 to 1 for each of six
 DISAGREE = 3.0
+SMALL_NETWORK = 0.01  # billions of parameters: what bench/image_start.py measured
 LIKE_SIZE = 3.0  # a family whose makers are further than this from the rule for full training is one of its own
 PREFERENCE = ("dpo", "kto", "simpo", "orpo", "cpo", "mpo")
 Without = Callable[[Any], bool]
@@ -173,6 +174,8 @@ def _row_of(q: Query) -> dict[str, Any]:
     if q.task == "image-classification":
         name = "sgd" if q.optimizer == "sgd" else "adamw supervised checkpoint"
         name = "adamw + layer decay, self-supervised checkpoint" if q.layer_decay else name
+        if q.optimizer != "sgd" and q.billions < SMALL_NETWORK:
+            name = "small network from its frozen probe"
         return _by_name(f"vision {name}")
     if q.task == "text-classification":
         return _by_name(f"encoder cls {kind}")

@@ -101,7 +101,7 @@ def length(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, S
         return {
             "max_length": Setting(
                 facts.length_99,
-                "pixels a side, as the model was trained; smaller images need upsampling or a smaller stem",
+                "pixels a side, as the model was given pictures before; smaller ones are made larger",
                 "config.json image_size",
             )
         }
@@ -145,9 +145,15 @@ def epochs(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, S
     reason = f"{facts.examples:,} examples"
     if facts.risk == "tight" and value > 3:
         value, reason = 3.0, f"{reason} would bear {value:.1f}; more passes entrench, and risk is tight"
-    if facts.task == "text-classification" and chosen.get("method") == "lora":
+    probed = facts.task == "text-classification" and chosen.get("method") == "lora"
+    if probed or (facts.task == "image-classification" and facts.billions < rates.SMALL_NETWORK):
         start = "from the frozen probe on two beat four on two of three sets of 1,000 examples"
         source = "bench/results/classifier-start.md"
+        if not probed:
+            start, source = (
+                "from the frozen probe on, what was measured of small networks",
+                "bench/results/image-start.md",
+            )
         return {"num_train_epochs": Setting(min(value, PROBED), start, source, (1.0, 2 * PROBED),
                                             practice(precedents_of(facts, chosen), "num_train_epochs"))}  # fmt: skip
     source = f"rules.json epochs: {formula}" + (

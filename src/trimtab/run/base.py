@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from trimtab.run.adapters import Router
+from trimtab.spec.recipe import Recipe
 from trimtab.tasks.task import Learning
 
 
@@ -30,6 +31,13 @@ class Base:
         self.router = Router()
         self.device = accelerator.device
         self.say: Callable[[str], None] = lambda _: None  # told what a person should know
+
+    def begin(self, recipe: Recipe) -> None:
+        """Before runs of this recipe, or what is measured of them: whatever of the base depends on it."""
+
+    def train(self, on: bool) -> None:
+        """Of a model that is trained whole: dropout on or off."""
+        self.model.train(on)
 
     def kernels(self) -> AbstractContextManager[None]:
         """Which kernels the pass that is under way uses; entered again where a layer is computed again."""

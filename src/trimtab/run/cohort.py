@@ -99,7 +99,7 @@ class Cohort:
 
     def _member(self, recipe: Recipe, limits: Limits) -> Member:
         base, learning = self.base, self.base.learning
-        adapter, fresh = None, learning.fresh(base, recipe.seed)
+        adapter, fresh = None, learning.fresh(base, recipe)
         if recipe.method == "full":
             base.model.requires_grad_(True)
             set_parameters(base.model, fresh)
@@ -156,7 +156,7 @@ class Cohort:
     def _tell_apart(self, member: Member) -> None:
         """The coming update, one example a pass: whose gradients they are. Changes no weight and no draw; takes as
         long as a step and more."""
-        items = [(i, member.train[i]) for i in member.plan.examples(member.state.step)]
+        items = [(i, member.item(i)) for i in member.plan.examples(member.state.step)]
         if len(items) < 2:
             return
         weight = sum(item.weight for _, item in items)
@@ -278,8 +278,8 @@ class Cohort:
                 stack.callback(setattr, m.adapter, "training", m.adapter.training)
                 m.adapter.training = on
             else:
-                stack.callback(self.base.model.train, self.base.model.training)
-                self.base.model.train(on)
+                stack.callback(self.base.train, self.base.model.training)
+                self.base.train(on)
 
 
 @contextmanager

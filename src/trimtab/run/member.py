@@ -70,6 +70,7 @@ class Member:
         examples: int,
     ):
         self.recipe, self.adapter, self.train, self.examples = recipe, adapter, train, examples
+        self._varied = learning.varied
         self.total_steps, self.last_step = recipe.steps(examples), recipe.steps_taken(examples)
         if problem := recipe.stop_problem(self.total_steps):
             raise SpecError(f"run {recipe.run_id}", [problem])
@@ -110,7 +111,11 @@ class Member:
         """The next micro-batch and the weight of the whole effective batch that it belongs to."""
         pieces = self.plan.micro_batches(self.state.step)
         weight = sum(self.train[i].weight for piece in pieces for i in piece)
-        return [self.train[i] for i in pieces[self.state.micro]], weight
+        return [self.item(i) for i in pieces[self.state.micro]], weight
+
+    def item(self, i: int) -> Any:
+        """A training example as the step under way sees it: the same when it is taken again."""
+        return self._varied(self.train[i], self.recipe, f"{self.state.step}/{i}")
 
     def longest_batch(self) -> tuple[list[Any], int]:
         """The micro-batch that takes most memory, and its weight."""

@@ -34,6 +34,16 @@ class Recipe(BaseModel):
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="each layer learns at the rate of the layer above it times this, as in ELECTRA"
     )
+    label_smoothing_factor: float = Field(
+        0.0, ge=0, lt=1, description="share of each label's truth that is given to all labels alike (classifiers)"
+    )
+    random_crop: float = Field(
+        0.0, ge=0, le=0.5, description="a picture is shifted by up to this share of its side, drawn anew each time"
+    )
+    random_flip: bool = Field(False, description="a picture is mirrored, left to right, half of the time")
+    color_jitter: float = Field(
+        0.0, ge=0, lt=1, description="brightness, contrast and colours change by up to this share"
+    )
     lr_scheduler_type: Literal["cosine", "linear", "constant", "warmup_stable_decay"] = "cosine"
     warmup_steps: float = Field(0.05, ge=0, description="steps, or a share of all steps when below 1")
     num_train_epochs: float = Field(1.0, gt=0, le=1000)
@@ -70,7 +80,9 @@ class Recipe(BaseModel):
         False, description="recompute activations in backward: less memory, a third more time"
     )
 
-    max_length: int = Field(512, ge=8, description="tokens; longer examples are cut (from the answer's end)")
+    max_length: int = Field(
+        512, ge=8, description="tokens; longer examples are cut (from the answer's end). Of pictures: pixels a side"
+    )
     eval_steps: float = Field(0.25, gt=0, le=1, description="share of all steps between two evaluations")
     early_stopping_patience: int = Field(0, ge=0, description="evaluations without a gain; 0 switches it off")
     bf16: bool | None = Field(None, description="null: where this machine computes it fast")
@@ -98,6 +110,11 @@ class Recipe(BaseModel):
     def _has_a_head(self) -> Recipe:
         if self.head_learning_rate is not None and self.task == "sft":
             raise ValueError("head_learning_rate: a chat model has no head of its own to learn; leave it out")
+        if self.label_smoothing_factor and self.task == "sft":
+            raise ValueError("label_smoothing_factor: only a classifier has labels to smooth; leave it out")
+        varied = [k for k in ("random_crop", "random_flip", "color_jitter") if getattr(self, k)]
+        if varied and self.task in ("sft", "text-classification"):
+            raise ValueError(f"{', '.join(varied)}: only pictures can be varied so; leave it out")
         known = TASKS.get(self.task)
         if self.anchored and known and known.words and not known.words.anchored:
             raise ValueError("kl_weight and replay_share: they need a model that answers in words; leave them out")
@@ -209,7 +226,10 @@ SHARED_IN_COHORT = (
 )
 
 # What only our own loop does, of the settings that hold a run near its base.
-OWN_LOOP = ("kl_weight", "replay_share", "stop_at_step", "adapter_scale", "head_learning_rate")
+OWN_LOOP = (
+    "kl_weight", "replay_share", "stop_at_step", "adapter_scale", "head_learning_rate", "random_crop", "random_flip",
+    "color_jitter",
+)  # fmt: skip
 ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 
 # Settings that came after the first stores were written: at their default they do not count, so that old runs keep
@@ -217,7 +237,7 @@ ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 # The same for studies, which write their recipes out whole.
 NOT_IN_OLD_STUDIES = (
     "task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step", "head_learning_rate",
-    "layer_decay",
+    "layer_decay", "label_smoothing_factor", "random_crop", "random_flip", "color_jitter",
 )  # fmt: skip
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 

@@ -109,6 +109,15 @@ LABELS = Words(
     judged=("labels", "own"),
     pulse_size=1000,
 )
+PICTURES = Words(
+    unit="nats/example",
+    size="pixel rows",
+    drift=Drift("representation_drift", "drift", "1 − cosine", "drift of 64 pictures' states, 1 − cosine"),
+    metrics={"accuracy": "Accuracy"},
+    baseline="frozen probe",
+    judged=("labels", "own"),
+    pulse_size=6000,  # 64 pictures of 96 rows
+)
 ENCODERS = (  # families that read and do not write
     "bert", "roberta", "xlm-roberta", "deberta", "deberta-v2", "distilbert", "modernbert", "electra", "albert", "mpnet",
 )  # fmt: skip
@@ -118,7 +127,10 @@ TASKS: dict[str, Kind] = {
         "cls", "text-classification", trained=True, words=LABELS,
         home="trimtab.tasks.text_classification:TextClassification",
     ),
-    "image-classification": Kind("vision", "image-classification"),
+    "image-classification": Kind(
+        "vision", "image-classification", trained=True, words=PICTURES,
+        home="trimtab.tasks.image_classification:ImageClassification",
+    ),
     "vlm": Kind("vlm-sft"),
     "pretraining": Kind("pretrain-cont"),
     "dpo": Kind("dpo", paired=True),
@@ -132,6 +144,7 @@ OLD_NAMES = {  # for one release
     "classification": "text-classification", "vision": "image-classification", "causal-lm": "sft",
     "sequence-classification": "text-classification",
 }  # fmt: skip
+CLASSIFIERS = tuple(name for name, kind in TASKS.items() if kind.words in (LABELS, PICTURES))
 TRAINED_HERE = tuple(name for name, kind in TASKS.items() if kind.trained)
 _OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 

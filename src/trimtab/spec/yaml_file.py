@@ -17,6 +17,7 @@ from trimtab.errors import SpecError, did_you_mean
 from trimtab.spec.budget import Budget, Limit, preset
 from trimtab.spec.numbers import LIMITABLE, PRESETS, can_be_limited
 from trimtab.spec.recipe import Recipe
+from trimtab.spec.words import TRAINED_HERE
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -107,12 +108,17 @@ def split_overrides(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]
 
 
 def own_settings(
-    model: str, data: str, own: Mapping[str, Any] | Sequence[str], besides: Mapping[str, Sequence[Any]] | None = None
+    model: str,
+    data: str,
+    own: Mapping[str, Any] | Sequence[str],
+    besides: Mapping[str, Sequence[Any]] | None = None,
+    task: str | None = None,
 ) -> dict[str, Any]:
     """What a person fixed, as a mapping or as typed, checked as the settings of a recipe: all problems in one
     SpecError.
 
-    `besides`: values that are allowed although our own loop does not train them, by setting.
+    `besides`: values that are allowed although our own loop does not train them, by setting; `task`: which task they
+    are settings of, where they name none.
     """
     values, problems = (dict(own), []) if isinstance(own, Mapping) else split_overrides(own)
     named = [k for k in values if k in ("model", "data", "fingerprint")]
@@ -123,7 +129,8 @@ def own_settings(
         )
     kept = {k: v for k, v in values.items() if k not in (*named, "effective_batch")}
     ours = {k: v for k, v in kept.items() if v not in (besides or {}).get(k, ())}
-    checked = check(Recipe, {"model": model, "data": data, **ours}, "your settings", problems)
+    known = {"model": model, "data": data, **({"task": task} if task in TRAINED_HERE else {})}
+    checked = check(Recipe, {**known, **ours}, "your settings", problems)
     return {k: getattr(checked, k) if k in ours else v for k, v in kept.items()}
 
 

@@ -76,7 +76,7 @@ class ChatMeter:
             lacking["labels"] = "the answers are no labels"
         return lacking
 
-    def measure_base(self) -> dict[str, Any]:
+    def measure_base(self, recipe: Recipe) -> dict[str, Any]:
         """The untouched model's answers and numbers on the task; its own answers to the generic prompts on the side."""
         base = EvaluatedModel(self.models.base())
         self.ref(None)
@@ -157,7 +157,7 @@ class ChatMeter:
     def _task(self, recipe: Recipe) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
         """(numbers of base and run on the held-out examples, their answers side by side); a pulse generates none."""
         known = getattr(self.store.study(self.study).facts, "base", None) if self.study else None
-        base = known or self.measure_base()
+        base = known or self.measure_base(recipe)
         numbers = self.measure_task([recipe])[recipe.run_id]
         return {**numbers, **{f"base_{k}": v for k, v in base["numbers"].items()}}, self._task_samples(
             recipe, base["answers"]

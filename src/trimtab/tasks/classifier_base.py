@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from trimtab.run.adapters import seed_of
 from trimtab.run.base import Base
 from trimtab.run.whole_modules import modules_of
+from trimtab.spec.recipe import Recipe
 from trimtab.tasks import pooled_classifier
 from trimtab.tasks import pretrained as models
-from trimtab.tasks.pooled_classifier import PooledClassifier, is_bare
+from trimtab.tasks.pooled_classifier import PooledClassifier, is_bare, mean_pooled, standardised
 from trimtab.tasks.task import Learning, Say
 
 SPREAD = 0.02  # of a new head's weights: transformers' initializer_range
@@ -50,23 +51,45 @@ class ClassifierBase(Base):
         outside = [m for module in inside for m in module.modules() if isinstance(m, nn.Linear)]
         super().__init__(learning, model, processor, accelerator, outside)
         self.labels, self.drawn = tuple(labels), drawn_names
+        self.starts: Callable[[Recipe], None] = lambda _recipe: None  # sets the head that runs of a recipe begin with
         self.head = {n: p.detach().clone() for n, p in head.items()}
+        self._in_model = head  # members' copies are wrapped around these
 
     @property
     def pooled(self) -> bool:
         """Whether it is a sentence encoder with a head of ours."""
         return isinstance(self.model, PooledClassifier)
 
+    @property
+    def probed(self) -> str | None:
+        """The linear layer that reads the `states` of `seen` and nothing else: where the frozen probe can take its
+        place. None where there is none."""
+        return "classifier" if self.pooled else None
+
+    def seen(self, forward: Callable[[], torch.Tensor], batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """(outputs, states [rows, width]) of a pass: what the body makes of each row, mean-pooled and standardised."""
+        caught = list[Any]()
+        hook = self.body.register_forward_hook(lambda _module, _inputs, out: caught.append(out))
+        try:
+            outputs = forward()
+        finally:
+            hook.remove()
+        return outputs, standardised(mean_pooled(caught[0].last_hidden_state.float(), batch.mask))
+
+    def begin(self, recipe: Recipe) -> None:
+        self.starts(recipe)
+
     def start_from(self, values: Mapping[str, Any]) -> None:
         """Every member's head begins with these values, the base's own too."""
         for name, value in values.items():
             self.head[name] = torch.tensor(value).to(self.head[name])
-            self.model.get_parameter(name).data.copy_(self.head[name])
+            self._in_model[name].data.copy_(self.head[name])
             self.drawn.discard(name)
 
-    def head_of(self, seed: int) -> dict[str, torch.Tensor]:
+    def head_of(self, recipe: Recipe) -> dict[str, torch.Tensor]:
         """What a member's head begins with."""
-        return {n: _draw(n, v, seed) if n in self.drawn else v for n, v in self.head.items()}
+        self.begin(recipe)
+        return {n: _draw(n, v, recipe.seed) if n in self.drawn else v for n, v in self.head.items()}
 
     def save(self, folder: Path) -> None:
         """Whole, as transformers loads it."""
@@ -95,25 +118,32 @@ def load_classifier_base(
     with models.clear_errors(model, "text classifier"):
         source = models.source(model, say)
         config = AutoConfig.from_pretrained(**source, trust_remote_code=False)
-        named = {str(n) for n in (config.architectures or [])}
-        known = list((config.id2label or {}).values()) == list(labels)
-        if any(n.endswith("ForSequenceClassification") for n in named) and not known:
-            say(f"{model} has a head for other labels ({', '.join([*config.id2label.values()][:5])}): a new one begins")
-        config.num_labels = len(labels)
-        config.id2label = dict(enumerate(labels))
-        config.label2id = {label: i for i, label in enumerate(labels)}
         config.pad_token_id = processor.pad_token_id
         kind = PooledClassifier if is_bare(config) else AutoModelForSequenceClassification
-        exact = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        loaded, told = kind.from_pretrained(  # type: ignore[misc]
-            **source, config=config, dtype=exact, ignore_mismatched_sizes=True, output_loading_info=True
-        )
+        loaded, drawn = with_head(kind, source, config, labels, dtype, lambda said: say(f"{model} {said}"))
+    loaded.to(accelerator.device)
+    return ClassifierBase(learning, loaded, processor, accelerator, labels, drawn)
+
+
+def with_head(
+    kind: Any, source: Mapping[str, Any], config: Any, labels: Sequence[str], dtype: str, say: Say
+) -> tuple[Any, list[str]]:
+    """(the frozen model with a head for these labels, names of the parameters that its checkpoint does not hold)."""
+    known = list((config.id2label or {}).values()) == list(labels)
+    if any("Classification" in str(n) for n in config.architectures or []) and not known:
+        said = ", ".join([*config.id2label.values()][:5])
+        say(f"has a head for other labels ({said}{' …' if len(config.id2label) > 5 else ''}): a new one begins")
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    loaded, told = kind.from_pretrained(
+        **source, config=config, dtype=getattr(torch, dtype), ignore_mismatched_sizes=True, output_loading_info=True
+    )
     drawn = {str(n) for n in told["missing_keys"]} | {str(n[0]) for n in told["mismatched_keys"]}
-    loaded.requires_grad_(False).to(accelerator.device).eval()
     if not known:  # a head of as many labels, but of others, fits and means nothing
         body = {id(p) for p in loaded.base_model.parameters()}
         drawn |= {n for n, p in loaded.named_parameters() if id(p) not in body}
-    return ClassifierBase(learning, loaded, processor, accelerator, labels, sorted(drawn))
+    return loaded.requires_grad_(False).eval(), sorted(drawn)
 
 
 def _draw(name: str, like: torch.Tensor, seed: int) -> torch.Tensor:

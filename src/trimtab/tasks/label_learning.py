@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch.nn import functional as F
 
 from trimtab.datasets.label_items import Labelled
 from trimtab.run.adapters import Adapter, Slice
@@ -20,11 +20,12 @@ from trimtab.tasks.task import Group
 
 @dataclass(frozen=True)
 class PaddedTexts:
-    """`ids`, `mask` [rows, length]; `targets` [rows]."""
+    """`ids`, `mask` [rows, length]; `targets`, `smoothing` [rows]."""
 
     ids: torch.Tensor
     mask: torch.Tensor
     targets: torch.Tensor
+    smoothing: torch.Tensor
 
     @property
     def rows(self) -> int:
@@ -39,6 +40,10 @@ class PaddedTexts:
         return (1,) * self.rows
 
 
+def smoothing_of(items: Sequence[Any]) -> torch.Tensor:
+    return torch.tensor([i.smoothing for i in items])
+
+
 class LabelLearning:
     """`Learning` of classifiers; a unit is an example."""
 
@@ -51,15 +56,21 @@ class LabelLearning:
         width, pad = length or max(i.size for i in items), base.processor.pad_token_id
         ids = [[*i.ids, *[pad] * (width - i.size)] for i in items]
         mask = [[1] * i.size + [0] * (width - i.size) for i in items]
-        a, b, c = (torch.tensor(v, dtype=torch.long).to(base.device) for v in (ids, mask, [i.label for i in items]))
-        return PaddedTexts(a, b, c)
+        made = *(torch.tensor(v) for v in (ids, mask, [i.label for i in items])), smoothing_of(items)
+        return PaddedTexts(*(v.to(base.device) for v in made))
 
     def outputs(self, base: ClassifierBase, batch: PaddedTexts, slices: Sequence[Slice]) -> torch.Tensor:
         with base.router.route(slices), base.accelerator.autocast():
             return base.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
 
+    def varied(self, item: Any, recipe: Recipe, draw: str) -> Any:
+        return replace(item, smoothing=recipe.label_smoothing_factor) if recipe.label_smoothing_factor else item
+
     def unit_losses(self, outputs: torch.Tensor, batch: PaddedTexts) -> torch.Tensor:
-        return F.cross_entropy(outputs, batch.targets, reduction="none")
+        """Smoothed as torch's cross_entropy does, row by row: members may differ in it."""
+        logs = outputs.log_softmax(-1)
+        right = -logs.gather(-1, batch.targets[:, None])[:, 0]
+        return torch.lerp(right, -logs.mean(-1), batch.smoothing)
 
     def certainty(self, outputs: torch.Tensor, batch: PaddedTexts, _losses: torch.Tensor) -> list[tuple[float, float]]:
         sure, choice = outputs.softmax(-1).max(-1)
@@ -76,8 +87,8 @@ class LabelLearning:
         named = adapter.named_parameters() if adapter else base.model.named_parameters()
         return [group_of(named, base.head, recipe)]
 
-    def fresh(self, base: ClassifierBase, seed: int) -> dict[str, torch.Tensor]:
-        return base.head_of(seed)
+    def fresh(self, base: ClassifierBase, recipe: Recipe) -> dict[str, torch.Tensor]:
+        return base.head_of(recipe)
 
     def scaled(self, base: ClassifierBase, whole: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
         return {n: v if n in base.drawn else base.head[n] + share * (v - base.head[n]) for n, v in whole.items()}

@@ -1,4 +1,5 @@
-"""A trained classifier at work: texts in, probabilities of its labels out. Takes a run's recipe and weights."""
+"""A trained classifier at work: texts or pictures in, probabilities of its labels out. Takes a run's recipe and
+weights."""
 
 from __future__ import annotations
 
@@ -6,48 +7,57 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoConfig
 
 from trimtab.behaviour.frozen_probe import read
 from trimtab.datasets.label_items import Labelled
+from trimtab.datasets.picture_items import Seen
 from trimtab.errors import RunError, SpecError
 from trimtab.run.checkpoint import load_adapter
 from trimtab.run.machine import Machine, accelerator
 from trimtab.spec.recipe import Recipe
+from trimtab.spec.words import CLASSIFIERS
 from trimtab.spec.workload import loop_precision
 from trimtab.tasks import pretrained as models
-from trimtab.tasks.classifier_base import load_classifier_base
+from trimtab.tasks.classifier_base import ClassifierBase, load_classifier_base
+from trimtab.tasks.image_base import load_image_base, load_processor
+from trimtab.tasks.image_learning import ImageLearning
 from trimtab.tasks.label_learning import LabelLearning
 from trimtab.tasks.task import Say
-
-TASK = "text-classification"
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """`probabilities` [texts][labels]."""
+    """`probabilities` [given][labels]."""
 
     labels: tuple[str, ...]
     probabilities: list[list[float]]
 
 
-def predict(recipe: Recipe, best: Path, texts: Sequence[str], machine: Machine, say: Say) -> Predicted:
-    """Cut at the recipe's max_length, as it was trained. SpecError for a run that is no classifier, RunError for one
-    that left no weights."""
-    if recipe.task != TASK:
-        raise SpecError(f"run {recipe.run_id}", [f"learned {recipe.task}, not labels; predict is for {TASK}"])
+def predict(recipe: Recipe, best: Path, given: Sequence[Any], machine: Machine, say: Say) -> Predicted:
+    """Of texts, cut at the recipe's max_length as it was trained, or of pictures in the size that it was trained with.
+    SpecError for a run that is no classifier, RunError for one that left no weights."""
+    if recipe.task not in CLASSIFIERS:
+        raise SpecError(f"run {recipe.run_id}", [f"learned {recipe.task}, not labels; predict is for classifiers"])
     if not best.exists():
         raise RunError(f"run {recipe.run_id} has no saved weights in {best}; train it to its end first")
-    labels = _labels(best)
-    full = recipe.method == "full"
+    labels, full = _labels(best), recipe.method == "full"
     dtype, autocast = loop_precision(full, machine.in_bf16(recipe.bf16))
-    tokenizer, made = models.load_tokenizer(recipe.model, say), accelerator(machine.device, autocast)
-    model = str(best) if full else recipe.model
-    base = load_classifier_base(LabelLearning(), model, labels, tokenizer, dtype, made, say)
+    model, made = str(best) if full else recipe.model, accelerator(machine.device, autocast)
+    base: ClassifierBase
+    if recipe.task == "text-classification":
+        tokenizer = models.load_tokenizer(recipe.model, say)
+        base = load_classifier_base(LabelLearning(), model, labels, tokenizer, dtype, made, say)
+        ids = tokenizer(list(given), truncation=True, max_length=recipe.max_length)["input_ids"]
+        items: list[Any] = [Labelled(tuple(i), 0) for i in ids]
+    else:
+        processor = load_processor(recipe.model, say)
+        base = load_image_base(ImageLearning(), model, labels, processor, dtype, made, say)
+        items = [Seen(picture, 0, recipe.max_length) for picture in given]
     adapter = None if full else load_adapter(best, base)
-    ids = tokenizer(list(texts), truncation=True, max_length=recipe.max_length)["input_ids"]
-    return Predicted(labels, read(base, adapter, [Labelled(tuple(i), 0) for i in ids]).probabilities)
+    return Predicted(labels, read(base, adapter, items).probabilities)
 
 
 def _labels(best: Path) -> tuple[str, ...]:

@@ -154,7 +154,10 @@ class LanguageModelling:
     def groups(self, base: LanguageBase, adapter: Adapter | None, recipe: Recipe) -> list[Group]:
         return [group_of(adapter.named_parameters() if adapter else base.model.named_parameters(), (), recipe)]
 
-    def fresh(self, base: LanguageBase, seed: int) -> dict[str, torch.Tensor]:
+    def varied(self, item: Tokens, recipe: Recipe, draw: str) -> Tokens:
+        return item
+
+    def fresh(self, base: LanguageBase, recipe: Recipe) -> dict[str, torch.Tensor]:
         return {}
 
     def scaled(self, base: LanguageBase, whole: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:

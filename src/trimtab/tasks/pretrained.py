@@ -19,15 +19,24 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from trimtab.datasets import hub
 from trimtab.datasets.assets import cache_folder, fetch, need_space
 from trimtab.errors import ModelError, did_you_mean
 from trimtab.spec.words import ENCODERS
+from trimtab.tasks import bundled_nets
+from trimtab.tasks.small_nets import SmallNetConfig
 
 Say = Callable[[str], None]
-BUNDLED = ("smollm2", "tiny", "minilm", "e5")
+BUNDLED = ("smollm2", "tiny", "minilm", "e5", *bundled_nets.CONVERT)
 BLOCKS, BLOCK = 16, 65_536  # of a large file: weights that were trained on differ everywhere
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -104,7 +113,7 @@ def architecture(model: str, say: Say = print, body: bool = False) -> dict[str, 
         config = AutoConfig.from_pretrained(**source(model, say))
     text = config.get_text_config()
     with torch.device("meta"):
-        skeleton = (AutoModel if body else AutoModelForCausalLM).from_config(config)
+        skeleton = _skeleton(config, body)
     return {
         "model": model,
         "family": config.model_type,
@@ -115,10 +124,22 @@ def architecture(model: str, say: Say = print, body: bool = False) -> dict[str, 
     }
 
 
+def _skeleton(config: Any, body: bool) -> torch.nn.Module:
+    if isinstance(config, SmallNetConfig):  # has no class of its body alone
+        return AutoModelForImageClassification.from_config(config).body
+    return (AutoModel if body else AutoModelForCausalLM).from_config(config)
+
+
 def commit(model: str, say: Say = print) -> str:
     """The revision of a hub model that is loaded here."""
     with clear_errors(model):
         return str(getattr(AutoConfig.from_pretrained(**source(model, say)), "_commit_hash", None) or model)
+
+
+def identity(model: str, say: Say = print) -> str:
+    """A local model by its files, a hub model by its commit."""
+    place = Path(resolve(model, say))
+    return files_digest(place) if place.is_dir() else commit(model, say)
 
 
 def files_digest(folder: Path) -> str:
@@ -154,6 +175,9 @@ def _bundled(name: str, say: Say) -> Path:
         return fetch("minilm", say)
     if name == "e5":
         return _e5(fetch("e5", say), say)
+    if convert := bundled_nets.CONVERT.get(name):
+        files, made = fetch(name, say), cache_folder() / "models" / f"{name}-1"
+        return _make_once(made, lambda target: convert(files, target))
     gguf = next(fetch("smollm2", say).glob("*.gguf"))
     smollm2 = _from_gguf(gguf, say)
     return smollm2 if name == "smollm2" else _tiny(smollm2)

@@ -104,9 +104,14 @@ class Learning(Protocol):
     def groups(self, base: Any, adapter: Adapter | None, recipe: Recipe) -> list[Group]:
         """What is trained, of an adapter or (None) of the whole model."""
 
-    def fresh(self, base: Any, seed: int) -> dict[str, torch.Tensor]:
+    def fresh(self, base: Any, recipe: Recipe) -> dict[str, torch.Tensor]:
         """First values of the parameters that no checkpoint holds, such as a new head, by their names in the model:
         every member begins with its own and trains them whole. {} where there are none."""
+
+    def varied(self, item: Any, recipe: Recipe, draw: str) -> Any:
+        """The item as it is trained on this once: itself, or one that the recipe has changed, such as a picture that
+        is mirrored. `draw` names the step and the example: the same draw, the same change. Size, weight and order stay
+        as they are; what is evaluated is never varied."""
 
     def scaled(self, base: Any, whole: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
         """What a member trained whole, at a share of its way from where it began; what began with random values stays
@@ -209,10 +214,10 @@ class Meter(Protocol):
     def lacks(self) -> dict[str, str]:
         """What behaviour numbers need (spec/numbers.csv) and this model or these data do not have -> why."""
 
-    def measure_base(self) -> dict[str, Any]:
-        """{"metric", "numbers" (by item), "answers", "answer_seconds", "card_seconds" (by level, at most),
-        "first_seconds" (by level, of a card's first round, after which it can end)} of the untouched
-        model."""
+    def measure_base(self, recipe: Recipe) -> dict[str, Any]:
+        """The untouched model, as runs of this recipe begin from it: {"metric", "numbers" (by item), "answers",
+        "answer_seconds", "card_seconds" (by level, at most), "first_seconds" (by level, of a card's first round, after
+        which it can end)}."""
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         """The task's numbers of finished runs by run id and item."""

@@ -11,38 +11,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from trimtab.behaviour.frozen_probe import CUTOFF, probe_of
-from trimtab.behaviour.kept import KEEP
-from trimtab.datasets.assets import cache_folder
+from trimtab.behaviour import phrasing
 from trimtab.datasets.encoded import Encoded
-from trimtab.datasets.label_items import encoded, labels_in, table_lines, table_of
+from trimtab.datasets.formats import Example
+from trimtab.datasets.label_items import Labelled, encoded, labels_in, table_lines, table_of
 from trimtab.datasets.prepare import SPLITS, Dataset
-from trimtab.errors import SpecError
 from trimtab.facts.build import facts_of_examples
 from trimtab.planning.facts import Facts
 from trimtab.run.machine import Machine, accelerator
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import loop_precision
 from trimtab.tasks import pretrained as models
+from trimtab.tasks.classification import Classification, needs_labels
 from trimtab.tasks.classifier_base import ClassifierBase, load_classifier_base
 from trimtab.tasks.label_learning import LabelLearning
 from trimtab.tasks.task import Say
 from trimtab.tasks.text_data import TextData
 
-if TYPE_CHECKING:
-    from trimtab.spec.budget import Budget
-    from trimtab.spec.probe import Probe
-    from trimtab.store import Store
-    from trimtab.tasks.label_meter import LabelMeter
-    from trimtab.tasks.task import Models
+CUTOFF = 512  # tokens of a text that is measured, whatever a run was trained with
 
 
-class TextClassification(TextData, LabelLearning):
+class TextClassification(Classification, TextData, LabelLearning):
     """The task "text-classification"."""
-
-    forecast = True
 
     def read(self, data: str, say: Say) -> Dataset:
         """Without the examples that have no text: nothing could be learned from them but the commonest label."""
@@ -63,16 +55,11 @@ class TextClassification(TextData, LabelLearning):
         self, model: str, dataset: Dataset | None, processor: Any, full: bool, bf16: bool, device: str, say: Say
     ) -> ClassifierBase:
         if dataset is None:
-            raise SpecError("this task", ["needs the labels of its data to load a model; name them"])
+            raise needs_labels()
         dtype, autocast = loop_precision(full, bf16)
-        labels, made = labels_in(dataset), accelerator(device, autocast)
-        base = load_classifier_base(self, model, labels, processor, dtype, made, say)
-        if base.pooled and base.drawn:
-            base.say = say
-            train, held_out = (encoded(dataset.examples[s], processor, CUTOFF, labels) for s in ("train", "validation"))
-            probe = probe_of(base, train, held_out, cache_folder() / KEEP)
-            base.start_from({"classifier.weight": probe.weight, "classifier.bias": probe.bias})
-        return base
+        made = accelerator(device, autocast)
+        base = load_classifier_base(self, model, labels_in(dataset), processor, dtype, made, say)
+        return self.probed(base, dataset, say)
 
     def facts(
         self, model: str, data: str, dataset: Dataset, processor: Any, machine: Machine, fingerprint: str, say: Say
@@ -83,22 +70,27 @@ class TextClassification(TextData, LabelLearning):
         known = facts_of_examples(model, named, data, about, train, counted, machine, True, fingerprint)
         return replace(known, task="text-classification")
 
-    def own_answers(self, base: ClassifierBase, dataset: Dataset, recipe: Recipe, say: Say) -> list[Any]:
-        raise SpecError("the recipe", ["kl_weight and replay_share need a model that answers in words; leave them out"])
-
     def parameters(self, model: str, say: Say) -> int:
         return int(models.architecture(model, say, body=True)["parameters"])
 
-    def meter(
-        self,
-        store: Store,
-        models: Models,
-        dataset: Dataset,
-        budget: Budget,
-        study: str | None,
-        say: Say,
-        own: Sequence[Probe],
-    ) -> LabelMeter:
-        from trimtab.tasks.label_meter import LabelMeter  # what it measures with is not needed to train
+    def measured(
+        self, examples: Sequence[Example], processor: Any, labels: Sequence[str], _recipe: Recipe
+    ) -> list[Labelled]:
+        return encoded(examples, processor, CUTOFF, labels)
 
-        return LabelMeter(store, models, dataset, budget, study, say, own)
+    def measured_at(self, recipe: Recipe) -> int:
+        return CUTOFF
+
+    def versions(self, example: Example, language: str) -> list[Example]:
+        *before, last = example.prompt
+        answer = example.messages[-1]
+        texts = phrasing.variants(last["content"], language)
+        return [Example((*before, {**last, "content": text}, answer)) for text in texts]
+
+    def shown(self, example: Example) -> str:
+        return example.messages[-2]["content"]
+
+    def spoken(self, dataset: Dataset, say: Say) -> str:
+        from trimtab.tasks.chat_meter import language_of
+
+        return language_of(dataset, say) or "en"

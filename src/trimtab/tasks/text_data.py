@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from trimtab.datasets.formats import Example
@@ -34,9 +33,7 @@ class TextData:
         return json.dumps(example.messages).encode()
 
     def identity(self, model: str, say: Say) -> str:
-        """A local model by its files, a hub model by its commit."""
-        place = Path(models.resolve(model, say))
-        return models.files_digest(place) if place.is_dir() else models.commit(model, say)
+        return models.identity(model, say)
 
     def processor(self, model: str, say: Say) -> Any:
         return models.load_tokenizer(model, say)

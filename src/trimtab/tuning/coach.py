@@ -81,7 +81,7 @@ class Coach:
         if self.decisions.stored("plan") is None:
             for line in self.desk.local.table_lines(data):
                 self.desk.say(line)
-        self._once("base", self.desk.local.measure_base)
+        self._once("base", lambda: self.desk.local.measure_base(recipe))
         self._once("timed", lambda: timed(self.desk.local, recipe, data).model_dump())
         self.desk.tick()
         if done := self.decisions.recipe("plan"):

@@ -283,7 +283,7 @@ class Ladder:
         facts = self.desk.row.facts
         assert isinstance(facts, InsideFacts | TuneFacts)
         if facts.base is None:
-            self.desk.keep(base=self.desk.local.measure_base())
+            self.desk.keep(base=self.desk.local.measure_base(self.recipe))
             facts = self.desk.row.facts
             assert isinstance(facts, InsideFacts | TuneFacts)
         assert facts.base

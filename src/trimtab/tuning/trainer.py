@@ -51,7 +51,7 @@ class Local(Protocol):
     def untouched(self, recipe: Recipe) -> list[float]:
         """What the model loses on each held-out item before any training, in the task's unit."""
 
-    def measure_base(self) -> dict[str, Any]:
+    def measure_base(self, recipe: Recipe) -> dict[str, Any]:
         """The untouched model's task numbers, the task's metric and what a card will take; once per study."""
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:

@@ -46,6 +46,8 @@ class ModelCache:
             self._base = None  # two models at a time may not fit
             self._base = (key, self.fresh(self.model, key, self.processor))
             self._base[1].say = self.say
+        if recipe:
+            self._base[1].begin(recipe)
         return self._base[1]
 
     def other(self, model: str) -> Base:

@@ -179,8 +179,8 @@ class Worker:
         (evaluation,) = cohort.evaluate(cohort.members, encoded.splits["validation"])
         return evaluation.losses
 
-    def measure_base(self) -> dict[str, Any]:
-        return self.meter.measure_base()
+    def measure_base(self, recipe: Recipe) -> dict[str, Any]:
+        return self.meter.measure_base(recipe)
 
     def measure_task(self, recipes: Sequence[Recipe]) -> dict[str, dict[str, list[float]]]:
         return self.meter.measure_task(recipes)

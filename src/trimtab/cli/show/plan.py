@@ -100,6 +100,8 @@ def data(survey: Mapping[str, Any]) -> None:
     """The data report."""
     console = Console(highlight=False)
     sizes = ", ".join(f"{n:,} {split}" for split, n in survey["examples"].items())
+    if survey.get("pictures"):
+        return _pictures(console, survey, sizes)
     console.print(f"[bold]{survey['name']}[/]: {survey['form']} form, {sizes}")
     for line in _findings(survey):
         console.print(f"  {line}", markup=False)
@@ -123,6 +125,21 @@ def data(survey: Mapping[str, Any]) -> None:
         ]
         console.print(Text.assemble(*parts))
         console.print("─" * BARS, style="dim")
+
+
+def _pictures(console: Console, survey: Mapping[str, Any], counts: str) -> None:
+    console.print(f"[bold]{survey['name']}[/]: {survey['form']}; {counts} pictures ({survey['split']})")
+    console.print(f"  {survey['sizes']} pixels", markup=False)
+    copies = f"copies: {survey['exact_copies']:,} exact, {survey['near_copies']:,} near"
+    leaks = ", ".join(f"{share:.1%} of {split}" for split, share in survey["leakage"].items())
+    console.print(f"  {copies}; look like training pictures: {leaks}", markup=False)
+    table = Table("label", "training pictures", "")
+    most = max(survey["labels"].values())
+    for label, n in list(survey["labels"].items())[:40]:
+        table.add_row(visible(label), f"{n:,}", "█" * max(1, round(20 * n / most)))
+    console.print(table)
+    for text in survey["advice"]:
+        console.print(Text("→ ", "green") + Text(text))
 
 
 def _findings(survey: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,284 @@
+"""Image classification on tiny networks: trained, resumed, shared, loaded elsewhere; pictures varied the same way
+whoever trains beside."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+from typer.testing import CliRunner
+
+from tests.conftest import tiny_network
+from trimtab.cli.main import app
+from trimtab.run.adapters import Slice
+from trimtab.run.checkpoint import export, load_adapter
+from trimtab.run.cohort import Cohort
+from trimtab.spec.recipe import Recipe
+from trimtab.store import Store
+from trimtab.tasks.task import find_task
+
+SILENT = lambda _text: None  # noqa: E731
+VARIED = {"random_crop": 0.2, "random_flip": True, "color_jitter": 0.3}
+RECIPE = (
+    "model: {model}\ndata: {data}\ntask: image-classification\nmethod: full\nlearning_rate: 1e-3\n"
+    "max_steps: {steps}\nper_device_train_batch_size: 8\nmax_length: 16\nbf16: false\nrandom_crop: 0.1\n"
+)
+
+
+ELSEWHERE = """
+import torch
+from transformers import AutoImageProcessor, AutoModelForImageClassification as Auto
+from PIL import Image
+pixels, ours = torch.load(sys.argv[2])
+model = Auto.from_pretrained(sys.argv[1], trust_remote_code=True).eval()
+with torch.no_grad():
+    theirs = model(pixel_values=pixels).logits
+assert torch.allclose(ours, theirs, atol=1e-4), (ours - theirs).abs().max()
+prepare = AutoImageProcessor.from_pretrained(sys.argv[1])
+made = prepare(images=[Image.open(sys.argv[3]).convert("RGB")], return_tensors="pt")["pixel_values"]
+assert torch.allclose(made[0], pixels[0], atol=1e-4), (made[0] - pixels[0]).abs().max()
+"""
+
+
+@pytest.fixture(scope="module")
+def task():
+    return find_task("image-classification")
+
+
+@pytest.fixture(scope="module")
+def dataset(task, pictures_folder):
+    return task.read(str(pictures_folder), SILENT)
+
+
+def base_of(task, dataset, model, full=False):
+    return task.load_base(model, dataset, task.processor(model, SILENT), full, False, "cpu", SILENT)
+
+
+def recipe_of(model, data, method="lora", **more):
+    settings = {"r": 4, "max_length": 16, "bf16": False, "per_device_train_batch_size": 8, "learning_rate": 3e-3}
+    return Recipe(model=model, data=str(data), task="image-classification", method=method, **settings | more)
+
+
+def trained(cohort, steps=5):
+    for _ in range(steps):
+        for member, (loss, size) in zip(cohort.members, cohort.forward_backward(cohort.members), strict=True):
+            if member.accumulate(loss, size):
+                member.update()
+    groups = [m.adapter.parameters() if m.adapter else cohort.base.model.parameters() for m in cohort.members]
+    return [[p.detach().clone() for p in group] for group in groups]
+
+
+def outputs(task, base, batch, adapter=None):
+    with torch.no_grad():
+        return task.outputs(base, batch, [Slice(adapter, batch.rows, batch.length)] if adapter else [])
+
+
+def trimtab(*args):
+    result = CliRunner().invoke(app, [str(a) for a in args])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+def written(tmp_path, model, data, steps=40):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.format(model=model, data=data, steps=steps))
+    return path
+
+
+def test_it_learns_what_it_is_shown(tmp_path, tiny_resnet, pictures_folder):
+    text = trimtab("train", written(tmp_path, tiny_resnet, pictures_folder, 60), "--out", tmp_path / "out")
+    assert re.search("Labels: (above|below|middle) [0-9]+", text)
+    assert "20 × 16 pixels, given to the network as 16 × 16" in text
+    (run,) = Store(tmp_path / "out").runs()
+    losses = [e["loss"] for e in Store(tmp_path / "out").evaluations(run.id)]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit", "swin", "convnext", "small-net"])
+def test_every_architecture_begins_at_its_probe_and_is_loaded_elsewhere(tmp_path, task, dataset, pictures_folder, kind):
+    from trimtab.behaviour.frozen_probe import probe_of, read
+
+    side = 32 if kind == "small-net" else 16
+    model = tiny_network(tmp_path / "m", kind, side)
+    base = base_of(task, dataset, model, full=True)
+    recipe = recipe_of(model, pictures_folder, "full", max_length=side)
+    data = task.encode(dataset, base.processor, recipe)
+    base.begin(recipe)
+    seen = read(base, None, data.splits["test"])
+    probe = probe_of(base, data.splits["train"], data.splits["validation"], tmp_path)
+    for one, other in zip(seen.probabilities, probe.of(seen.states), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    cohort = Cohort(base, [recipe], data)
+    trained(cohort, 2)
+    base.train(False)
+    export(cohort.members[0], base, tmp_path / "out")
+    batch = task.collate(base, data.splits["test"])
+    ours, first = outputs(task, base, batch), data.splits["test"][0].picture.source
+    if kind == "small-net":
+        torch.save((batch.pixels, ours), tmp_path / "batch.pt")
+        args = [sys.executable, "-c", f"import sys; sys.modules['trimtab'] = None\n{ELSEWHERE}"]
+        args += [str(tmp_path / "out"), str(tmp_path / "batch.pt"), first]
+        done = subprocess.run(args, capture_output=True, text=True, env={**os.environ, "HF_HOME": str(tmp_path / "hf")})
+        assert done.returncode == 0, done.stderr[-2000:]
+        return
+    theirs = AutoModelForImageClassification.from_pretrained(tmp_path / "out").eval()
+    assert list(theirs.config.id2label.values()) == ["above", "below", "middle"]
+    made = AutoImageProcessor.from_pretrained(tmp_path / "out")(Image.open(first).convert("RGB"), return_tensors="pt")
+    torch.testing.assert_close(made["pixel_values"][0], batch.pixels[0], atol=1e-4, rtol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(pixel_values=batch.pixels).logits, ours, atol=1e-5, rtol=1e-4)
+
+
+def test_peft_loads_an_adapter_with_its_head(tmp_path, task, dataset, tiny_vit, pictures_folder):
+    from peft import PeftModel
+
+    base, recipe = base_of(task, dataset, tiny_vit), recipe_of(tiny_vit, pictures_folder)
+    data = task.encode(dataset, base.processor, recipe)
+    cohort = Cohort(base, [recipe], data)
+    trained(cohort)
+    export(cohort.members[0], base, tmp_path / "adapter")
+    batch = task.collate(base, data.splits["test"])
+    ours = outputs(task, base, batch, cohort.members[0].adapter)
+    assert torch.equal(outputs(task, base, batch, load_adapter(tmp_path / "adapter", base)), ours)
+    theirs = AutoModelForImageClassification.from_pretrained(tiny_vit, num_labels=3, ignore_mismatched_sizes=True)
+    theirs = PeftModel.from_pretrained(theirs, str(tmp_path / "adapter")).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(pixel_values=batch.pixels).logits, ours, atol=1e-5, rtol=1e-4)
+
+
+def test_members_of_a_cohort_are_the_runs_alone(task, dataset, tiny_vit, pictures_folder):
+    """Also where they vary their pictures differently."""
+    recipes = [recipe_of(tiny_vit, pictures_folder, **VARIED), recipe_of(tiny_vit, pictures_folder, seed=2)]
+    data = task.encode(dataset, task.processor(tiny_vit, SILENT), recipes[0])
+    alone = [trained(Cohort(base_of(task, dataset, tiny_vit), [r], data, "certify"))[0] for r in recipes]
+    together = trained(Cohort(base_of(task, dataset, tiny_vit), recipes, data, "certify"))
+    assert all(
+        torch.equal(a, b) for one, other in zip(alone, together, strict=True) for a, b in zip(one, other, strict=True)
+    )
+    fast = trained(Cohort(base_of(task, dataset, tiny_vit), recipes, data))
+    for one, other in zip(alone, fast, strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_a_smaller_micro_batch_changes_rounding_alone(task, dataset, tiny_resnet, pictures_folder):
+    """Batch norms keep the statistics of the pretrained network, so a row does not depend on its neighbours."""
+    found = []
+    for micro in (8, 2):
+        base = base_of(task, dataset, tiny_resnet, full=True)
+        recipe = recipe_of(
+            tiny_resnet, pictures_folder, "full", per_device_train_batch_size=micro,
+            gradient_accumulation_steps=8 // micro, **VARIED,
+        )  # fmt: skip
+        cohort = Cohort(base, [recipe], task.encode(dataset, base.processor, recipe))
+        buffers = {n: b.clone() for n, b in base.model.named_buffers()}
+        (weights,) = trained(cohort, 8 // micro * 3)
+        assert cohort.members[0].state.step == 3
+        found.append(weights)
+        assert all(torch.equal(b, buffers[n]) for n, b in base.model.named_buffers())
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_a_picture_is_varied_by_its_own_draw_alone(task, dataset, pictures_folder):
+    from trimtab.datasets.picture_items import items_of
+    from trimtab.tasks.pixels import Pixels
+
+    recipe = recipe_of("x", pictures_folder, **VARIED)
+    plain = items_of(dataset.examples["train"][:6], 16, ("above", "below", "middle"))
+    some = [task.varied(item, recipe, f"3/{i}") for i, item in enumerate(plain)]
+    pixels = Pixels()
+    together, alone = pixels.of(some), torch.cat([pixels.of([one]) for one in some])
+    torch.testing.assert_close(together, alone)
+    assert not torch.equal(together, pixels.of(plain))
+    assert 0 <= float(together.min()) <= float(together.max()) <= 1
+    again = [task.varied(item, recipe, f"4/{i}") for i, item in enumerate(plain)]
+    assert [a.varied.draw for a in again] != [a.varied.draw for a in some]
+    mixed = pixels.of([some[0], plain[1]])  # a neighbour that is not varied stays as it is
+    torch.testing.assert_close(mixed[1], pixels.of(plain[1:2])[0])
+
+
+def test_a_flip_and_a_crop_are_what_they_are_called():
+    from trimtab.datasets.picture_items import Varied
+    from trimtab.tasks.pixels import varied
+
+    picture = torch.arange(48.0).reshape(1, 3, 4, 4) / 48
+    flipped = [varied(picture, [Varied(draw, 0.0, True, 0.0)]) for draw in range(40)]
+    assert {torch.equal(f, picture) for f in flipped} == {True, False}
+    assert all(torch.equal(f, picture) or torch.equal(f, picture.flip(-1)) for f in flipped)
+    places = set()
+    for draw in range(60):
+        moved = varied(picture, [Varied(draw, 0.25, False, 0.0)])[0, 1]
+        places.add(tuple((moved == picture[0, 1, 1, 1]).nonzero()[0].tolist()))
+    assert places == {(a, b) for a in (0, 1, 2) for b in (0, 1, 2)}  # by a pixel at most, whole pixels alone
+
+
+def test_label_smoothing_is_torchs(task):
+    from types import SimpleNamespace
+
+    torch.manual_seed(0)
+    logits, targets = torch.randn(5, 4), torch.tensor([0, 3, 1, 2, 0])
+    smoothing = torch.tensor([0.0, 0.1, 0.0, 0.3, 0.1])
+    ours = task.unit_losses(logits, SimpleNamespace(targets=targets, smoothing=smoothing))
+    for i in range(5):
+        theirs = torch.nn.functional.cross_entropy(logits[i], targets[i], label_smoothing=float(smoothing[i]))
+        torch.testing.assert_close(ours[i], theirs)
+
+
+def test_what_is_kept_of_pictures_is_bounded(dataset):
+    from trimtab.datasets.picture_items import items_of
+    from trimtab.tasks.pixels import Pixels
+
+    items = items_of(dataset.examples["train"][:9], 16, ("above", "below", "middle"))
+    small = Pixels(room=3 * 16 * 16 * 2)
+    assert torch.equal(small.of(items), Pixels().of(items))
+    assert len(small._kept) == 2
+
+
+def test_a_file_that_went_away_is_named(tmp_path, task, dataset, tiny_resnet, pictures_folder):
+    from trimtab.errors import DataError
+
+    base = base_of(task, dataset, tiny_resnet)
+    item = task.encode(dataset, None, recipe_of(tiny_resnet, pictures_folder)).splits["train"][0]
+    gone = replace(item, picture=replace(item.picture, source=str(tmp_path / "gone.png"), name="gone.png", digest="x"))
+    with pytest.raises(DataError, match=r"gone\.png cannot be read any more"):
+        task.collate(base, [gone])
+
+
+def test_another_size_is_a_setting(task, dataset, tiny_vit, pictures_folder):
+    """Positions are interpolated; the probe is fitted anew."""
+    base = base_of(task, dataset, tiny_vit)
+    heads = []
+    for side in (16, 24):
+        recipe = recipe_of(tiny_vit, pictures_folder, max_length=side)
+        data = task.encode(dataset, base.processor, recipe)
+        cohort = Cohort(base, [recipe], data)
+        heads.append(cohort.members[0].adapter.whole["classifier.weight"].detach().clone())
+        trained(cohort, 1)
+    assert not torch.equal(*heads)
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_resnet, pictures_folder):
+    recipe = written(tmp_path, tiny_resnet, pictures_folder, steps=150)
+    recipe.write_text(recipe.read_text() + "eval_steps: 0.02\ncolor_jitter: 0.2\nrandom_flip: true\n")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    trimtab("train", recipe, "--out", whole)
+    command = [sys.executable, "-m", "trimtab", "train", str(recipe), "--out", str(cut)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None and not list(cut.glob("runs/*/state-*.safetensors")):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    trimtab("train", recipe, "--out", cut)
+    (run,) = Store(whole).runs()
+    files = [Path(folder) / "runs" / run.id / "last" / "model.safetensors" for folder in (whole, cut)]
+    assert files[0].read_bytes() == files[1].read_bytes()
