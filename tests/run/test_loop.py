@@ -102,7 +102,7 @@ def test_a_member_that_is_stopped_frees_its_slice_and_the_other_does_not_notice(
 def test_patience(tiny_base, small_data, recipe, tmp_path):
     r = recipe.but(learning_rate=1e-9, eval_steps=0.1, num_train_epochs=3, early_stopping_patience=2, lora_alpha=1)
     cohort = Cohort(tiny_base, [r], small_data)
-    never_better = Evaluation(losses=[2.0], right=[0.0], sure=[0.5])
+    never_better = Evaluation(losses=[2.0], right=[0.0], sure=[0.5], choice=[0])
     cohort.evaluate = lambda members, _items: [never_better for _ in members]
     train(cohort, tmp_path, "c", Hooks())
     p = cohort.members[0].state

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -221,16 +222,45 @@ def test_a_flip_and_a_crop_are_what_they_are_called():
     assert places == {(a, b) for a in (0, 1, 2) for b in (0, 1, 2)}  # by a pixel at most, whole pixels alone
 
 
-def test_label_smoothing_is_torchs(task):
+def test_smoothing_and_weights_are_torchs(task):
     from types import SimpleNamespace
 
     torch.manual_seed(0)
     logits, targets = torch.randn(5, 4), torch.tensor([0, 3, 1, 2, 0])
-    smoothing = torch.tensor([0.0, 0.1, 0.0, 0.3, 0.1])
-    ours = task.unit_losses(logits, SimpleNamespace(targets=targets, smoothing=smoothing))
+    smoothing, scale = torch.tensor([0.0, 0.1, 0.0, 0.3, 0.1]), torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0])
+    batch = SimpleNamespace(targets=targets, smoothing=smoothing, scale=scale)
+    ours = task.unit_losses(logits, batch)
     for i in range(5):
-        theirs = torch.nn.functional.cross_entropy(logits[i], targets[i], label_smoothing=float(smoothing[i]))
-        torch.testing.assert_close(ours[i], theirs)
+        smoothed = torch.nn.functional.cross_entropy(logits[i], targets[i], label_smoothing=float(smoothing[i]))
+        torch.testing.assert_close(ours[i], scale[i] * smoothed)
+
+
+def test_balanced_weights_are_scikit_learns(task, dataset, pictures_folder):
+    from sklearn.utils.class_weight import compute_class_weight
+
+    uneven = replace(dataset, examples=dataset.examples | {"train": dataset.examples["train"][5:]})
+    recipe = recipe_of("x", pictures_folder, class_weight="balanced")
+    items = task.encode(uneven, None, recipe).splits["train"]
+    labels = [i.label for i in items]
+    theirs = compute_class_weight("balanced", classes=np.unique(labels), y=np.array(labels))
+    assert [task.varied(i, recipe, "1/1").scale for i in items] == pytest.approx([theirs[x] for x in labels])
+    assert all(i.scale == 1 for i in items)  # as it is evaluated
+    plain = recipe_of("x", pictures_folder)
+    assert all(task.varied(i, plain, "1/1").scale == 1 for i in items)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1"])
+def test_what_is_kept_is_the_best_by_the_metric_that_was_named(tmp_path, tiny_resnet, pictures_folder, metric):
+    recipe = written(tmp_path, tiny_resnet, pictures_folder, 60)
+    recipe.write_text(recipe.read_text() + f"eval_steps: 0.1\nmetric_for_best_model: {metric}\n")
+    trimtab("train", recipe, "--out", tmp_path / "out")
+    store = Store(tmp_path / "out")
+    (run,) = store.runs()
+    looks = store.evaluations(run.id)
+    scores = [-e["pulse"]["score"][0] for e in looks]
+    assert run.result["best_step"] == looks[scores.index(max(scores))]["step"]  # the first of equals
+    if metric == "accuracy":
+        assert scores == pytest.approx([sum(e["pulse"]["right"]) / len(e["items"]) for e in looks])
 
 
 def test_what_is_kept_of_pictures_is_bounded(dataset):

@@ -11,6 +11,7 @@ from trimtab.errors import StoreError
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.results import Comparison
 from trimtab.spec.words import words_of
+from trimtab.store.rows import best_of
 
 
 def compare_runs(
@@ -21,7 +22,9 @@ def compare_runs(
     for run, rows in ((a, evaluations_a), (b, evaluations_b)):
         if not rows:
             raise StoreError(f"run {run.id} is {run.status} and has not been evaluated yet; nothing to compare")
-    best_a, best_b = (min(rows, key=lambda e: e["loss"]) for rows in (evaluations_a, evaluations_b))
+    best_a, best_b = (best_of(rows) for rows in (evaluations_a, evaluations_b))
+    assert best_a is not None
+    assert best_b is not None
     if _data_of(a.recipe) != _data_of(b.recipe) or len(best_a["items"]) != len(best_b["items"]):
         raise StoreError(
             f"{a.id} and {b.id} were validated on different items ({a.recipe.data} and {b.recipe.data}); "

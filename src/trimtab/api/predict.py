@@ -13,6 +13,7 @@ from trimtab.spec.files import write_whole
 from trimtab.spec.options import DEFAULT_OUT
 from trimtab.spec.progress import SILENT, Progress, Say
 from trimtab.store.folder import opened
+from trimtab.store.rows import best_of
 
 if TYPE_CHECKING:
     from trimtab.analysis.abstain import Threshold
@@ -47,7 +48,7 @@ def predict(
         what, shown, file = _what(row.recipe, given, watcher.note)
         best = store.folder / "runs" / row.id / "best"
         made = label_predictions.predict(row.recipe, best, what, machine.look(), watcher.note)
-        best_seen = min(store.evaluations(row.id), key=lambda e: e["loss"], default=None)
+        best_seen = best_of(store.evaluations(row.id))
         pulse = best_seen["pulse"] if best_seen else {}
         found = threshold(pulse["right"], pulse["sure"], right) if pulse else None
         rows = [_row(t, p, made.labels, found) for t, p in zip(shown, made.probabilities, strict=True)]

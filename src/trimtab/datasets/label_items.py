@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from trimtab.datasets.formats import Example
@@ -27,13 +27,16 @@ class Answered(Protocol):
 @dataclass(frozen=True)
 class Labelled:
     """Token ids and the place of the label; `cut` tokens were lost to max_length. `smoothing`: share of the truth that
-    is given to all labels alike."""
+    is given to all labels alike; `scale`: how often its loss counts; `balance`: what that is where labels are to count
+    alike."""
 
     ids: tuple[int, ...]
     label: int
     cut: int = 0
     weight: int = 1
     smoothing: float = 0.0
+    balance: float = 1.0
+    scale: float = 1.0
 
     @property
     def size(self) -> int:
@@ -106,6 +109,12 @@ def encoded(
         Labelled(tuple(ids), place[e.answer.strip()], len(every) - len(ids))
         for e, ids, every in zip(examples, kept, whole, strict=True)
     ]
+
+
+def balanced(items: Sequence[Any]) -> list[Any]:
+    """With `balance` as scikit-learn's class_weight="balanced" has it: n / (labels × examples of this one)."""
+    counts = Counter(i.label for i in items)
+    return [replace(i, balance=len(items) / (len(counts) * counts[i.label])) for i in items]
 
 
 def table_of(

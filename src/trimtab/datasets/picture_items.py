@@ -28,7 +28,7 @@ class Varied:
 @dataclass(frozen=True)
 class Seen:
     """A picture of `size` pixels a side, and the place of its label. `smoothing`: share of the truth that is given to
-    all labels alike."""
+    all labels alike; `scale`, `balance` as in label_items.Labelled."""
 
     picture: Picture | None  # None in a forecast, which has no pixels
     label: int
@@ -36,6 +36,8 @@ class Seen:
     weight: int = 1
     varied: Varied | None = None
     smoothing: float = 0.0
+    balance: float = 1.0
+    scale: float = 1.0
 
     @property
     def key(self) -> tuple[Any, ...]:

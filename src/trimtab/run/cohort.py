@@ -53,16 +53,17 @@ class Passed:
 @dataclass(frozen=True)
 class Evaluation:
     """By item: the mean loss of its units; whether the model's first choice is right, 1 or 0; how sure it was of it,
-    0 to 1."""
+    0 to 1; which label that is."""
 
     losses: list[float]
     right: list[float]
     sure: list[float]
+    choice: list[int]
 
     @classmethod
     def empty(cls, rows: int) -> Evaluation:
         """Room for so many items."""
-        return cls([0.0] * rows, [0.0] * rows, [0.0] * rows)
+        return cls([0.0] * rows, [0.0] * rows, [0.0] * rows, [0] * rows)
 
 
 class Cohort:
@@ -257,13 +258,13 @@ class Cohort:
             for made, member in zip(evaluations, members, strict=True):
                 measure = partial(self._evaluate, items, member.adapter)
                 for chunk, rows in in_batches(order, batch_size, measure, self.base.say):
-                    for i, (loss, right, sure) in zip(chunk, rows, strict=True):
-                        made.losses[i], made.right[i], made.sure[i] = loss, right, sure
+                    for i, (loss, right, sure, choice) in zip(chunk, rows, strict=True):
+                        made.losses[i], made.right[i], made.sure[i], made.choice[i] = loss, right, sure, choice
         return evaluations
 
     def _evaluate(
         self, items: Sequence[Any], adapter: Adapter | None, chunk: Sequence[int]
-    ) -> list[tuple[float, float, float]]:
+    ) -> list[tuple[float, float, float, int]]:
         some, learning = [items[i] for i in chunk], self.base.learning
         batch = learning.collate(self.base, some)
         outputs = self._outputs(batch, [Slice(adapter, batch.rows, batch.length)], some)

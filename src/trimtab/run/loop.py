@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+from trimtab.analysis.stats import average
 from trimtab.run.checkpoint import Checkpoints, export
 from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.guards import Stop
@@ -83,7 +84,7 @@ def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path,
     """Paired validation loss of every member; keep the best weights; stop whom the hooks name."""
     judged = dict(zip(members, cohort.evaluate(members, cohort.data.splits["validation"]), strict=True))
     for member, evaluation in judged.items():
-        if member.book_evaluation(sum(evaluation.losses) / len(evaluation.losses)):
+        if member.book_evaluation(average(evaluation.losses), score_of(cohort, member, evaluation)):
             export(member, cohort.base, folder / "runs" / member.id / "best")
     for member, stop in hooks.evaluated(share, judged).items():
         if member.running:
@@ -91,6 +92,12 @@ def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path,
     for member in members:
         if member.running and member.state.step >= member.last_step:
             member.complete()
+
+
+def score_of(cohort: Cohort, member: Member, evaluation: Evaluation) -> float | None:
+    """What decides instead of the loss, the less the better; None where the loss does."""
+    metric, items = member.recipe.metric_for_best_model, cohort.data.splits["validation"]
+    return None if metric == "loss" else -cohort.base.learning.score(metric, items, evaluation)
 
 
 def _finish(cohort: Cohort, folder: Path, hooks: LoopHooks) -> None:

@@ -32,7 +32,8 @@ class MemberState:
     size: int = 0  # of all items passed, in the task's own unit (tokens, masked ones included)
     seconds: float = 0.0
     evaluated: int = 0  # evaluations done
-    best_loss: float | None = None
+    best_loss: float | None = None  # at the evaluation that is kept
+    best_score: float | None = None  # what it was kept for: its loss, or (negative) the metric
     best_step: int = 0
     bad_evaluations: int = 0
     status: Status = Status.RUNNING
@@ -47,6 +48,8 @@ class MemberState:
     def of(cls, saved: Mapping[str, Any]) -> MemberState:
         """As it was saved, by this version or an earlier one."""
         state = cls(**{OLD_NAMES.get(k, k): v for k, v in saved.items()})
+        if state.best_score is None:  # of a version that knew the loss alone
+            state.best_score = state.best_loss
         state.status, state.cause = Status(state.status), state.cause and Cause(state.cause)
         return state
 
@@ -192,12 +195,14 @@ class Member:
             p.status = Status.RUNNING if p.step < self.last_step else Status.COMPLETE
             p.reason, p.cause, p.ended = None, None, False
 
-    def book_evaluation(self, loss: float) -> bool:
-        """Book an evaluation; True when it is the best so far. Patience that runs out completes the run."""
+    def book_evaluation(self, loss: float, score: float | None = None) -> bool:
+        """Book an evaluation; True when it is the best so far: by `score`, the less the better, else by its loss.
+        Patience that runs out completes the run."""
         p = self.state
         p.evaluated += 1
-        if p.best_loss is None or loss < p.best_loss:
-            p.best_loss, p.best_step, p.bad_evaluations = loss, p.step, 0
+        score = loss if score is None else score
+        if p.best_score is None or score < p.best_score:
+            p.best_loss, p.best_score, p.best_step, p.bad_evaluations = loss, score, p.step, 0
             return True
         p.bad_evaluations += 1
         patience = self.recipe.early_stopping_patience

@@ -34,6 +34,9 @@ class Recipe(BaseModel):
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="each layer learns at the rate of the layer above it times this, as in ELECTRA"
     )
+    class_weight: Literal["balanced"] | None = Field(
+        None, description="balanced: each label's losses count n / (labels × examples of it) times, as in scikit-learn"
+    )
     label_smoothing_factor: float = Field(
         0.0, ge=0, lt=1, description="share of each label's truth that is given to all labels alike (classifiers)"
     )
@@ -84,6 +87,9 @@ class Recipe(BaseModel):
         512, ge=8, description="tokens; longer examples are cut (from the answer's end). Of pictures: pixels a side"
     )
     eval_steps: float = Field(0.25, gt=0, le=1, description="share of all steps between two evaluations")
+    metric_for_best_model: Literal["loss", "accuracy", "f1"] = Field(
+        "loss", description="what decides, on validation, which evaluation is kept and when patience ends (classifiers)"
+    )
     early_stopping_patience: int = Field(0, ge=0, description="evaluations without a gain; 0 switches it off")
     bf16: bool | None = Field(None, description="null: where this machine computes it fast")
     seed: int = Field(1, ge=0, lt=2**31)
@@ -110,8 +116,11 @@ class Recipe(BaseModel):
     def _has_a_head(self) -> Recipe:
         if self.head_learning_rate is not None and self.task == "sft":
             raise ValueError("head_learning_rate: a chat model has no head of its own to learn; leave it out")
-        if self.label_smoothing_factor and self.task == "sft":
-            raise ValueError("label_smoothing_factor: only a classifier has labels to smooth; leave it out")
+        if self.metric_for_best_model != "loss" and self.task == "sft":
+            raise ValueError("metric_for_best_model: a chat model is kept by its loss; leave it out")
+        labels = [k for k in ("label_smoothing_factor", "class_weight") if getattr(self, k)]
+        if labels and self.task == "sft":
+            raise ValueError(f"{' and '.join(labels)}: only a classifier has labels; leave it out")
         varied = [k for k in ("random_crop", "random_flip", "color_jitter") if getattr(self, k)]
         if varied and self.task in ("sft", "text-classification"):
             raise ValueError(f"{', '.join(varied)}: only pictures can be varied so; leave it out")
@@ -237,7 +246,8 @@ ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 # The same for studies, which write their recipes out whole.
 NOT_IN_OLD_STUDIES = (
     "task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step", "head_learning_rate",
-    "layer_decay", "label_smoothing_factor", "random_crop", "random_flip", "color_jitter",
+    "layer_decay", "label_smoothing_factor", "random_crop", "random_flip", "color_jitter", "metric_for_best_model",
+    "class_weight",
 )  # fmt: skip
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 

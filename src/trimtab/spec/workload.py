@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trimtab.spec.recipe import Recipe
-from trimtab.spec.words import OLD_NAMES
+from trimtab.spec.words import CLASSIFIERS, OLD_NAMES
 
 OPTIMIZERS = (
     "adamw_torch", "adamw_torch_fused", "adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "sgd"
@@ -186,6 +186,7 @@ class Workload(BaseModel):
                 "num_train_epochs": recipe.num_train_epochs,
                 "max_steps": min((s for s in (recipe.max_steps, recipe.stop_at_step) if s > 0), default=-1),
                 "kl_weight": recipe.pull,
+                **({"task": recipe.task} if recipe.task in CLASSIFIERS else {}),
                 **more,
             }
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,12 @@ class RunRow:
     cohort: str | None
     total_steps: int | None
     result: dict[str, Any]
+
+
+def best_of(evaluations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The evaluation whose weights are kept: by its loss, or by the metric that the recipe names, which its pulse then
+    has as "score", the less the better. None where there is none."""
+    return min(evaluations, key=lambda e: (e["pulse"].get("score") or [e["loss"]])[0], default=None)
 
 
 @dataclass(frozen=True)

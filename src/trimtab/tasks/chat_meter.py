@@ -36,6 +36,7 @@ from trimtab.spec.probe import Probe
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Level
 from trimtab.store import Store
+from trimtab.store.rows import best_of
 from trimtab.tasks.pretrained import architecture
 from trimtab.tasks.task import Models, Say
 
@@ -165,7 +166,7 @@ class ChatMeter:
 
     def _pulse_at_best(self, recipe: Recipe) -> dict[str, list[float]]:
         """Numbers that are taken while training alone, so that a limit on one is judged with the card."""
-        best = min(self.store.evaluations(recipe.run_id), key=lambda e: e["loss"], default=None)
+        best = best_of(self.store.evaluations(recipe.run_id))
         return {k: v for k, v in best["pulse"].items() if k.startswith("kl_pulse")} if best else {}
 
     def _labels(self, base: EvaluatedModel, tuned: EvaluatedModel, level: Level) -> dict[str, list[float]]:

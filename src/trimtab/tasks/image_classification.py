@@ -13,7 +13,7 @@ from typing import Any
 
 from trimtab.datasets import pictures
 from trimtab.datasets.encoded import Encoded
-from trimtab.datasets.label_items import labels_in
+from trimtab.datasets.label_items import balanced, labels_in
 from trimtab.datasets.picture_items import Seen, items_of, table_lines, table_of
 from trimtab.datasets.picture_sources import CHANGES, Picture
 from trimtab.datasets.pictures import Pictures
@@ -51,6 +51,7 @@ class ImageClassification(Classification, ImageLearning):
     def encode(self, dataset: Pictures, processor: Any, recipe: Recipe) -> Encoded:
         labels, side = labels_in(dataset), recipe.max_length
         splits = {s: items_of(some, side, labels) for s, some in dataset.examples.items()}
+        splits["train"] = balanced(splits["train"])
         return Encoded(splits, table_of(dataset, side))
 
     def table_lines(self, table: Mapping[str, Any]) -> list[str]:

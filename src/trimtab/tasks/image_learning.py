@@ -15,16 +15,17 @@ from trimtab.run.adapters import Slice, seed_of
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.words import PICTURES
 from trimtab.tasks.image_base import ImageBase
-from trimtab.tasks.label_learning import LabelLearning, smoothing_of
+from trimtab.tasks.label_learning import LabelLearning, targets_of
 
 
 @dataclass(frozen=True)
 class PixelBatch:
-    """`pixels` [rows, 3, side, side], as the network takes them; `targets`, `smoothing` [rows]."""
+    """`pixels` [rows, 3, side, side], as the network takes them; `targets`, `smoothing`, `scale` [rows]."""
 
     pixels: torch.Tensor
     targets: torch.Tensor
     smoothing: torch.Tensor
+    scale: torch.Tensor
 
     @property
     def rows(self) -> int:
@@ -53,7 +54,7 @@ class ImageLearning(LabelLearning):
     def collate(self, base: ImageBase, items: Sequence[Seen], length: int | None = None) -> PixelBatch:  # type: ignore[override]
         mean, spread = (torch.tensor(v).view(3, 1, 1) for v in (base.mean, base.spread))
         pixels = (base.pixels.of(items) - mean) / spread
-        made = pixels, torch.tensor([i.label for i in items]), smoothing_of(items)
+        made = pixels, *targets_of(items)
         return PixelBatch(*(v.to(base.device) for v in made))
 
     def outputs(self, base: ImageBase, batch: PixelBatch, slices: Sequence[Slice]) -> torch.Tensor:  # type: ignore[override]

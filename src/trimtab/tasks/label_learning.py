@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from trimtab.analysis.intervals import macro_f1
+from trimtab.analysis.stats import average
 from trimtab.datasets.label_items import Labelled
 from trimtab.run.adapters import Adapter, Slice
 from trimtab.run.layer_rates import group_of
@@ -20,12 +23,13 @@ from trimtab.tasks.task import Group
 
 @dataclass(frozen=True)
 class PaddedTexts:
-    """`ids`, `mask` [rows, length]; `targets`, `smoothing` [rows]."""
+    """`ids`, `mask` [rows, length]; `targets`, `smoothing`, `scale` [rows]."""
 
     ids: torch.Tensor
     mask: torch.Tensor
     targets: torch.Tensor
     smoothing: torch.Tensor
+    scale: torch.Tensor
 
     @property
     def rows(self) -> int:
@@ -40,8 +44,13 @@ class PaddedTexts:
         return (1,) * self.rows
 
 
-def smoothing_of(items: Sequence[Any]) -> torch.Tensor:
-    return torch.tensor([i.smoothing for i in items])
+def targets_of(items: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(targets, smoothing, scale) [rows]."""
+    return (
+        torch.tensor([i.label for i in items]),
+        torch.tensor([i.smoothing for i in items]),
+        torch.tensor([i.scale for i in items]),
+    )
 
 
 class LabelLearning:
@@ -56,7 +65,7 @@ class LabelLearning:
         width, pad = length or max(i.size for i in items), base.processor.pad_token_id
         ids = [[*i.ids, *[pad] * (width - i.size)] for i in items]
         mask = [[1] * i.size + [0] * (width - i.size) for i in items]
-        made = *(torch.tensor(v) for v in (ids, mask, [i.label for i in items])), smoothing_of(items)
+        made = *(torch.tensor(v) for v in (ids, mask)), *targets_of(items)
         return PaddedTexts(*(v.to(base.device) for v in made))
 
     def outputs(self, base: ClassifierBase, batch: PaddedTexts, slices: Sequence[Slice]) -> torch.Tensor:
@@ -64,17 +73,29 @@ class LabelLearning:
             return base.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
 
     def varied(self, item: Any, recipe: Recipe, draw: str) -> Any:
-        return replace(item, smoothing=recipe.label_smoothing_factor) if recipe.label_smoothing_factor else item
+        if not (recipe.label_smoothing_factor or recipe.class_weight):
+            return item
+        scale = item.balance if recipe.class_weight else 1.0
+        return replace(item, smoothing=recipe.label_smoothing_factor, scale=scale)
 
     def unit_losses(self, outputs: torch.Tensor, batch: PaddedTexts) -> torch.Tensor:
-        """Smoothed as torch's cross_entropy does, row by row: members may differ in it."""
+        """Smoothed and weighted as torch's cross_entropy does, row by row: members may differ in it."""
         logs = outputs.log_softmax(-1)
         right = -logs.gather(-1, batch.targets[:, None])[:, 0]
-        return torch.lerp(right, -logs.mean(-1), batch.smoothing)
+        return torch.lerp(right, -logs.mean(-1), batch.smoothing) * batch.scale
 
-    def certainty(self, outputs: torch.Tensor, batch: PaddedTexts, _losses: torch.Tensor) -> list[tuple[float, float]]:
+    def certainty(
+        self, outputs: torch.Tensor, batch: PaddedTexts, _losses: torch.Tensor
+    ) -> list[tuple[float, float, int]]:
         sure, choice = outputs.softmax(-1).max(-1)
-        return [(float(c == t), float(s)) for c, t, s in zip(choice, batch.targets, sure, strict=True)]
+        return [(float(c == t), float(s), int(c)) for c, t, s in zip(choice, batch.targets, sure, strict=True)]
+
+    def score(self, metric: str, items: Sequence[Any], evaluation: Any) -> float:
+        """Accuracy, or macro F1 as the card has it."""
+        truth = [i.label for i in items]
+        if metric == "accuracy":
+            return average(evaluation.right)
+        return macro_f1(np.array(truth), np.array(evaluation.choice))
 
     def remember(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs.log_softmax(-1)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trimtab.datasets.tokens import Tokens
+from trimtab.errors import SpecError
 from trimtab.run.adapters import Adapter, Slice
 from trimtab.run.base import Base
 from trimtab.run.layer_rates import group_of
@@ -129,14 +130,17 @@ class LanguageModelling:
     def unit_losses(self, outputs: torch.Tensor, batch: Padded) -> torch.Tensor:
         return F.cross_entropy(outputs, batch.targets, reduction="none")
 
-    def certainty(self, outputs: torch.Tensor, batch: Padded, losses: torch.Tensor) -> list[tuple[float, float]]:
+    def certainty(self, outputs: torch.Tensor, batch: Padded, losses: torch.Tensor) -> list[tuple[float, float, int]]:
         """Right: the first choice is right at every label token, as a greedy answer would be. Sure: exp(mean ln p)
         of first choices."""
         best, choice = outputs.max(-1)
         # ln p of the first choice = ln p of the truth + how far its logit lies above
         top = best - outputs.gather(1, batch.targets[:, None]).squeeze(1) - losses
         parts = zip((choice == batch.targets).split(batch.weights), top.split(batch.weights), strict=True)
-        return [(float(r.all()), float(t.mean().exp())) for r, t in parts]
+        return [(float(r.all()), float(t.mean().exp()), 0) for r, t in parts]
+
+    def score(self, metric: str, items: Sequence[Tokens], evaluation: Any) -> float:
+        raise SpecError("metric_for_best_model", [f'got "{metric}"; a chat model is kept by its loss'])
 
     def remember(self, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The likeliest tokens, [tokens, KEPT] of their ids, and [tokens, KEPT + 1] ln p of those and of all others."""

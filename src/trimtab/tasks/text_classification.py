@@ -16,7 +16,7 @@ from typing import Any
 from trimtab.behaviour import phrasing
 from trimtab.datasets.encoded import Encoded
 from trimtab.datasets.formats import Example
-from trimtab.datasets.label_items import Labelled, encoded, labels_in, table_lines, table_of
+from trimtab.datasets.label_items import Labelled, balanced, encoded, labels_in, table_lines, table_of
 from trimtab.datasets.prepare import SPLITS, Dataset
 from trimtab.facts.build import facts_of_examples
 from trimtab.planning.facts import Facts
@@ -46,6 +46,7 @@ class TextClassification(Classification, TextData, LabelLearning):
     def encode(self, dataset: Dataset, processor: Any, recipe: Recipe) -> Encoded:
         labels = labels_in(dataset)
         splits = {s: encoded(dataset.examples[s], processor, recipe.max_length, labels) for s in SPLITS}
+        splits["train"] = balanced(splits["train"])
         return Encoded(splits, table_of(dataset, labels, splits, recipe.max_length))
 
     def table_lines(self, table: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from trimtab.spec.durations import in_words
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Cause
 from trimtab.spec.words import words_of
+from trimtab.store.rows import best_of
 from trimtab.tuning.choice import Outcome, choose, still_falling
 from trimtab.tuning.confirmation import Confirmation
 from trimtab.tuning.decisions import Decisions
@@ -191,7 +192,8 @@ class Coach:
         if done := self.decisions.recipe("epochs"):
             return done
         evaluations = self.desk.store.evaluations(best.run_id)
-        place = min(evaluations, key=lambda e: e["loss"])["share"] if evaluations else 1.0
+        kept = best_of(evaluations)
+        place = kept["share"] if kept else 1.0
         factor = 2.0 if place == 1.0 else place
         patience = self.own.get("early_stopping_patience", 2)
         other = best.but(num_train_epochs=best.num_train_epochs * factor, early_stopping_patience=patience)

@@ -15,6 +15,7 @@ from trimtab.spec.status import Cause, Status
 from trimtab.spec.words import words_of
 from trimtab.store import RunRow, Store
 from trimtab.store.folder import typed
+from trimtab.store.rows import best_of
 from trimtab.tuning.choice import Outcome
 
 TOGETHER = 8  # members of one cohort: beyond that a step is as long as its members one after another
@@ -23,7 +24,7 @@ TOGETHER = 8  # members of one cohort: beyond that a step is as long as its memb
 def outcome(store: Store, run: RunRow, budget: Budget = Budget()) -> Outcome:
     """A stored run as the chooser sees it: its best evaluation, judged against the budget of today."""
     evaluations = store.evaluations(run.id)
-    best = min(evaluations, key=lambda e: e["loss"], default=None)
+    best = best_of(evaluations)
     drift = drift_of(best["pulse"], words_of(run.recipe.task)) if best else None
     cause = run.result.get("cause")
     broke = run.reason if cause == Cause.GUARD else left_budget([e["pulse"] for e in evaluations], budget)

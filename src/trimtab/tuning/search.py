@@ -26,6 +26,7 @@ from trimtab.spec.status import Cause, Status
 from trimtab.spec.words import words_of
 from trimtab.spec.workload import Workload
 from trimtab.store import RunRow
+from trimtab.store.rows import best_of
 from trimtab.tuning.choice import Outcome, worse_half
 from trimtab.tuning.designed_study import unfit
 from trimtab.tuning.desk import Desk
@@ -247,7 +248,7 @@ class Search:
 
     def _row(self, trial: Any, run: RunRow) -> dict[str, Any]:
         evaluations = self.desk.store.evaluations(run.id)
-        best = min(evaluations, key=lambda e: e["loss"], default=None)
+        best = best_of(evaluations)
         over = constraints_of(evaluations[-1]["pulse"], self.budget) if evaluations else {"evaluated": 1.0}
         cause = run.result.get("cause")
         return {

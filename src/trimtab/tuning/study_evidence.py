@@ -19,6 +19,7 @@ from trimtab.spec.recipe import Recipe
 from trimtab.spec.status import Status
 from trimtab.spec.words import words_of
 from trimtab.store import RunRow, Store, StudyRow
+from trimtab.store.rows import best_of
 
 LEAST = 4  # runs that anything can be attributed with
 # Not settings but how a batch is carried out, and what repeats a run.
@@ -71,8 +72,9 @@ def varied(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
 
 def numbers_of(store: Store, run: RunRow) -> dict[str, float]:
     """A run's best evaluation, the pulse there, its task numbers and, where one was measured, its card."""
-    best = min(store.evaluations(run.id), key=lambda e: e["loss"])
-    pulse = {k: statistics.fmean(v) for k, v in best["pulse"].items() if v}
+    best = best_of(store.evaluations(run.id))
+    assert best is not None
+    pulse = {k: statistics.fmean(v) for k, v in best["pulse"].items() if v and k != "score"}
     sure, right = pulse.get("sure"), pulse.get("right")
     surer = {"sure minus right": sure - right} if sure is not None and right is not None else {}
     task = {k: statistics.fmean(v) for k, v in (run.result.get("task") or {}).items() if v}

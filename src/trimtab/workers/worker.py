@@ -29,7 +29,7 @@ from trimtab.planning.fitting import Forecaster
 from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.frozen_prefix import FrozenPrefix, first_trained, prefix_of
 from trimtab.run.guards import Stop
-from trimtab.run.loop import train
+from trimtab.run.loop import score_of, train
 from trimtab.run.machine import Machine, flops
 from trimtab.run.material import Material
 from trimtab.run.member import Member
@@ -314,6 +314,8 @@ class _IntoStore:
     def _log(self, member: Member, share: float, evaluation: Evaluation) -> dict[str, list[float]]:
         """The evaluation into the store, with its pulse, which it gives."""
         pulse = self.worker.meter.pulse(member) | {"right": evaluation.right, "sure": evaluation.sure}
+        if (score := score_of(self.cohort, member, evaluation)) is not None:
+            pulse["score"] = [score]
         loss = average(evaluation.losses)
         self.worker.store.log_evaluation(
             run=member.id, step=member.state.step, share=share, loss=loss, items=evaluation.losses, pulse=pulse
