@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, bootstrap
 from scipy.stats import t as scipy_t
-from sklearn.metrics import f1_score
+from sklearn import metrics
 
 from trimtab.analysis import stats
-from trimtab.analysis.intervals import macro_f1
+from trimtab.analysis.label_scores import auroc, macro_f1, mcc
 
 
 def test_a_paired_interval_covers_the_truth_about_as_often_as_it_says():
@@ -114,8 +114,18 @@ def test_resampled_bounds_are_near_those_of_scipys_bca_where_a_jackknife_says_so
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=40))
 def test_macro_f1_is_scikit_learns_over_the_labels_that_occur(pairs):
     truth, picks = np.array(pairs).T
-    theirs = f1_score(truth, picks, labels=np.unique(truth), average="macro", zero_division=0)
+    theirs = metrics.f1_score(truth, picks, labels=np.unique(truth), average="macro", zero_division=0)
     assert macro_f1(truth, picks) == pytest.approx(theirs, abs=1e-12)
+    assert mcc(truth, picks) == pytest.approx(metrics.matthews_corrcoef(truth, picks), abs=1e-12)
+
+
+@given(st.lists(st.integers(0, 3), min_size=8, max_size=40), st.integers(0, 2**30))
+def test_auroc_is_scikit_learns_over_the_labels_that_occur(truth, seed):
+    rows = np.random.default_rng(seed).dirichlet(np.ones(4), len(truth)).round(1)  # with ties
+    theirs = [metrics.roc_auc_score(np.array(truth) == c, rows[:, c]) for c in set(truth) if len(set(truth)) > 1] or [
+        0.5
+    ]
+    assert auroc(np.array(truth), rows) == pytest.approx(np.mean(theirs), abs=1e-12)
 
 
 def test_items_in_groups_are_no_independent_witnesses():

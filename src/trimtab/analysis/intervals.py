@@ -209,42 +209,6 @@ def task_value(prefix: str) -> Value:
     return value
 
 
-def f1(name: str) -> Value:
-    """Macro F1 of one side's picks."""
-
-    def value(raw: Raw) -> float | None:
-        truth, picks = raw.get("label_truth"), raw.get(f"label_pick_{name}")
-        return macro_f1(np.asarray(truth), np.asarray(picks)) if truth and picks else None
-
-    return value
-
-
-def f1_change(raw: Raw, tails: Tails = FIXED) -> Interval | None:
-    """Tuned − base macro F1, resampled by item; as a change of the share right where nothing varies."""
-    columns = [raw.get(k) for k in ("label_truth", "label_pick_tuned", "label_pick_base")]
-    if not all(columns):
-        return None
-    change = stats.resampled([np.asarray(c) for c in columns], lambda t, a, b: macro_f1(t, a) - macro_f1(t, b))
-    if change and change.low == change.high:  # items that all agree are no proof that the next one does
-        return share_change("label_right")(raw, tails)
-    return change
-
-
-def macro_f1(truth: np.ndarray, picks: np.ndarray) -> float:
-    """Mean over the labels that occur of 2·hits / (said + there). As scikit-learn's (a test says so), without its
-    checks of the input: they are eight times the work, and this is resampled a thousand times."""
-    there = np.unique(truth)
-    hits, said, is_so = (
-        np.array([f(c) for c in there])
-        for f in (
-            lambda c: ((truth == c) & (picks == c)).sum(),
-            lambda c: (picks == c).sum(),
-            lambda c: (truth == c).sum(),
-        )
-    )
-    return float((2 * hits / (said + is_so)).mean())
-
-
 def worst_class(raw: Raw, _tails: Tails = FIXED) -> Interval | None:
     """Recall of the label that lost most: bounds that hold for all labels at once."""
     names = sorted(k.removesuffix("_tuned") for k in raw if k.startswith(CLASS) and k.endswith("_tuned"))

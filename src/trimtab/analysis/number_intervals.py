@@ -16,8 +16,6 @@ from trimtab.analysis.intervals import (
     degenerate_change,
     ece,
     ece_of,
-    f1,
-    f1_change,
     gain,
     gap,
     items,
@@ -34,6 +32,7 @@ from trimtab.analysis.intervals import (
     top,
     worst_class,
 )
+from trimtab.analysis.label_scores import Score, auroc, changed, macro_f1, mcc, of_side
 from trimtab.spec.numbers import CLASS, OWN, is_number, number_of
 
 
@@ -50,6 +49,10 @@ class Shown:
 def _pair(interval: Made, name: str) -> Shown:
     """Raw values called so, for base and tuned alike."""
     return Shown(interval, mean(f"{name}_base"), mean(f"{name}_tuned"))
+
+
+def _scored(score: Score, key: str) -> Shown:
+    return Shown(changed(score, key), of_side(score, key, "base"), of_side(score, key, "tuned"))
 
 
 INTERVALS: dict[str, Shown] = {
@@ -92,7 +95,9 @@ INTERVALS: dict[str, Shown] = {
     "exact_match_gain": Shown(gain),
     "overlap": Shown(items_of_one("overlap"), mean("base_overlap"), mean("overlap")),
     "label_accuracy": _pair(share_change("label_right"), "label_right"),
-    "label_f1": Shown(f1_change, f1("base"), f1("tuned")),
+    "label_f1": _scored(macro_f1, "label_pick"),
+    "label_mcc": _scored(mcc, "label_pick"),
+    "label_auroc": _scored(auroc, "label_probabilities"),
     "label_worst_class": Shown(worst_class),
     "label_brier": _pair(change("label_brier"), "label_brier"),
     "label_overconfidence": Shown(

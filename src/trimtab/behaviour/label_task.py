@@ -27,6 +27,8 @@ EXAMPLES, REPHRASED, STATES = 200, 60, 100
 LABEL_CHANGES = (
     "label_accuracy",
     "label_f1",
+    "label_mcc",
+    "label_auroc",
     "label_worst_class",
     "label_brier",
     "label_confident_wrong",
@@ -127,6 +129,7 @@ def compare(base: Predictions | None, tuned: Predictions, task: LabelTask) -> Ra
     for name, side in sides.items():
         picks = [pick(p) for p in side.probabilities]
         raw[f"label_pick_{name}"] = [float(p) for p in picks]
+        raw[f"label_probabilities_{name}"] = [round(v, 5) for p in side.probabilities for v in p]  # a row an item
         for i, label in enumerate(task.labels):
             rows = [float(p == t) for p, t in zip(picks, task.truth, strict=True) if t == i]
             if rows:

@@ -46,7 +46,10 @@ def ablate(
     options: StudyOptions,
     without: Annotated[
         str,
-        typer.Option(help="weight_decay, warmup, dropout, scheduler, clipping, early_stopping; several with commas."),
+        typer.Option(
+            help="weight_decay, warmup, dropout, scheduler, clipping, early_stopping, augmentation, layer_rates,"
+            " label_smoothing, class_weight; several with commas."
+        ),
     ] = "",
     seeds: Seeds = 2,
     as_json: Json = False,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trimtab.analysis.intervals import macro_f1
+from trimtab.analysis.label_scores import macro_f1
 from trimtab.analysis.stats import average
 from trimtab.datasets.label_items import Labelled
 from trimtab.run.adapters import Adapter, Slice
