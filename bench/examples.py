@@ -22,12 +22,11 @@ from typing import Any
 
 import example_pages
 import example_scripts as scripts
-
 import trimtab
 from trimtab.analysis.label_scores import macro_f1
-from trimtab.spec.options import StudyOptions
 from trimtab.datasets import labelled_texts
 from trimtab.datasets.assets import fetch
+from trimtab.spec.options import StudyOptions
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import load_recipe
 from trimtab.store import Store
@@ -37,14 +36,17 @@ RESULTS, RECIPES = HERE / "results" / "examples", HERE.parent / "examples"
 SIZES = {"train": 240, "validation": 80, "test": 300}  # of the reviews: 800 and 200 in the article
 FORECASTS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "sentiment": [
-        ("as written: transformers, all weights, fp16", "16GB", {"trainer": "transformers", "method": "full", "dtype": "float32", "autocast": "fp16", "gradient_checkpointing": False}),
-        ("LoRA, half precision", "16GB", {"trainer": "transformers", "method": "lora", "dtype": "float16", "autocast": "fp16", "r": 8, "gradient_checkpointing": False}),
-        ("LoRA, half precision, recomputing", "16GB", {"trainer": "transformers", "method": "lora", "dtype": "float16", "autocast": "fp16", "r": 8, "gradient_checkpointing": True}),
-        ("QLoRA", "16GB", {"trainer": "transformers", "method": "qlora", "dtype": "float16", "autocast": "fp16", "r": 8}),
+        (words, "16GB", {"trainer": "transformers", "optim": "adamw_torch_fused", "autocast": "fp16", "r": 8, **more})
+        for words, more in (
+            ("as written: transformers, all weights, fp16", {"dtype": "float32", "gradient_checkpointing": False}),
+            ("LoRA", {"method": "lora", "dtype": "float16", "gradient_checkpointing": False}),
+            ("LoRA, recomputing", {"method": "lora", "dtype": "float16", "gradient_checkpointing": True}),
+            ("QLoRA", {"method": "qlora", "dtype": "float16", "gradient_checkpointing": True}),
+        )
     ],
     "images": [("as written, in our own loop", "8GB", {}), ("the same at 224 pixels", "8GB", {"max_length": 224})],
     "instructions": [
-        (f"{words}, cutoff 4096", "24GB", {"trainer": "transformers", "dtype": "bfloat16", "autocast": "bf16", **more})
+        (words, "24GB", {"trainer": "transformers", "optim": "adamw_torch_fused", "autocast": "bf16", **more})
         for words, more in (
             ("as written: LLaMA-Factory (recomputes unless told not to)", {"gradient_checkpointing": True}),
             ("without recomputing", {"gradient_checkpointing": False}),

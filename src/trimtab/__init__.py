@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trimtab.api.folder import fetch, keep_store, work
     from trimtab.api.forecast import forecast
     from trimtab.api.inside import inside
+    from trimtab.api.label_errors import label_errors
     from trimtab.api.plan import data, plan, precedents
     from trimtab.api.predict import predict
     from trimtab.api.results import attribute, compare, export_study, report, runs, studies, study_result
@@ -41,6 +42,7 @@ _HOME = {
     "trimtab.api.folder": ("fetch", "keep_store", "work"),
     "trimtab.api.forecast": ("forecast",),
     "trimtab.api.inside": ("inside",),
+    "trimtab.api.label_errors": ("label_errors",),
     "trimtab.api.predict": ("predict",),
     "trimtab.api.plan": ("data", "plan", "precedents"),
     "trimtab.api.results": ("attribute", "compare", "export_study", "report", "runs", "studies", "study_result"),
@@ -97,6 +99,7 @@ __all__ = [
     "inside",
     "keep_store",
     "label",
+    "label_errors",
     "plan",
     "precedents",
     "predict",

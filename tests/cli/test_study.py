@@ -13,6 +13,7 @@ from tests.tuning.fake_trainer import nothing_trained  # noqa: F401
 from trimtab.api import results
 from trimtab.api.resume import stop_study
 from trimtab.cli.main import app
+from trimtab.store import Store
 from trimtab.errors import SpecError
 
 RECIPE = (
@@ -326,7 +327,8 @@ def test_where_the_store_is(base, server_url):
     assert trimtab("study", "repeat", base / "base.yaml", "--seeds", 2, "--out", out)[0] == 0
     assert not (out / "trimtab.db").exists()
     assert len(json.loads(trimtab("runs", "--out", out, "--json")[1])) == 2
-    assert "has a store with runs in it" in str(trimtab("store", server_url, "--out", base / "more")[2])
+    Store(base / "kept").close()
+    assert "has a store with runs in it" in str(trimtab("store", server_url, "--out", base / "kept")[2])
 
 
 @pytest.mark.usefixtures("nothing_trained")

@@ -16,6 +16,7 @@ from trimtab.cli.card import adapter_scale, budget_app, card, gradient_shares, r
 from trimtab.cli.folder import fetch, store, work
 from trimtab.cli.forecast import forecast
 from trimtab.cli.inside import inside
+from trimtab.cli.label_errors import label_errors
 from trimtab.cli.options import BudgetOption, Json, Out, Renamed, Settings, print_json, study_options
 from trimtab.cli.plan import data, plan, precedents
 from trimtab.cli.predict import predict
@@ -52,6 +53,7 @@ for command in (
     review,
     attribute,
     predict,
+    label_errors,
     store,
     work,
     fetch,
