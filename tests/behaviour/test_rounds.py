@@ -114,3 +114,9 @@ def test_a_set_costs_what_its_own_questions_took_else_what_others_of_its_kind_di
     assert asked.expected("alarming") == pytest.approx(10.0 * (35 + 32) / (35 + 50))  # as many tokens, 32 at once
     assert 5.0 < asked.expected("open") < 10.0
     assert asked.expected("phrasing") == pytest.approx(2 * 4.0)
+
+
+def test_what_a_shorter_card_does_not_ask_stays_open(ask):
+    found = ask(lambda _: {"alarming", "phrasing", "generic"})
+    assert "alarming" not in found["looks"]
+    assert found["looks"]["generic"]["asked"][-1] == 6

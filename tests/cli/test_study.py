@@ -13,8 +13,8 @@ from tests.tuning.fake_trainer import nothing_trained  # noqa: F401
 from trimtab.api import results
 from trimtab.api.resume import stop_study
 from trimtab.cli.main import app
-from trimtab.store import Store
 from trimtab.errors import SpecError
+from trimtab.store import Store
 
 RECIPE = (
     "model: bundled:tiny\ndata: bundled:home-commands\nr: 4\nmax_length: 96\nmax_steps: 12\nlearning_rate:"

@@ -97,14 +97,14 @@ class Asked:
 
     def _wanted(self, until: Until, still_open: StillOpen) -> list[str]:
         """The sets that have to go on and can; with a time also, last, those that nothing is limited by."""
-        opened = list(still_open(self.raw(), self.looks))
+        opened = [name for name in still_open(self.raw(), self.looks) if name in self.most]  # a short card asks fewer
         if self.count("generic") < self.neutral.least:
             opened.append("generic")
         if "phrasing" in opened and self.count("facts") <= self.count("phrasing"):
             opened.insert(0, "facts")  # whose plain wording the others are held against
         if until.timed:
             opened += [name for name in self.most if name not in self.limited]
-        return [name for name in dict.fromkeys(opened) if self.count(name) < self.most.get(name, 0)]
+        return [name for name in dict.fromkeys(opened) if self.count(name) < self.most[name]]
 
     def expected(self, name: str) -> float:
         """Seconds of this set's next piece, both models: by what its own have taken, else by the same kind of
