@@ -97,7 +97,7 @@ class Toy:
         return [(float(loss < self.known_below), float(torch.exp(-loss)), 0) for loss in losses]
 
     def score(self, metric, items, evaluation):
-        raise SpecError("metric_for_best_model", ["a toy is kept by its loss"])
+        return None
 
     def groups(self, base, adapter, recipe):
         return [Group(adapter.parameters() if adapter else list(base.model.parameters()))]

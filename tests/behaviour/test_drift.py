@@ -56,7 +56,7 @@ def test_numbers_of_a_task(evaluated_models, small_file, tiny_tokenizer):
     task = task_of(load(str(small_file)).examples["test"], False, tiny_tokenizer)
     said = ask_task(evaluated_models[0], task)
     numbers = task_numbers(said, task)
-    assert set(numbers) == {"exact_match", "overlap"}
+    assert set(numbers) == {"exact_match", "overlap", "bleu", "chrf", "rouge_l"}
     assert len(numbers["exact_match"]) == len(task.examples)
 
 

@@ -94,6 +94,7 @@ INTERVALS: dict[str, Shown] = {
     "exact_match": Shown(share("exact_match"), mean("base_exact_match"), mean("exact_match")),
     "exact_match_gain": Shown(gain),
     "overlap": Shown(items_of_one("overlap"), mean("base_overlap"), mean("overlap")),
+    **{k: Shown(items_of_one(k), mean(f"base_{k}"), mean(k)) for k in ("bleu", "chrf", "rouge_l")},
     "label_accuracy": _pair(share_change("label_right"), "label_right"),
     "label_f1": _scored(macro_f1, "label_pick"),
     "label_mcc": _scored(mcc, "label_pick"),

@@ -30,6 +30,7 @@ from trimtab.behaviour.responses import (
 from trimtab.behaviour.rounds import Asked, Until
 from trimtab.behaviour.scoring import degenerate, exact, overlap, parse_json, word_count
 from trimtab.behaviour.speed import PROMPTS, ROUNDS, TOKENS, speeds
+from trimtab.behaviour.text_scores import text_scores
 from trimtab.behaviour.weights import intruders, relative_change
 from trimtab.datasets.formats import Example
 from trimtab.datasets.tokens import Tokens, prompt_ids
@@ -70,14 +71,17 @@ def task_of(
 
 
 def task_numbers(said: Sequence[Answer], task: Task, sure: Sequence[float] = ()) -> dict[str, list[float]]:
-    """Per item: exact match, overlap with the reference, how sure the model was, and (JSON tasks) whether the answer
-    parses."""
+    """Per item: exact match, overlap with the reference, how sure the model was, whether the answer parses (JSON
+    tasks), and how near it comes in words (others)."""
     numbers = {
         "exact_match": [exact(a.text, e.answer, task.as_json) for a, e in zip(said, task.examples, strict=True)],
         "overlap": [overlap(a.text, e.answer, task.as_json) for a, e in zip(said, task.examples, strict=True)],
     }
     if sure:
         numbers["sure"] = list(sure)
+    if not task.as_json:
+        scored = [text_scores(a.text, e.answer) for a, e in zip(said, task.examples, strict=True)]
+        numbers |= {key: [s[key] for s in scored] for key in ("bleu", "chrf", "rouge_l")}
     if task.as_json:
         numbers["format_validity"] = [float(parse_json(a.text) is not None) for a in said]
     return numbers

@@ -12,7 +12,7 @@ _CHARACTER = "[一-鿿぀-ヿ]"  # Chinese, and Japanese kana
 
 def degenerate(answer: str) -> bool:
     """Empty, or more than half of its 4-grams are repetitions (seq-rep-4 > .5)."""
-    words = _units(answer)
+    words = units(answer)
     grams = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     return not words or (bool(grams) and 1 - len(set(grams)) / len(grams) > 0.5)
 
@@ -48,7 +48,7 @@ def overlap(answer: str, reference: str, as_json: bool) -> float:
     return 2 * common / (sum(given.values()) + sum(wanted.values())) if common else 0.0
 
 
-def _units(text: str) -> list[str]:
+def units(text: str) -> list[str]:
     """Words; single characters where a script has no spaces, or where a "word" is too long to be one (hahaha…)."""
     words = re.findall(rf"{_CHARACTER}|[^\s{_CHARACTER[1:-1]}]+", text)
     return [u for w in words for u in (w if len(w) > 30 else [w])]

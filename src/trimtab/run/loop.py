@@ -97,7 +97,8 @@ def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path,
 def score_of(cohort: Cohort, member: Member, evaluation: Evaluation) -> float | None:
     """What decides instead of the loss, the less the better; None where the loss does."""
     metric, items = member.recipe.metric_for_best_model, cohort.data.splits["validation"]
-    return None if metric == "loss" else -cohort.base.learning.score(metric, items, evaluation)
+    score = None if metric == "loss" else cohort.base.learning.score(metric, items, evaluation)
+    return None if score is None else -score
 
 
 def _finish(cohort: Cohort, folder: Path, hooks: LoopHooks) -> None:

@@ -14,6 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from trimtab.spec.words import TASKS, task_problem
 
+Metric = Literal["loss", "accuracy", "f1", "exact_match", "overlap", "bleu", "chrf", "rouge_l"]
+METRICS = {  # that may decide, by task
+    "sft": ("exact_match", "overlap", "bleu", "chrf", "rouge_l"),
+    "text-classification": ("accuracy", "f1"),
+    "image-classification": ("accuracy", "f1"),
+}
+
 
 class Recipe(BaseModel):
     """One training run. Two recipes that differ only in `seed` share their `hash`."""
@@ -87,8 +94,10 @@ class Recipe(BaseModel):
         512, ge=8, description="tokens; longer examples are cut (from the answer's end). Of pictures: pixels a side"
     )
     eval_steps: float = Field(0.25, gt=0, le=1, description="share of all steps between two evaluations")
-    metric_for_best_model: Literal["loss", "accuracy", "f1"] = Field(
-        "loss", description="what decides, on validation, which evaluation is kept and when patience ends (classifiers)"
+    metric_for_best_model: Metric = Field(
+        "loss",
+        description="of classifiers: what decides which evaluation is kept and when patience ends; of chat models,"
+        " whose answers are written at the end alone: what the gain is counted in",
     )
     early_stopping_patience: int = Field(0, ge=0, description="evaluations without a gain; 0 switches it off")
     bf16: bool | None = Field(None, description="null: where this machine computes it fast")
@@ -116,8 +125,12 @@ class Recipe(BaseModel):
     def _has_a_head(self) -> Recipe:
         if self.head_learning_rate is not None and self.task == "sft":
             raise ValueError("head_learning_rate: a chat model has no head of its own to learn; leave it out")
-        if self.metric_for_best_model != "loss" and self.task == "sft":
-            raise ValueError("metric_for_best_model: a chat model is kept by its loss; leave it out")
+        allowed = ("loss", *METRICS.get(self.task, (self.metric_for_best_model,)))
+        if self.metric_for_best_model not in allowed:
+            raise ValueError(
+                f'metric_for_best_model: got "{self.metric_for_best_model}"; for {self.task} allowed are'
+                f" {', '.join(allowed)}"
+            )
         labels = [k for k in ("label_smoothing_factor", "class_weight") if getattr(self, k)]
         if labels and self.task == "sft":
             raise ValueError(f"{' and '.join(labels)}: only a classifier has labels; leave it out")

@@ -94,6 +94,9 @@ LANGUAGE = Words(
         "exact_match": "Exact match",
         "overlap": "Overlap with the reference (F1)",
         "format_validity": "Valid JSON",
+        "bleu": "BLEU",
+        "chrf": "chrF",
+        "rouge_l": "ROUGE-L",
     },
     pulse_size=2000,  # 12 answers and 42 choices, with their prompts
     anchored=True,

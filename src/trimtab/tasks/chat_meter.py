@@ -28,6 +28,7 @@ from trimtab.datasets import languages
 from trimtab.datasets.assets import cache_folder
 from trimtab.datasets.prepare import Dataset
 from trimtab.datasets.tokens import Tokens, tokenise
+from trimtab.errors import SpecError
 from trimtab.probes.prompts import CARD_PROMPTS, LANGUAGES, OTHERS, generic_prompts, remedy_neutral
 from trimtab.run.member import Member
 from trimtab.spec.budget import Budget
@@ -73,6 +74,8 @@ class ChatMeter:
             lacking["a chat template"] = f"{self.models.model} has no chat template, so it neither refuses nor obeys"
         if not self.dataset.is_json:
             lacking["JSON answers"] = "the answers are not JSON"
+        else:
+            lacking["answers in words"] = "the answers are JSON, whose fields are compared"
         if label_task_of(self.dataset.examples["train"], self.dataset.examples["test"], self.spoken) is None:
             lacking["labels"] = "the answers are no labels"
         return lacking
@@ -91,8 +94,13 @@ class ChatMeter:
         def cost(level: Level, first: bool = False) -> float:
             return cards.cost(task, self._prompts(level), level, known[level], first)
 
+        metric = task.metric if recipe.metric_for_best_model == "loss" else recipe.metric_for_best_model
+        if metric in ("bleu", "chrf", "rouge_l") and task.as_json:
+            raise SpecError(
+                "metric_for_best_model", [f"{metric} compares words, and the answers are JSON; use overlap"]
+            )
         return {
-            "metric": task.metric,
+            "metric": metric,
             "numbers": cards.task_numbers(said, task, cards.sureness(base, task, said)),
             "answers": [a.text for a in said],
             "answer_seconds": seconds,

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trimtab.datasets.tokens import Tokens
-from trimtab.errors import SpecError
 from trimtab.run.adapters import Adapter, Slice
 from trimtab.run.base import Base
 from trimtab.run.layer_rates import group_of
@@ -139,8 +138,8 @@ class LanguageModelling:
         parts = zip((choice == batch.targets).split(batch.weights), top.split(batch.weights), strict=True)
         return [(float(r.all()), float(t.mean().exp()), 0) for r, t in parts]
 
-    def score(self, metric: str, items: Sequence[Tokens], evaluation: Any) -> float:
-        raise SpecError("metric_for_best_model", [f'got "{metric}"; a chat model is kept by its loss'])
+    def score(self, metric: str, items: Sequence[Tokens], evaluation: Any) -> float | None:
+        return None  # answers are written when a run has ended
 
     def remember(self, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The likeliest tokens, [tokens, KEPT] of their ids, and [tokens, KEPT + 1] ln p of those and of all others."""

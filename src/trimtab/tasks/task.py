@@ -95,9 +95,9 @@ class Learning(Protocol):
         """(right, sure, choice) of each row: whether the first choice is right, 1 or 0, how sure the model was of it,
         0 to 1, and the number of the label that it is (0 where there are none)."""
 
-    def score(self, metric: str, items: Sequence[Any], evaluation: Any) -> float:
-        """Of an evaluation, the more the better, where `metric_for_best_model` is another than the loss. SpecError
-        where the task has no such number."""
+    def score(self, metric: str, items: Sequence[Any], evaluation: Any) -> float | None:
+        """Of an evaluation, the more the better, where `metric_for_best_model` is another than the loss; None where the
+        loss decides all the same."""
 
     def remember(self, outputs: torch.Tensor) -> Any:
         """What `distance` needs of the base's outputs for one row, small enough to be kept."""

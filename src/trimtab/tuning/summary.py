@@ -60,6 +60,7 @@ def summary(
             **{
                 k: _bounded(stats.recipe_gain([stats.by_group(numbers[run][k], groups) for run in runs]), 1.0)
                 for k in untouched
+                if all(k in numbers[run] for run in runs)  # of runs that an earlier version measured
             },
         },
         "metric": metric,
