@@ -33,7 +33,7 @@ from trimtab.store import Store
 
 HERE = Path(__file__).parent
 RESULTS, RECIPES = HERE / "results" / "examples", HERE.parent / "examples"
-SIZES = {"train": 240, "validation": 80, "test": 300}  # of the reviews: 800 and 200 in the article
+SIZES = {"train": 120, "validation": 60, "test": 300}  # of the reviews: 800 and 200 in the article
 FORECASTS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "sentiment": [
         (words, "16GB", {"trainer": "transformers", "optim": "adamw_torch_fused", "autocast": "fp16", "r": 8, **more})

@@ -262,3 +262,18 @@ def test_bundled_pictures_are_read(name, labels):
     assert len(labels_in(made)) == labels
     assert len(made.examples["train"]) == 1000
     assert isinstance(made.examples["train"][0], Picture)
+
+
+def test_a_data_set_of_the_hub(monkeypatch):
+    import datasets
+    from trimtab.datasets import picture_sources
+
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    part = datasets.Dataset.from_dict({"img": [noise(i) for i in range(40)], "label": [0, 1] * 20}, features=features)
+    monkeypatch.setattr(picture_sources, "loaded", lambda _name: {"train": part, "test": part})
+    made = pictures.load("someone/pets")
+    assert (labels_in(made), len(made.examples["test"])) == (("cat", "dog"), 40)
+    texts = datasets.Dataset.from_dict({"text": ["a"], "label": [1]})
+    monkeypatch.setattr(picture_sources, "loaded", lambda _name: {"train": texts})
+    with pytest.raises(DataError, match=r"has 0 columns of pictures and 0 of named labels \(text, label\)"):
+        pictures.load("someone/texts")

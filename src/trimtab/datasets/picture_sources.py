@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 from trimtab.datasets import bundled_pictures
 from trimtab.datasets.plain_pickle import load as plain_pickle
-from trimtab.datasets.read import SPLIT_NAMES
+from trimtab.datasets.read import SPLIT_NAMES, loaded
 from trimtab.errors import DataError, did_you_mean
 
 Say = Callable[[str], None]
@@ -56,8 +56,10 @@ def find(data: str, say: Say = print) -> tuple[str, dict[str, list[Picture]]]:
         if batches := _cifar(path):
             return "CIFAR batches", batches
         return "a folder for each label", _folders(path)
-    if not path.exists():
+    if not path.exists() and (path.suffix.lower() in (*TABLES, *SUFFIXES) or place.startswith((".", "/", "~"))):
         raise DataError(f"{place} does not exist; give a folder with a subfolder for each label, or a table of paths")
+    if not path.exists():
+        return "a data set of the hub", of_datasets(loaded(place), place)
     columns = [c.strip() for c in named.split(",") if c.strip() and c.strip() != SKIP]
     return f"a table of pictures ({path.suffix[1:]})", {"train": list(_table(path, columns))}
 
@@ -199,6 +201,31 @@ def _class_names(path: Path) -> dict[int, str]:
     features = json.loads(notes)["info"]["features"] if notes else {}
     named = [f["names"] for f in features.values() if isinstance(f, dict) and f.get("_type") == "ClassLabel"]
     return dict(enumerate(named[0])) if len(named) == 1 else {}
+
+
+def of_datasets(parts: Mapping[str, Any], name: str) -> dict[str, list[Picture]]:
+    """Of the datasets library's splits: the one column of pictures, the one of named labels. Not decoded here."""
+    import datasets
+
+    made: dict[str, list[Picture]] = {}
+    for split, part in parts.items():
+        images = [c for c, f in part.features.items() if isinstance(f, datasets.Image)]
+        labels = [c for c, f in part.features.items() if isinstance(f, datasets.ClassLabel)]
+        if len(images) != 1 or len(labels) != 1:
+            raise DataError(
+                f"{name} has {len(images)} columns of pictures and {len(labels)} of named labels"
+                f" ({', '.join(part.features)}); one of each is needed: write them out as a folder for each label"
+            )
+        names, known = part.features[labels[0]].names, SPLIT_NAMES.get(split.lower())
+        raw = part.cast_column(images[0], datasets.Image(decode=False))
+        if known:
+            made[known] = [
+                Picture(row[images[0]]["bytes"] or row[images[0]]["path"], names[row[labels[0]]], f"{name} {split} {i}")
+                for i, row in enumerate(raw)
+            ]
+    if "train" not in made:
+        raise DataError(f"{name} has the splits {', '.join(parts)} but none to train on")
+    return made
 
 
 def _cifar_files(path: Path) -> dict[str, list[Path]]:

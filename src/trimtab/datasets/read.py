@@ -186,7 +186,8 @@ def _parquet(path: Path) -> Rows:
         raise DataError(f"{path} cannot be read as parquet: {str(error).splitlines()[0]}") from None
 
 
-def _hub(name: str) -> RawData:
+def loaded(name: str) -> Any:
+    """A data set of the hub, or of its local cache, by split; DataError where neither has it."""
     import huggingface_hub.constants
 
     import datasets
@@ -195,7 +196,7 @@ def _hub(name: str) -> RawData:
     if not reachable:  # then only the local cache is asked
         datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
     try:
-        loaded = datasets.load_dataset(name)
+        return datasets.load_dataset(name)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         reason = reason if reachable else "it cannot be reached, and its local cache does not hold this"
@@ -203,7 +204,10 @@ def _hub(name: str) -> RawData:
             f'"{name}" is no local file or folder, and the hub did not give it ({reason}); '
             "check the name and the network, or give a local file"
         ) from None
-    rows = {SPLIT_NAMES.get(s, s): [dict(r) for r in part] for s, part in loaded.items()}
+
+
+def _hub(name: str) -> RawData:
+    rows = {SPLIT_NAMES.get(s, s): [dict(r) for r in part] for s, part in loaded(name).items()}
     if "train" not in rows:
         raise DataError(f"hub data set {name} has the splits {', '.join(rows)} but no train split")
     return RawData(name, {k: v for k, v in rows.items() if k in ("train", "validation", "test")})
