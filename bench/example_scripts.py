@@ -60,6 +60,48 @@ def sentiment(files: dict[str, Path], seed: int, out: Path) -> dict[str, Any]:
     return {"seconds": seconds, "loop": loop, "picks": [names[i] for i in picks]}
 
 
+def texts(model_name: str, data: str, seed: int, out: Path) -> dict[str, Any]:
+    """transformers' Trainer as it comes: rate 5e-5, batch 8, three epochs, padded to the longest of a batch."""
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+    )
+
+    from trimtab.datasets.prepare import load
+    from trimtab.tasks.pretrained import resolve
+
+    torch.manual_seed(seed)
+    place, read = resolve(model_name), load(data, say=lambda _text: None).examples
+    names = sorted({e.answer for e in read["train"]})
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    model = AutoModelForSequenceClassification.from_pretrained(place, num_labels=len(names), dtype=torch.float32)
+
+    def encoded(split: str) -> list[dict[str, Any]]:
+        some = read[split]
+        made = tokenizer([e.prompt[-1]["content"] for e in some], truncation=True)["input_ids"]
+        return [{"input_ids": ids, "labels": names.index(e.answer)} for ids, e in zip(made, some, strict=True)]
+
+    arguments = TrainingArguments(
+        output_dir=str(out / f"plain-{seed}"),
+        seed=seed,
+        report_to=[],
+        use_cpu=True,
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    trainer = Trainer(
+        model=model, args=arguments, train_dataset=encoded("train"), data_collator=DataCollatorWithPadding(tokenizer)
+    )
+    began = time.monotonic()
+    trainer.train()
+    loop, test = time.monotonic() - began, encoded("test")
+    picks = trainer.predict(test).predictions.argmax(-1)
+    return {"loop": loop, "right": [float(p == r["labels"]) for p, r in zip(picks, test, strict=True)]}
+
+
 def _bf16() -> bool:
     from trimtab.run import machine
 
