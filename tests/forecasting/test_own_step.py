@@ -50,9 +50,11 @@ def test_vectors_of_each_member_at_full_depth():
     assert sizes == {"adapter": 3 * 4 * own, "gradients": 3 * 4 * own, "optimizer": 3 * 8 * own}
 
 
-@pytest.mark.parametrize(("optim", "moments"), [("adamw_torch", 2), ("sgd", 0)])
-def test_full_training_steps_matrices_and_norms_apart(optim, moments):
-    step, meter = made(method="full", optim=optim)
+@pytest.mark.parametrize(
+    ("how", "moments"), [({"optim": "adamw_torch"}, 2), ({"optim": "sgd"}, 0), ({"optim": "sgd", "momentum": 0.9}, 1)]
+)
+def test_full_training_steps_matrices_and_norms_apart(how, moments):
+    step, meter = made(method="full", **how)
     whole = sum(
         p.numel() * times(own_step.step.layer_finder(step.base.model)(n)) for n, p in step.base.model.named_parameters()
     )

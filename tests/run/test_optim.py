@@ -27,16 +27,24 @@ def test_warmup_as_steps_or_as_a_share():
     assert learning_rate(BASE.but(warmup_steps=0.1), 4, 100) == pytest.approx(0.5e-2)
 
 
-@pytest.mark.parametrize("optim", ["adamw_torch", "adam", "sgd"])
-def test_it_steps_like_torch_with_clipping_and_decay_on_matrices_only(optim):
-    recipe = BASE.but(optim=optim, weight_decay=0.1, max_grad_norm=0.5, lr_scheduler_type="constant", warmup_steps=0)
+HOW = [
+    ("adamw_torch", {}), ("adam", {}), ("sgd", {}), ("sgd", {"momentum": 0.9}),
+    ("sgd", {"momentum": 0.9, "nesterov": True}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("optim", "how"), HOW)
+def test_it_steps_like_torch_with_clipping_and_decay_on_matrices_only(optim, how):
+    recipe = BASE.but(
+        optim=optim, **how, weight_decay=0.1, max_grad_norm=0.5, lr_scheduler_type="constant", warmup_steps=0
+    )
     torch.manual_seed(0)
     ours, theirs = nn.Linear(4, 3), nn.Linear(4, 3)
     theirs.load_state_dict(ours.state_dict())
     optimizer = Optimizer(recipe, [Group(list(ours.parameters()))], 10)
     groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
     kind = {"adamw_torch": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optim]
-    reference = kind(groups, lr=1e-2)
+    reference = kind(groups, lr=1e-2, **how)
     for step in range(5):
         x = torch.randn(6, 4)
         for layer in (ours, theirs):
@@ -47,6 +55,30 @@ def test_it_steps_like_torch_with_clipping_and_decay_on_matrices_only(optim):
         reference.zero_grad()
     torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(ours.bias, theirs.bias, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("optim", "how"), HOW)
+def test_what_is_saved_goes_on_to_the_same_bits(optim, how):
+    recipe = BASE.but(optim=optim, **how)
+
+    def made():
+        torch.manual_seed(0)
+        layer = nn.Linear(4, 3)
+        optimizer = Optimizer(recipe, [Group(list(layer.parameters()))], 6)
+        optimizer.prepare()
+        return layer, optimizer
+
+    def stepped(layer, optimizer, steps):
+        for step in steps:
+            layer(torch.full((2, 4), step + 1.0)).pow(2).sum().backward()
+            optimizer.step(step, optimizer.grad_norm())
+
+    whole, first, second = made(), made(), made()
+    stepped(*whole, range(6))
+    stepped(*first, range(3))
+    second[1].load({k: v.clone() for k, v in first[1].tensors().items()})
+    stepped(*second, range(3, 6))
+    assert torch.equal(whole[0].weight, second[0].weight)
 
 
 def test_flat_views_share_memory():

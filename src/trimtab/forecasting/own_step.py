@@ -96,7 +96,7 @@ class OwnStep:
 
     def resident(self, times: Times) -> list[Event]:
         """The vectors of the deep model: weights, gradients and moments of every member."""
-        place, moments = Place("optimizer state"), 0 if self.w.optim == "sgd" else 2
+        place, moments = Place("optimizer state"), int(self.w.momentum > 0) if self.w.optim == "sgd" else 2
         own = "adapter" if self.w.trains_adapter else "weights"
         kinds = [own, "gradients", *["optimizer"] * moments]
         sizes = [(n, kind) for _ in self.cohort.members for n in self._sizes(times) for kind in kinds]
@@ -148,6 +148,7 @@ def _recipe(w: Workload, seed: int) -> Recipe:
             "per_device_train_batch_size": w.per_device_train_batch_size,
             "gradient_checkpointing": w.gradient_checkpointing,
             "optim": "sgd" if w.optim == "sgd" else "adamw_torch",
+            "momentum": w.momentum,
             "kl_weight": w.kl_weight,
         }
     )

@@ -32,6 +32,11 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
     return recipe.learning_rate * shape[recipe.lr_scheduler_type]
 
 
+MOMENTS = {
+    "sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq"), "adamw_torch": ("exp_avg", "exp_avg_sq"),
+}  # fmt: skip
+
+
 class Flat:
     """float32 tensors moved into one vector; the tensors stay usable as views of it. `rates`: a factor of the rate
     for each."""
@@ -80,12 +85,13 @@ class Optimizer:
         self.inner = _build(recipe, options)
 
     def prepare(self) -> None:
-        """Make Adam's moments now: whether they fit must show before the first step, not in it."""
-        for flat in self.flats if self.recipe.optim != "sgd" else ():
+        """Make the moments now: whether they fit must show before the first step, not in it."""
+        sgd, names = self.recipe.optim == "sgd", MOMENTS[self.recipe.optim]
+        for flat in self.flats if not sgd or self.recipe.momentum else ():
             if not self.inner.state.get(flat.vector):
                 self.inner.state[flat.vector] = {
-                    "step": torch.tensor(0.0),
-                    **{k: torch.zeros_like(flat.vector.data) for k in ("exp_avg", "exp_avg_sq")},
+                    **({} if sgd else {"step": torch.tensor(0.0)}),
+                    **{k: torch.zeros_like(flat.vector.data) for k in names},
                 }
 
     def scratch(self) -> list[torch.Tensor]:
@@ -158,6 +164,6 @@ def _by_decay(decay: float, parameters: Sequence[nn.Parameter]) -> list[tuple[fl
 
 def _build(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
     if recipe.optim == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.learning_rate)
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
     kind = torch.optim.AdamW if recipe.optim == "adamw_torch" else torch.optim.Adam
     return kind(groups, lr=recipe.learning_rate, betas=(recipe.adam_beta1, recipe.adam_beta2), eps=recipe.adam_epsilon)

@@ -62,6 +62,8 @@ class Recipe(BaseModel):
     gradient_accumulation_steps: int = Field(1, ge=1)
 
     optim: Literal["adamw_torch", "adam", "sgd"] = "adamw_torch"
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd, as torch.optim.SGD has it")
+    nesterov: bool = Field(False, description="of sgd with momentum")
     weight_decay: float = Field(0.0, ge=0, le=1)
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     adam_beta2: float = Field(0.999, ge=0, lt=1)
@@ -134,6 +136,10 @@ class Recipe(BaseModel):
         labels = [k for k in ("label_smoothing_factor", "class_weight") if getattr(self, k)]
         if labels and self.task == "sft":
             raise ValueError(f"{' and '.join(labels)}: only a classifier has labels; leave it out")
+        if self.optim != "sgd" and (self.momentum or self.nesterov):
+            raise ValueError(f"momentum and nesterov: only sgd has them, and optim is {self.optim}; leave them out")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov: needs a momentum above 0, such as 0.9")
         varied = [k for k in ("random_crop", "random_flip", "color_jitter") if getattr(self, k)]
         if varied and self.task in ("sft", "text-classification"):
             raise ValueError(f"{', '.join(varied)}: only pictures can be varied so; leave it out")
@@ -260,7 +266,7 @@ ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 NOT_IN_OLD_STUDIES = (
     "task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step", "head_learning_rate",
     "layer_decay", "label_smoothing_factor", "random_crop", "random_flip", "color_jitter", "metric_for_best_model",
-    "class_weight",
+    "class_weight", "momentum", "nesterov",
 )  # fmt: skip
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 

@@ -20,7 +20,7 @@ OPTIMIZERS = (
 
 
 STATES_ROOM = 0.25  # of the memory that is free, which kept states of frozen lower layers may take (trimtab)
-LATER = ("kl_weight", "layers_to_transform")  # settings that older forecasts know nothing of
+LATER = ("kl_weight", "layers_to_transform", "momentum")  # settings that older forecasts know nothing of
 
 
 def loop_precision(full: bool, bf16: bool) -> tuple[Literal["bfloat16", "float32"], Literal["no", "bf16"]]:
@@ -64,6 +64,7 @@ class Workload(BaseModel):
     prepare_model_for_kbit_training: bool = Field(False, description="float32 norms, as TRL and PEFT's examples do")
 
     optim: Literal[OPTIMIZERS] = "adamw_torch_fused"  # type: ignore[valid-type]
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd: a vector more for each weight (trimtab)")
     gradient_checkpointing: bool = True
     use_reentrant: bool = False
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
@@ -181,6 +182,7 @@ class Workload(BaseModel):
                 "layers_to_transform": recipe.layers_to_transform,
                 "lora_dropout": recipe.lora_dropout,
                 "optim": "sgd" if recipe.optim == "sgd" else "adamw_torch",
+                "momentum": recipe.momentum,
                 "per_device_eval_batch_size": 16,
                 "gradient_checkpointing": recipe.gradient_checkpointing,
                 "num_train_epochs": recipe.num_train_epochs,
