@@ -114,7 +114,7 @@ class Toy:
     def fresh(self, base, recipe):
         return {}
 
-    def varied(self, item, recipe, draw):
+    def varied(self, item, recipe, draw, others):
         return item
 
     def scaled(self, base, whole, share):

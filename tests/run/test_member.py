@@ -17,7 +17,7 @@ from trimtab.spec.status import Cause, Status
 from trimtab.tasks.task import Group
 
 LEARNING = SimpleNamespace(
-    known_below=0.1, diverged_above=None, words=SimpleNamespace(size="tokens"), varied=lambda item, _recipe, _draw: item
+    known_below=0.1, diverged_above=None, words=SimpleNamespace(size="tokens"), varied=lambda item, *_: item
 )
 
 

@@ -195,13 +195,13 @@ def test_a_picture_is_varied_by_its_own_draw_alone(task, dataset, pictures_folde
 
     recipe = recipe_of("x", pictures_folder, **VARIED)
     plain = items_of(dataset.examples["train"][:6], 16, ("above", "below", "middle"))
-    some = [task.varied(item, recipe, f"3/{i}") for i, item in enumerate(plain)]
+    some = [task.varied(item, recipe, f"3/{i}", plain) for i, item in enumerate(plain)]
     pixels = Pixels()
     together, alone = pixels.of(some), torch.cat([pixels.of([one]) for one in some])
     torch.testing.assert_close(together, alone)
     assert not torch.equal(together, pixels.of(plain))
     assert 0 <= float(together.min()) <= float(together.max()) <= 1
-    again = [task.varied(item, recipe, f"4/{i}") for i, item in enumerate(plain)]
+    again = [task.varied(item, recipe, f"4/{i}", plain) for i, item in enumerate(plain)]
     assert [a.varied.draw for a in again] != [a.varied.draw for a in some]
     mixed = pixels.of([some[0], plain[1]])  # a neighbour that is not varied stays as it is
     torch.testing.assert_close(mixed[1], pixels.of(plain[1:2])[0])
@@ -228,7 +228,7 @@ def test_smoothing_and_weights_are_torchs(task):
     torch.manual_seed(0)
     logits, targets = torch.randn(5, 4), torch.tensor([0, 3, 1, 2, 0])
     smoothing, scale = torch.tensor([0.0, 0.1, 0.0, 0.3, 0.1]), torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0])
-    batch = SimpleNamespace(targets=targets, smoothing=smoothing, scale=scale)
+    batch = SimpleNamespace(targets=targets, smoothing=smoothing, scale=scale, shares=torch.ones(5))
     ours = task.unit_losses(logits, batch)
     for i in range(5):
         smoothed = torch.nn.functional.cross_entropy(logits[i], targets[i], label_smoothing=float(smoothing[i]))
@@ -243,10 +243,10 @@ def test_balanced_weights_are_scikit_learns(task, dataset, pictures_folder):
     items = task.encode(uneven, None, recipe).splits["train"]
     labels = [i.label for i in items]
     theirs = compute_class_weight("balanced", classes=np.unique(labels), y=np.array(labels))
-    assert [task.varied(i, recipe, "1/1").scale for i in items] == pytest.approx([theirs[x] for x in labels])
+    assert [task.varied(i, recipe, "1/1", items).scale for i in items] == pytest.approx([theirs[x] for x in labels])
     assert all(i.scale == 1 for i in items)  # as it is evaluated
     plain = recipe_of("x", pictures_folder)
-    assert all(task.varied(i, plain, "1/1").scale == 1 for i in items)
+    assert all(task.varied(i, plain, "1/1", items).scale == 1 for i in items)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1"])
@@ -261,6 +261,36 @@ def test_what_is_kept_is_the_best_by_the_metric_that_was_named(tmp_path, tiny_re
     assert run.result["best_step"] == looks[scores.index(max(scores))]["step"]  # the first of equals
     if metric == "accuracy":
         assert scores == pytest.approx([sum(e["pulse"]["right"]) / len(e["items"]) for e in looks])
+
+
+@pytest.mark.parametrize("how", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0, **VARIED}])
+def test_mixed_pictures_count_for_both_labels_by_what_is_seen_of_each(task, dataset, tiny_resnet, pictures_folder, how):
+    base, recipe = (
+        base_of(task, dataset, tiny_resnet, full=True),
+        recipe_of(tiny_resnet, pictures_folder, "full", **how),
+    )
+    train = task.encode(dataset, base.processor, recipe).splits["train"]
+    some = [task.varied(item, recipe, f"0/{i}", train) for i, item in enumerate(train[:12])]
+    assert [task.varied(item, recipe, f"0/{i}", train) for i, item in enumerate(train[:12])] == some
+    batch, first, second = (
+        task.collate(base, items)
+        for items in (some, [replace(s, mixed=None) for s in some], [s.mixed.other for s in some])
+    )
+    for row, item in enumerate(some):
+        share = item.mixed.share
+        if item.mixed.box is None:
+            torch.testing.assert_close(batch.pixels[row], share * first.pixels[row] + (1 - share) * second.pixels[row])
+        else:
+            own = (batch.pixels[row] == first.pixels[row]).all(0)
+            alike = (first.pixels[row] == second.pixels[row]).all(0)
+            assert int((own & ~alike).sum()) <= round(share * 256) <= int(own.sum())
+    outputs = torch.randn(len(some), 3)
+    soft = torch.zeros(len(some), 3)
+    for row, item in enumerate(some):
+        soft[row, item.label] += item.mixed.share
+        soft[row, item.mixed.other.label] += 1 - item.mixed.share
+    theirs = torch.nn.functional.cross_entropy(outputs, soft, reduction="none")
+    torch.testing.assert_close(task.unit_losses(outputs, batch), theirs)
 
 
 def test_what_is_kept_of_pictures_is_bounded(dataset):

@@ -26,6 +26,16 @@ class Varied:
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """`share` of the picture and its label stay, the rest is of `other`; `box` (top, left, bottom, right) in pixels
+    where a part is cut out and filled, None where the two are blended."""
+
+    other: Seen
+    share: float
+    box: tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True)
 class Seen:
     """A picture of `size` pixels a side, and the place of its label. `smoothing`: share of the truth that is given to
     all labels alike; `scale`, `balance` as in label_items.Labelled."""
@@ -35,6 +45,7 @@ class Seen:
     size: int
     weight: int = 1
     varied: Varied | None = None
+    mixed: Mixed | None = None
     smoothing: float = 0.0
     balance: float = 1.0
     scale: float = 1.0
@@ -42,7 +53,7 @@ class Seen:
     @property
     def key(self) -> tuple[Any, ...]:
         picture = self.picture
-        return (picture.digest, picture.change, self.size, self.varied) if picture else ()
+        return (picture.digest, picture.change, self.size, self.varied, self.mixed) if picture else ()
 
 
 def items_of(pictures: Sequence[Picture], side: int, labels: Sequence[str]) -> list[Seen]:

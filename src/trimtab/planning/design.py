@@ -29,7 +29,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
     "scheduler": {"lr_scheduler_type": "constant"},
     "clipping": {"max_grad_norm": 0.0},
     "early_stopping": {"early_stopping_patience": 0},
-    "augmentation": {"random_crop": 0.0, "random_flip": False, "color_jitter": 0.0},
+    "augmentation": {"random_crop": 0.0, "random_flip": False, "color_jitter": 0.0, "mixup": 0.0, "cutmix": 0.0},
     "layer_rates": {"head_learning_rate": None, "layer_decay": 1.0},
     "label_smoothing": {"label_smoothing_factor": 0.0},
     "class_weight": {"class_weight": None},

@@ -118,7 +118,7 @@ class Member:
 
     def item(self, i: int) -> Any:
         """A training example as the step under way sees it: the same when it is taken again."""
-        return self._varied(self.train[i], self.recipe, f"{self.state.step}/{i}")
+        return self._varied(self.train[i], self.recipe, f"{self.state.step}/{i}", self.train)
 
     def longest_batch(self) -> tuple[list[Any], int]:
         """The micro-batch that takes most memory, and its weight."""

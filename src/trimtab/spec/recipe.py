@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from trimtab.spec.words import TASKS, task_problem
 
 Metric = Literal["loss", "accuracy", "f1", "exact_match", "overlap", "bleu", "chrf", "rouge_l"]
+PICTURES_ONLY = ("random_crop", "random_flip", "color_jitter", "mixup", "cutmix")
 METRICS = {  # that may decide, by task
     "sft": ("exact_match", "overlap", "bleu", "chrf", "rouge_l"),
     "text-classification": ("accuracy", "f1"),
@@ -62,6 +63,18 @@ class Recipe(BaseModel):
     gradient_accumulation_steps: int = Field(1, ge=1)
 
     optim: Literal["adamw_torch", "adam", "sgd"] = "adamw_torch"
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=8,
+        description="a picture is blended with another one, by a share from Beta(mixup, mixup); as timm",
+    )
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        le=8,
+        description="a part of a picture is another one's, its share from Beta(cutmix, cutmix); as timm",
+    )
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd, as torch.optim.SGD has it")
     nesterov: bool = Field(False, description="of sgd with momentum")
     weight_decay: float = Field(0.0, ge=0, le=1)
@@ -140,7 +153,7 @@ class Recipe(BaseModel):
             raise ValueError(f"momentum and nesterov: only sgd has them, and optim is {self.optim}; leave them out")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov: needs a momentum above 0, such as 0.9")
-        varied = [k for k in ("random_crop", "random_flip", "color_jitter") if getattr(self, k)]
+        varied = [k for k in PICTURES_ONLY if getattr(self, k)]
         if varied and self.task in ("sft", "text-classification"):
             raise ValueError(f"{', '.join(varied)}: only pictures can be varied so; leave it out")
         known = TASKS.get(self.task)
@@ -255,8 +268,7 @@ SHARED_IN_COHORT = (
 
 # What only our own loop does, of the settings that hold a run near its base.
 OWN_LOOP = (
-    "kl_weight", "replay_share", "stop_at_step", "adapter_scale", "head_learning_rate", "random_crop", "random_flip",
-    "color_jitter",
+    "kl_weight", "replay_share", "stop_at_step", "adapter_scale", "head_learning_rate", *PICTURES_ONLY,
 )  # fmt: skip
 ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 
@@ -266,7 +278,7 @@ ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 NOT_IN_OLD_STUDIES = (
     "task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step", "head_learning_rate",
     "layer_decay", "label_smoothing_factor", "random_crop", "random_flip", "color_jitter", "metric_for_best_model",
-    "class_weight", "momentum", "nesterov",
+    "class_weight", "momentum", "nesterov", "mixup", "cutmix",
 )  # fmt: skip
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 

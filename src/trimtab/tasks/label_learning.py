@@ -72,13 +72,13 @@ class LabelLearning:
         with base.router.route(slices), base.accelerator.autocast():
             return base.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
 
-    def varied(self, item: Any, recipe: Recipe, draw: str) -> Any:
+    def varied(self, item: Any, recipe: Recipe, draw: str, others: Sequence[Any]) -> Any:
         if not (recipe.label_smoothing_factor or recipe.class_weight):
             return item
         scale = item.balance if recipe.class_weight else 1.0
         return replace(item, smoothing=recipe.label_smoothing_factor, scale=scale)
 
-    def unit_losses(self, outputs: torch.Tensor, batch: PaddedTexts) -> torch.Tensor:
+    def unit_losses(self, outputs: torch.Tensor, batch: Any) -> torch.Tensor:
         """Smoothed and weighted as torch's cross_entropy does, row by row: members may differ in it."""
         logs = outputs.log_softmax(-1)
         right = -logs.gather(-1, batch.targets[:, None])[:, 0]

@@ -157,7 +157,7 @@ class LanguageModelling:
     def groups(self, base: LanguageBase, adapter: Adapter | None, recipe: Recipe) -> list[Group]:
         return [group_of(adapter.named_parameters() if adapter else base.model.named_parameters(), (), recipe)]
 
-    def varied(self, item: Tokens, recipe: Recipe, draw: str) -> Tokens:
+    def varied(self, item: Tokens, recipe: Recipe, draw: str, others: Sequence[Tokens]) -> Tokens:
         return item
 
     def fresh(self, base: LanguageBase, recipe: Recipe) -> dict[str, torch.Tensor]:

@@ -69,6 +69,23 @@ class Pixels:
             self._bytes -= self._kept.popitem(last=False)[1].numel()
 
 
+def mixed_pixels(pixels: Pixels, items: Sequence[Seen]) -> torch.Tensor:
+    """As `Pixels.of`, each blended with or partly filled by the one that it is mixed with."""
+    made, places = pixels.of(items), [i for i, item in enumerate(items) if item.mixed]
+    if not places:
+        return made
+    others = pixels.of([items[i].mixed.other for i in places])  # type: ignore[union-attr]
+    for i, other in zip(places, others, strict=True):
+        how = items[i].mixed
+        assert how is not None
+        if how.box is None:
+            made[i] = how.share * made[i] + (1 - how.share) * other
+        else:
+            top, left, bottom, right = how.box
+            made[i, :, top:bottom, left:right] = other[:, top:bottom, left:right]
+    return made
+
+
 def varied(pixels: torch.Tensor, how: Sequence[Varied | None]) -> torch.Tensor:
     """Rows shifted by up to `random_crop` of the side, mirrored half of the time, their brightness, contrast and
     colours changed by up to `color_jitter`."""

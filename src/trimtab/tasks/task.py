@@ -112,10 +112,10 @@ class Learning(Protocol):
         """First values of the parameters that no checkpoint holds, such as a new head, by their names in the model:
         every member begins with its own and trains them whole. {} where there are none."""
 
-    def varied(self, item: Any, recipe: Recipe, draw: str) -> Any:
+    def varied(self, item: Any, recipe: Recipe, draw: str, others: Sequence[Any]) -> Any:
         """The item as it is trained on this once: itself, or one that the recipe has changed, such as a picture that
-        is mirrored. `draw` names the step and the example: the same draw, the same change. Size, weight and order stay
-        as they are; what is evaluated is never varied."""
+        is mirrored, or mixed with one of `others`, the whole training set. `draw` names the step and the example: the
+        same draw, the same change. Size, weight and order stay as they are; what is evaluated is never varied."""
 
     def scaled(self, base: Any, whole: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
         """What a member trained whole, at a share of its way from where it began; what began with random values stays
