@@ -342,3 +342,32 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_resnet, pictures_f
     (run,) = Store(whole).runs()
     files = [Path(folder) / "runs" / run.id / "last" / "model.safetensors" for folder in (whole, cut)]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+@pytest.mark.parametrize("frozen", [1, -1])
+def test_frozen_layers_stay_as_they_are(tmp_path, task, dataset, pictures_folder, kind, frozen):
+    from trimtab.run.layer_rates import depths_of
+
+    model = tiny_network(tmp_path, kind)
+    base = base_of(task, dataset, model, full=True)
+    recipe = recipe_of(model, pictures_folder, "full", frozen_layers=frozen)
+    before = {n: p.detach().clone() for n, p in base.model.named_parameters()}
+    cohort = Cohort(base, [recipe], task.encode(dataset, base.processor, recipe))
+    head = {n: v.clone() for n, v in base.head.items()}
+    trained(cohort, 3)
+    depths = depths_of([n for n in before if n not in head])
+    for name, p in base.model.named_parameters():
+        still = name in depths and (frozen < 0 or depths[name] <= frozen)
+        assert torch.equal(p, before[name]) == still or (name in head) == (not still), name
+    assert not torch.equal(base.model.get_parameter("classifier.weight" if kind == "vit" else "classifier.1.weight"),
+                           head["classifier.weight" if kind == "vit" else "classifier.1.weight"])  # fmt: skip
+
+
+def test_more_layers_than_there_are_cannot_be_frozen(task, dataset, tiny_vit, pictures_folder):
+    from trimtab.errors import SpecError
+
+    base = base_of(task, dataset, tiny_vit, full=True)
+    recipe = recipe_of(tiny_vit, pictures_folder, "full", frozen_layers=9)
+    with pytest.raises(SpecError, match="frozen_layers: got 9; the model has 3 layers"):
+        Cohort(base, [recipe], task.encode(dataset, base.processor, recipe))

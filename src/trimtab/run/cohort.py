@@ -115,6 +115,10 @@ class Cohort:
             how = (recipe.r, recipe.lora_alpha, recipe.lora_dropout, recipe.seed, str(base.device))
             adapter = Adapter(targets, *how, fresh)
         groups = learning.groups(base, adapter, recipe)
+        if adapter is None and recipe.frozen_layers:
+            base.model.requires_grad_(False)
+            for p in (p for group in groups for p in group.parameters):
+                p.requires_grad_(True)
         given = self.data.splits["train"]
         train = [*given, *replayed(self.own, recipe, len(given))]
         return Member(recipe, train, groups, adapter, limits, self.clock, learning, len(given))

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import torch
 
+from trimtab.errors import SpecError
 from trimtab.spec.recipe import Recipe
 from trimtab.tasks.task import Group
 
@@ -26,11 +27,28 @@ def factors(names: Sequence[str], head: Collection[str], recipe: Recipe) -> list
 
 
 def group_of(named: Iterable[tuple[str, torch.nn.Parameter]], head: Collection[str], recipe: Recipe) -> Group:
-    """All of them, each once (weights may be tied), with their factors where these are not all 1."""
+    """All of them that learn, each once (weights may be tied), with their factors where these are not all 1.
+    SpecError where nothing is left to learn."""
     once = {id(p): (n, p) for n, p in reversed(list(named))}
     kept = [(n, p) for n, p in reversed(once.values())]
+    if frozen := frozen_of([n for n, _ in kept], head, recipe):
+        kept = [(n, p) for n, p in kept if n not in frozen]
     rates = factors([n for n, _ in kept], head, recipe)
     return Group([p for _, p in kept], rates if any(r != 1 for r in rates) else ())
+
+
+def frozen_of(names: Sequence[str], head: Collection[str], recipe: Recipe) -> set[str]:
+    """Which of them `frozen_layers` leaves untrained."""
+    if not recipe.frozen_layers:
+        return set()
+    depths = depths_of([n for n in names if n not in head])
+    top = max(depths.values(), default=0)
+    most = top if recipe.frozen_layers < 0 else recipe.frozen_layers
+    if most > top or (most == top and not head):
+        raise SpecError(
+            "frozen_layers", [f"got {recipe.frozen_layers}; the model has {top} layers, and something has to learn"]
+        )
+    return {n for n, depth in depths.items() if depth <= most}
 
 
 def depths_of(names: Sequence[str]) -> dict[str, int]:

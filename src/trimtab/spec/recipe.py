@@ -45,6 +45,11 @@ class Recipe(BaseModel):
     class_weight: Literal["balanced"] | None = Field(
         None, description="balanced: each label's losses count n / (labels × examples of it) times, as in scikit-learn"
     )
+    frozen_layers: int = Field(
+        0,
+        ge=-1,
+        description="full: so many lower layers, and what comes before them, are not trained; -1: all but a head",
+    )
     label_smoothing_factor: float = Field(
         0.0, ge=0, lt=1, description="share of each label's truth that is given to all labels alike (classifiers)"
     )
@@ -131,6 +136,8 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _of_adapters_alone(self) -> Recipe:
         """What only an adapter has is refused where all weights are trained, rather than left out in silence."""
+        if self.method == "lora" and self.frozen_layers:
+            raise ValueError("frozen_layers: an adapter says which layers it is in by layers_to_transform; use that")
         only = [k for k in ADAPTER_ONLY if getattr(self, k) != type(self).model_fields[k].default]
         if self.method == "full" and only:
             raise ValueError(f"{' and '.join(only)}: only an adapter has this, and method is full; leave it out")
@@ -268,7 +275,8 @@ SHARED_IN_COHORT = (
 
 # What only our own loop does, of the settings that hold a run near its base.
 OWN_LOOP = (
-    "kl_weight", "replay_share", "stop_at_step", "adapter_scale", "head_learning_rate", *PICTURES_ONLY,
+    "kl_weight", "replay_share", "stop_at_step", "adapter_scale", "head_learning_rate", "frozen_layers",
+    *PICTURES_ONLY,
 )  # fmt: skip
 ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 
@@ -279,6 +287,7 @@ NOT_IN_OLD_STUDIES = (
     "task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step", "head_learning_rate",
     "layer_decay", "label_smoothing_factor", "random_crop", "random_flip", "color_jitter", "metric_for_best_model",
     "class_weight", "momentum", "nesterov", "mixup", "cutmix",
+    "frozen_layers",
 )  # fmt: skip
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 

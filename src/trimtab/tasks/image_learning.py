@@ -86,7 +86,7 @@ class ImageLearning(LabelLearning):
         others, shares = (torch.tensor(v) for v in zip(*second, strict=True))
         return PixelBatch(*(v.to(base.device) for v in (pixels, *targets_of(items), others, shares)))
 
-    def unit_losses(self, outputs: torch.Tensor, batch: PixelBatch) -> torch.Tensor:  # type: ignore[override]
+    def unit_losses(self, outputs: torch.Tensor, batch: PixelBatch) -> torch.Tensor:
         """Of a mixed picture both labels' losses, by their shares."""
         first = super().unit_losses(outputs, batch)
         if bool((batch.shares == 1).all()):
