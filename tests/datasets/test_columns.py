@@ -50,3 +50,14 @@ def test_a_file_whose_name_has_the_mark_is_a_file(tmp_path):
     path = tmp_path / "a#b.jsonl"
     path.write_text("{}", encoding="utf-8")
     assert split_name(str(path)) == (str(path), None)
+
+
+def test_two_texts_that_a_label_says_something_of():
+    from trimtab.datasets.columns import asked_in, pair_of, parts_of
+
+    assert pair_of({"Premise", "hypothesis", "label", "id"}) == ("Premise+hypothesis", "label")
+    assert pair_of({"premise", "label", "text"}) == ("text", "label")
+    row = {"a": "one", "b": "two", "c+d": "three", "e": " "}
+    assert parts_of("c+d", row) == ["c+d"]
+    assert asked_in(row, "a+b") == "one\n\u241e\ntwo"
+    assert (asked_in(row, "a+e"), asked_in(row, "a+missing"), asked_in(row, "c+d")) == (None, None, "three")

@@ -64,3 +64,30 @@ def test_the_table_says_what_was_read(tokenizer):
     assert table["labels"] == {"b": 2, "a": 1}
     assert table["cut_examples"] == 1
     assert "Labels: b 2, a 1" in table_lines(table)[1]
+
+
+def test_two_texts_are_joined_as_the_tokenizer_joins_pairs(tmp_path):
+    import json
+
+    from trimtab.datasets.label_items import ids_of
+    from trimtab.datasets.prepare import load
+    from trimtab.tasks.pretrained import load_tokenizer
+
+    rows = [
+        {"premise": f"a man number {i * 37} walks", "hypothesis": f"someone moves {i}", "label": ["yes", "no"][i % 2]}
+        for i in range(40)
+    ]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    dataset = load(str(tmp_path / "d.jsonl"), say=lambda _: None)
+    assert dataset.form == "premise+hypothesis/label"
+    tokenizer = load_tokenizer("bundled:minilm")
+    first = dataset.examples["train"][0].prompt[-1]["content"]
+    one, two = (part.strip() for part in first.split("\u241e"))
+    assert ids_of([first, "alone"], tokenizer) == [
+        tokenizer(one, two)["input_ids"], tokenizer("alone")["input_ids"],
+    ]  # fmt: skip
+    assert [len(ids) for ids in ids_of([first], tokenizer, 9)] == [9]
+    named = [{"a b": r["premise"], "c": r["hypothesis"], "kind": r["label"]} for r in rows]
+    (tmp_path / "n.jsonl").write_text("".join(json.dumps(r) + "\n" for r in named))
+    again = load(f"{tmp_path / 'n.jsonl'}#a b+c,kind", say=lambda _: None)
+    assert again.examples == dataset.examples

@@ -228,7 +228,7 @@ def test_smoothing_and_weights_are_torchs(task):
     torch.manual_seed(0)
     logits, targets = torch.randn(5, 4), torch.tensor([0, 3, 1, 2, 0])
     smoothing, scale = torch.tensor([0.0, 0.1, 0.0, 0.3, 0.1]), torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0])
-    batch = SimpleNamespace(targets=targets, smoothing=smoothing, scale=scale, shares=torch.ones(5))
+    batch = SimpleNamespace(targets=targets, smoothing=smoothing, scale=scale, others=None)
     ours = task.unit_losses(logits, batch)
     for i in range(5):
         smoothed = torch.nn.functional.cross_entropy(logits[i], targets[i], label_smoothing=float(smoothing[i]))

@@ -107,7 +107,7 @@ def _file_of(given: Sequence[str]) -> Path | None:
 
 def _texts_in(given: str, learned: str) -> list[str]:
     """Of the column that is named behind the file, else of the one that training read, else of the only one."""
-    from trimtab.datasets.columns import pair_of, split_name
+    from trimtab.datasets.columns import BESIDE, asked_in, pair_of, parts_of, split_name
     from trimtab.datasets.read import read
 
     file, named = split_name(given)
@@ -115,14 +115,18 @@ def _texts_in(given: str, learned: str) -> list[str]:
     rows = read(file).rows["train"]
     there = set(rows[0])
     pair = pair_of(there)
-    wanted = [named and named[0], trained and trained[0], pair and pair[0], "text", *(there if len(there) == 1 else ())]
-    column = next((c for c in wanted if c in there), None)
+    beside = next(("+".join(two) for two in BESIDE if there >= {*two}), None)  # without a label column too
+    wanted = [
+        named and named[0], trained and trained[0], pair and pair[0], beside, "text",
+        *(there if len(there) == 1 else ()),
+    ]  # fmt: skip
+    column = next((c for c in wanted if c and there >= {*parts_of(c, there)}), None)
     if column is None or (named and column != named[0]):
         raise DataError(
             f"{file} has the columns {', '.join(rows[0])}; name the one to be read and any other behind it"
             f" ({file}#TEXT,OTHER), or call it text"
         )
-    texts = [row.get(column) for row in rows]
+    texts = [asked_in(row, column) for row in rows]
     empty = [i for i, t in enumerate(texts) if not isinstance(t, str) or not t.strip()]
     if empty:
         raise DataError(f"{file}, row {empty[0] + 1} has no text in {column}; mend it or take it out")

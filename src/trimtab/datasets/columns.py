@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,23 @@ ANSWERED = ("completion", "response", "answer", "reply", "output", "target", "la
             "intent", "category", "class")  # fmt: skip
 
 
+# Two texts of which a label says how they stand to each other.
+BESIDE = (
+    ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("question", "sentence"),
+    ("text1", "text2"), ("text_a", "text_b"), ("query", "passage"),
+)  # fmt: skip
+VERDICTS = ("label", "gold_label", "is_duplicate")
+MARK = "\u241e"  # between two texts in one, where no text has it
+
+
 def pair_of(columns: set[str]) -> tuple[str, str] | None:
-    """(asked, answered) as the columns spell them, capitals apart; None where no two names are known."""
+    """(asked, answered) as the columns spell them, capitals apart; None where no two names are known. Two texts that
+    are asked together are FIRST+SECOND."""
     spelled = {c.lower(): c for c in columns if isinstance(c, str)}
+    for first, second in BESIDE:
+        label = next((spelled[v] for v in VERDICTS if v in spelled), None)
+        if first in spelled and second in spelled and label is not None:
+            return f"{spelled[first]}+{spelled[second]}", label
     for asked, answered in (*PAIRS, *((a, b) for a in ASKED for b in ANSWERED)):
         if asked in spelled and answered in spelled:
             return spelled[asked], spelled[answered]
@@ -50,9 +65,28 @@ def split_name(data: str) -> tuple[str, tuple[str, str] | None]:
 def renamed(rows: list[dict[str, Any]], columns: tuple[str, str], name: str) -> list[dict[str, Any]]:
     """The rows with the named columns as prompt and completion; `system` stays."""
     there = list(rows[0])
-    for column in columns:
+    asked, answered = columns
+    for column in (*parts_of(asked, there), answered):
         if column not in there:
             raise DataError(f'{name} has no column "{column}"{did_you_mean(column, there)}; it has {", ".join(there)}')
-    asked, answered = columns
     keep = lambda row: {"system": row["system"]} if isinstance(row.get("system"), str) else {}  # noqa: E731
-    return [{**keep(row), "prompt": row.get(asked), "completion": row.get(answered)} for row in rows]
+    return [{**keep(row), "prompt": asked_in(row, asked), "completion": row.get(answered)} for row in rows]
+
+
+def parts_of(asked: str, there: Collection[str]) -> list[str]:
+    """The columns that "premise+hypothesis" names; a column of that very name is itself."""
+    return [asked] if asked in there else [part.strip() for part in asked.split("+")]
+
+
+def asked_in(row: Mapping[str, Any], asked: str) -> Any:
+    """What a row asks: a column's value, or two texts with MARK between; None where one of the two has none."""
+    parts = parts_of(asked, row)
+    if len(parts) == 1:
+        return row.get(parts[0])
+    texts = [row.get(p) for p in parts]
+    return f"\n{MARK}\n".join(map(str, texts)) if all(isinstance(t, str) and t.strip() for t in texts) else None
+
+
+def apart(text: str) -> list[str]:
+    """The texts that MARK stands between, or the one."""
+    return [part.strip() for part in text.split(MARK, 1)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from trimtab.datasets.columns import pair_of
+from trimtab.datasets.columns import asked_in, pair_of
 from trimtab.errors import DataError
 
 Message = dict[str, str]
@@ -104,8 +104,8 @@ def _converter(form: str) -> Callable[[dict[str, Any]], list[Message]]:
         return lambda row: [_turn(m["role"], m["content"]) for m in row["chosen"]]
     if form == "alpaca":
         return _alpaca
-    prompt, answer = form.split("/")
-    return lambda row: _system(row) + _side(row[prompt], "user") + _side(_label(row[answer]), "assistant")
+    prompt, answer = form.rsplit("/", 1)
+    return lambda row: _system(row) + _side(asked_in(row, prompt), "user") + _side(_label(row[answer]), "assistant")
 
 
 def _alpaca(row: dict[str, Any]) -> list[Message]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from trimtab.datasets.columns import apart
 from trimtab.datasets.formats import Example
 from trimtab.datasets.prepare import SPLITS, Dataset, percentile
 from trimtab.errors import DataError
@@ -102,13 +103,28 @@ def encoded(
         return []
     place = {label: i for i, label in enumerate(labels)}
     texts = [e.prompt[-1]["content"] for e in examples]
-    whole = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    whole = ids_of(texts, tokenizer)
     cut = max_length is not None and max(map(len, whole)) > max_length
-    kept = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if cut else whole
+    kept = ids_of(texts, tokenizer, max_length) if cut else whole
     return [
         Labelled(tuple(ids), place[e.answer.strip()], len(every) - len(ids))
         for e, ids, every in zip(examples, kept, whole, strict=True)
     ]
+
+
+def ids_of(texts: Sequence[str], tokenizer: Any, max_length: int | None = None) -> list[list[int]]:
+    """Each text's, special ones included; of two texts in one (columns.MARK) as the tokenizer joins pairs, the longer
+    one cut first."""
+    made: list[list[int]] = [[] for _ in texts]
+    parts = [apart(t) for t in texts]
+    for count in (1, 2):
+        some = [i for i, p in enumerate(parts) if len(p) == count]
+        if some:
+            sides = [[parts[i][side] for i in some] for side in range(count)]
+            how = {"truncation": True, "max_length": max_length} if max_length else {"truncation": False}
+            for i, ids in zip(some, tokenizer(*sides, verbose=False, **how)["input_ids"], strict=True):
+                made[i] = ids
+    return made
 
 
 def balanced(items: Sequence[Any]) -> list[Any]:

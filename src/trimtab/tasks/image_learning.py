@@ -30,8 +30,8 @@ class PixelBatch:
     targets: torch.Tensor
     smoothing: torch.Tensor
     scale: torch.Tensor
-    others: torch.Tensor
-    shares: torch.Tensor
+    others: torch.Tensor | None = None
+    shares: torch.Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -82,14 +82,17 @@ class ImageLearning(LabelLearning):
     def collate(self, base: ImageBase, items: Sequence[Seen], length: int | None = None) -> PixelBatch:  # type: ignore[override]
         mean, spread = (torch.tensor(v).view(3, 1, 1) for v in (base.mean, base.spread))
         pixels = (mixed_pixels(base.pixels, items) - mean) / spread
+        made = PixelBatch(*(v.to(base.device) for v in (pixels, *targets_of(items))))
+        if not any(i.mixed for i in items):
+            return made
         second = [(i.mixed.other.label, i.mixed.share) if i.mixed else (i.label, 1.0) for i in items]
-        others, shares = (torch.tensor(v) for v in zip(*second, strict=True))
-        return PixelBatch(*(v.to(base.device) for v in (pixels, *targets_of(items), others, shares)))
+        others, shares = (torch.tensor(v).to(base.device) for v in zip(*second, strict=True))
+        return replace(made, others=others, shares=shares)
 
     def unit_losses(self, outputs: torch.Tensor, batch: PixelBatch) -> torch.Tensor:
         """Of a mixed picture both labels' losses, by their shares."""
         first = super().unit_losses(outputs, batch)
-        if bool((batch.shares == 1).all()):
+        if batch.others is None or batch.shares is None:
             return first
         second = super().unit_losses(outputs, replace(batch, targets=batch.others))
         return torch.lerp(second, first, batch.shares)

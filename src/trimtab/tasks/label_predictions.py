@@ -12,7 +12,7 @@ from typing import Any
 from transformers import AutoConfig
 
 from trimtab.behaviour.frozen_probe import read
-from trimtab.datasets.label_items import Labelled
+from trimtab.datasets.label_items import Labelled, ids_of
 from trimtab.datasets.picture_items import Seen
 from trimtab.errors import RunError, SpecError
 from trimtab.run.checkpoint import load_adapter
@@ -50,7 +50,7 @@ def predict(recipe: Recipe, best: Path, given: Sequence[Any], machine: Machine, 
     if recipe.task == "text-classification":
         tokenizer = models.load_tokenizer(recipe.model, say)
         base = load_classifier_base(LabelLearning(), model, labels, tokenizer, dtype, made, say)
-        ids = tokenizer(list(given), truncation=True, max_length=recipe.max_length)["input_ids"]
+        ids = ids_of(given, tokenizer, recipe.max_length)
         items: list[Any] = [Labelled(tuple(i), 0) for i in ids]
     else:
         processor = load_processor(recipe.model, say)
