@@ -25,6 +25,7 @@ from trimtab.tasks.classifier_base import ClassifierBase, with_head
 from trimtab.tasks.pixels import Pixels
 from trimtab.tasks.task import Learning, Say
 
+BILINEAR = 2  # Pillow's number
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and spread of its pictures, 0 to 1
 
 
@@ -45,7 +46,8 @@ class ImageBase(ClassifierBase):
         super().__init__(learning, model, processor, accelerator, labels, drawn)
         self.mean, self.spread = spread_of(processor)
         self.side = side_of(processor)
-        self.pixels = Pixels(int(getattr(processor, "resample", None) or 2))
+        resample = getattr(processor, "resample", None)
+        self.pixels = Pixels(BILINEAR if resample is None else int(resample))
         takes = inspect.signature(model.forward).parameters
         self.larger = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes else {}
         self.last = next((n for n in reversed([*self.linears()])), None)
