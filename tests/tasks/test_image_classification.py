@@ -3,10 +3,8 @@ whoever trains beside."""
 
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from typer.testing import CliRunner
 
 from tests.conftest import tiny_network
+from tests.killed import killed_and_gone_on
 from trimtab.cli.main import app
 from trimtab.run.adapters import Slice
 from trimtab.run.checkpoint import export, load_adapter
@@ -329,16 +328,7 @@ def test_another_size_is_a_setting(task, dataset, tiny_vit, pictures_folder):
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_resnet, pictures_folder):
     recipe = written(tmp_path, tiny_resnet, pictures_folder, steps=150)
     recipe.write_text(recipe.read_text() + "eval_steps: 0.02\ncolor_jitter: 0.2\nrandom_flip: true\n")
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    trimtab("train", recipe, "--out", whole)
-    command = [sys.executable, "-m", "trimtab", "train", str(recipe), "--out", str(cut)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None and not list(cut.glob("runs/*/state-*.safetensors")):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    trimtab("train", recipe, "--out", cut)
+    whole, cut = killed_and_gone_on(recipe, tmp_path)
     (run,) = Store(whole).runs()
     files = [Path(folder) / "runs" / run.id / "last" / "model.safetensors" for folder in (whole, cut)]
     assert files[0].read_bytes() == files[1].read_bytes()

@@ -3,16 +3,15 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.killed import killed_and_gone_on
 from trimtab.cli.main import app
 from trimtab.errors import DataError
 from trimtab.run.adapters import Slice
@@ -296,16 +295,7 @@ def test_an_example_is_shown_under_the_number_that_its_run_gave_it(task, dataset
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_encoder, labelled_file):
     recipe = written(tmp_path, tiny_encoder, labelled_file, steps=600)
     recipe.write_text(recipe.read_text() + "eval_steps: 0.02\nlora_dropout: 0.1\n")
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    trimtab("train", recipe, "--out", whole)
-    command = [sys.executable, "-m", "trimtab", "train", str(recipe), "--out", str(cut)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None and not list(cut.glob("runs/*/state-*.safetensors")):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    trimtab("train", recipe, "--out", cut)
+    whole, cut = killed_and_gone_on(recipe, tmp_path)
     (run,) = Store(whole).runs()
     files = [Path(folder) / "runs" / run.id / "last" / "adapter_model.safetensors" for folder in (whole, cut)]
     assert files[0].read_bytes() == files[1].read_bytes()

@@ -161,15 +161,19 @@ def table_of(
     }
 
 
+def labels_line(labels: Mapping[str, int]) -> str:
+    """For a terminal, the commonest first."""
+    some = ", ".join(f"{label} {n:,}" for label, n in list(labels.items())[:12])
+    return f"  Labels: {some}" + (f", … ({len(labels)} in all)" if len(labels) > 12 else "")
+
+
 def table_lines(table: Mapping[str, Any]) -> list[str]:
     """The table for a terminal, a line each."""
     sizes = ", ".join(f"{n:,} {split}" for split, n in table["examples"].items())
     lost = f"; dropped {table['dropped_empty']:,} with an empty side" if table["dropped_empty"] else ""
-    shares = ", ".join(f"{label} {n:,}" for label, n in list(table["labels"].items())[:12])
-    more = f", … ({len(table['labels'])} in all)" if len(table["labels"]) > 12 else ""
     return [
         f"Read {table['name']}: {table['form']} form; {sizes} examples ({table['split']}){lost}",
-        f"  Labels: {shares}{more}",
+        labels_line(table["labels"]),
         f"  {table['tokens']:,} tokens to train on; max_length {table['max_length']:,} cuts"
         f" {table['cut_examples']:,} examples",
     ]

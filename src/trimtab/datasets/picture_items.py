@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trimtab.datasets.label_items import labels_line
 from trimtab.datasets.picture_sources import Picture
 from trimtab.datasets.pictures import Pictures, sizes
 
@@ -88,12 +89,10 @@ def table_lines(table: Mapping[str, Any]) -> list[str]:
     """The table for a terminal, a line each."""
     counts = ", ".join(f"{n:,} {split}" for split, n in table["examples"].items())
     lost = f"; left out {table['dropped_empty']:,} that cannot be read" if table["dropped_empty"] else ""
-    shares = ", ".join(f"{label} {n:,}" for label, n in list(table["labels"].items())[:12])
-    more = f", … ({len(table['labels'])} in all)" if len(table["labels"]) > 12 else ""
     side = table["max_length"]
     return [
         f"Read {table['name']}: {table['form']}; {counts} pictures ({table['split']}){lost}",
-        f"  Labels: {shares}{more}",
+        labels_line(table["labels"]),
         f"  {table['sizes']} pixels, given to the network as {side} × {side}"
         + (f"; {_little(side)}" if side < SMALL else ""),
     ]
