@@ -47,7 +47,8 @@ def sentiment(found: Results) -> list[str]:
     }
     base = _cases(found, "written")
     for key, words in names.items():
-        some = _cases(found, key)
+        if not (some := _cases(found, key)):
+            continue
         pairs = [(a, b) for a, b in zip(some, base, strict=False)]
         gap = stats.recipe_gain([_minus(a["right"], b["right"]) for a, b in pairs]) if key != "written" else None
         ratio = mean(b["loop"] / a["loop"] for a, b in pairs)
@@ -71,7 +72,7 @@ def images(found: Results) -> list[str]:
     for key, one in found.items():
         if key.startswith("ablation-"):
             lines += [f"**{key.removeprefix('ablation-')}**, {one['seeds']} seeds: {one['sentence']}", ""]
-            lines += ["| without | validation loss | difference, 95 % | verdict |", "|---|---|---|---|"]
+            lines += ["| | validation loss | difference, 95 % | |", "|---|---|---|---|"]
             lines += [_cell(c) for c in one["cells"]] + [""]
     lines += [
         "## Beside the article's loop",
@@ -83,6 +84,8 @@ def images(found: Results) -> list[str]:
     sets = sorted({k.split("-", 1)[1].rsplit("-", 1)[0] for k in found if k.startswith("written-")})
     for name in sets:
         theirs, ours = (_cases(found, f"{who}-{name}") for who in ("written", "ours"))
+        if not ours:
+            continue
         gap = stats.recipe_gain([_minus(a["right"], b["right"]) for a, b in zip(ours, theirs, strict=False)])
         lines.append(f"| {name}: the loop as written | {_mean(theirs, 'loop'):.0f} | {_accuracy(theirs)} | |")
         lines.append(f"| {name}: the recipe, from its probe | {_mean(ours, 'loop'):.0f} | {_accuracy(ours)} | {_points(gap)} |")  # fmt: skip
@@ -154,9 +157,7 @@ def _one(some: Sequence[Any]) -> str:
 
 
 def _cell(cell: dict[str, Any]) -> str:
-    without = cell.get("settings", {}).get("without") or "nothing: as it is"
-    gap = cell.get("difference") or {}
-    shown = f"{gap['value']:+.3f} [{gap['low']:.3f}, {gap['high']:.3f}]" if gap.get("value") is not None else ""
-    return (
-        f"| {without} | {cell.get('loss', {}).get('value', float('nan')):.3f} | {shown} | {cell.get('verdict', '')} |"
-    )
+    gap = cell["against"]
+    shown = f"{gap['value']:+.3f} [{gap['low']:.3f}, {gap['high']:.3f}]" if gap else ""
+    said = f"{gap['verdict']}" + (f" ({gap['need']})" if gap.get("need") else "") if gap else ""
+    return f"| {cell['cell']} | {cell['mean']:.3f} | {shown} | {said} |"

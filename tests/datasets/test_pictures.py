@@ -77,6 +77,7 @@ def test_columns_may_be_named(folder):
     assert not are_pictures(str(path))
     with pytest.raises(DataError, match=r"t\.csv has the columns photo, kind; say which holds pictures"):
         pictures.load(str(path))
+    assert are_pictures(f"{path}#photo,kind")
     _, found = find(f"{path}#photo,kind")
     assert [p.answer for p in found["train"]] == ["x"] * 24
     with pytest.raises(DataError, match="name the pictures' column and the labels', two of photo, kind"):
@@ -222,12 +223,38 @@ def test_folders_that_cannot_be_learned_from(folder, make, said):
         pictures.load(str(folder))
 
 
-def test_rows_without_a_picture_are_named(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("image,label\nnowhere.png,a\n")
-    assert not are_pictures(str(path))
-    with pytest.raises(DataError, match=r"t\.csv, row 1 has no picture in image \(nowhere\.png\); paths are read from"):
+def test_rows_without_a_picture_are_named(folder):
+    path = folder / "t.csv"
+    rows = "".join(f"above/{i}.{'jpg' if i % 2 else 'png'},a\n" for i in range(24))
+    path.write_text("image,label\nnowhere.png,a\n" + rows)
+    assert are_pictures(str(path))
+    with pytest.raises(DataError, match=r"1 picture cannot be read: .*nowhere\.png \(is not there\)"):
+        pictures.load(str(path))
+    assert pictures.load(f"{path}#skip-unreadable").dropped == 1
+    path.write_text("image,label\n,a\n")
+    with pytest.raises(DataError, match=r"t\.csv, row 1 has no picture in image \(\); paths are read from"):
         find(str(path))
+
+
+def test_what_systems_leave_behind_is_no_data(folder):
+    for place in ("above/.git", "__MACOSX", "above/__MACOSX", ".hidden"):
+        (folder / place).mkdir()
+        noise(1).save(folder / place / "x.png")
+    (folder / "above" / "._0.png").write_bytes(b"shadow")
+    (folder / "above" / ".DS_Store").write_bytes(b"x")
+    assert sum(map(len, pictures.load(str(folder)).examples.values())) == 72
+    assert len(pictures.unlabelled([str(folder)])) == 72
+
+
+def test_a_link_that_leads_nowhere_is_named(folder):
+    (folder / "above" / "link.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(DataError, match=r"link\.png \(is not there\)"):
+        pictures.load(str(folder))
+
+
+def test_the_report_says_what_would_be_refused(folder):
+    (folder / "above").rename(folder / "Below")
+    assert 'the labels "Below" and "below"' in " ".join(survey(pictures.load(str(folder)))["advice"])
 
 
 def test_bundled_digits_are_the_same_everywhere():

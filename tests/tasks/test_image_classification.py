@@ -361,3 +361,22 @@ def test_more_layers_than_there_are_cannot_be_frozen(task, dataset, tiny_vit, pi
     recipe = recipe_of(tiny_vit, pictures_folder, "full", frozen_layers=9)
     with pytest.raises(SpecError, match="frozen_layers: got 9; the model has 3 layers"):
         Cohort(base, [recipe], task.encode(dataset, base.processor, recipe))
+
+
+def test_a_size_that_a_network_cannot_take_is_one_sentence(tmp_path, task, dataset, pictures_folder):
+    from trimtab.errors import SpecError
+
+    model = tiny_network(tmp_path, "small-net", 32)
+    base, recipe = base_of(task, dataset, model), recipe_of(model, pictures_folder, "full", max_length=8)
+    said = r"max_length: got 8 pixels a side, which this network does not take .* give 32"
+    with pytest.raises(SpecError, match=said):
+        Cohort(base, [recipe], task.encode(dataset, base.processor, recipe))
+
+
+def test_a_recipe_without_a_size_takes_the_networks_own(tmp_path, pictures_folder):
+    from trimtab.forecasting.source import sized
+
+    model = tiny_network(tmp_path, "vit", 16)
+    given = Recipe.model_validate({"model": model, "data": str(pictures_folder), "task": "image-classification"})
+    assert sized(given).max_length == 16
+    assert sized(given.but(max_length=24)).max_length == 24

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from trimtab.errors import SpecError
+from trimtab.forecasting.source import sized
 from trimtab.planning import design as designs
 from trimtab.planning.design import Design
 from trimtab.spec.budget import Budget
@@ -62,7 +63,7 @@ def design(kind: str, recipe: RecipeLike, vary: Sequence[str], seeds: int, scale
     """The cells and seeds of a question, as `study` would run them; nothing is trained."""
     if kind not in DESIGNS:
         raise SpecError("trimtab study", [f'got "{kind}"; there are {", ".join(DESIGNS)}'])
-    base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    base = sized(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
     if kind == "repeat":
         return designs.repeat(base, seeds)
     if kind == "ablate":

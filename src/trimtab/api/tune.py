@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab.errors import SpecError, StoreError, TrimtabError
-from trimtab.forecasting.source import task_by_model
+from trimtab.forecasting.source import sized, task_by_model
 from trimtab.spec import durations
 from trimtab.spec.budget import Budget
 from trimtab.spec.budget_check import broken_untouched, never_decided
@@ -114,7 +114,8 @@ def train(
     written = spec if isinstance(recipe, Recipe) else load_recipe(recipe)
     if "task" not in spec.model_fields_set:
         told = with_task(spec.model, {}, task_by_model(spec.model, watcher.note), watcher.note)
-        spec = spec.but(**told) if told else spec
+        spec = Recipe.model_validate({**spec.model_dump(include=spec.model_fields_set), **told}) if told else spec
+    spec = sized(spec, watcher.note)
     moved = (written.model, written.data) != (spec.model, spec.data)
     spec = spec.but(fingerprint=None) if moved else spec
     limits = load_budget(budget) if budget else None

@@ -24,6 +24,7 @@ from trimtab.cli.study import attribute, study_app
 from trimtab.errors import TrimtabError
 from trimtab.spec.options import DEFAULT_OUT, Mode, StudyOptions
 from trimtab.spec.status import Status
+from trimtab.spec.words import CLASSIFIERS
 
 if TYPE_CHECKING:
     from trimtab.store import RunRow
@@ -302,7 +303,11 @@ def _print_run(row: RunRow, folder: Path, as_json: bool) -> None:
     typer.echo(f"{row.id} {row.status}" + (f": {row.reason}" if row.reason else ""))
     if best.exists():
         loss, step = row.result["best_loss"], row.result["best_step"]
-        typer.echo(f"best validation loss {loss:.4f} at step {step} of {row.total_steps}; weights in {best}")
+        metric = row.recipe.metric_for_best_model
+        by = f"best {metric} at step {step} of {row.total_steps}, validation loss {loss:.4f} there"
+        if metric == "loss" or row.recipe.task not in CLASSIFIERS:
+            by = f"best validation loss {loss:.4f} at step {step} of {row.total_steps}"
+        typer.echo(f"{by}; weights in {best}")
     elif last.exists():
         typer.echo(f"not evaluated yet; weights so far in {last}")
 

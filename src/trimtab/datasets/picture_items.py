@@ -101,5 +101,5 @@ def table_lines(table: Mapping[str, Any]) -> list[str]:
 def _little(side: int) -> str:
     return (
         f"{side} pixels are little for a network that halves them five times: max_length={SMALL} or more makes them"
-        " larger first (docs/classify.md has what that brought)"
+        " larger first (docs/images.md has what that brought)"
     )

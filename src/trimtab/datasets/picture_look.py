@@ -90,4 +90,6 @@ def _hash(image: Image.Image) -> str:
 
 def _why(error: Exception, picture: Picture) -> str:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return "is not there"
     return "not a picture" if "cannot identify image" in text else text.replace(picture.name, "the file")[:100]

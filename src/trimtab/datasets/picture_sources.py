@@ -66,7 +66,7 @@ def find(data: str, say: Say = print) -> tuple[str, dict[str, list[Picture]]]:
 
 def are_pictures(data: str) -> bool:
     """Whether DATA names pictures: told without opening any."""
-    place = data.partition("#")[0]
+    place, _, named = data.partition("#")
     if place.startswith("bundled:"):
         return place.removeprefix("bundled:") in bundled_pictures.PICTURES
     path = Path(place).expanduser()
@@ -76,8 +76,11 @@ def are_pictures(data: str) -> bool:
         if path.suffix.lower() not in TABLES or not path.is_file():
             return False
         row = next(iter(_rows(path, 1)), {})
-        column = _column(row, IMAGE_COLUMNS)
-        return column is not None and _source(row[column], path.parent) is not None
+        first = named.split(",")[0].strip()
+        column = first if first in row else _column(row, IMAGE_COLUMNS)
+        value = row[column] if column is not None else None
+        is_file = isinstance(value, str) and value.lower().endswith(SUFFIXES)  # it may be gone: then that is said
+        return is_file or (column is not None and _source(value, path.parent) is not None)
     except (DataError, OSError, UnicodeDecodeError):
         return False
 
@@ -96,7 +99,18 @@ def _bundled(place: str, say: Say) -> dict[str, list[Picture]]:
 
 
 def _subfolders(path: Path) -> Iterator[Path]:
-    return (p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith("."))
+    return (p for p in sorted(path.iterdir()) if p.is_dir() and not _litter(p.name))
+
+
+def _litter(name: str) -> bool:
+    """What systems leave behind: hidden files and folders, a Mac's shadow copies."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def files_in(path: Path) -> list[Path]:
+    """Pictures in a folder and below it, by name."""
+    found = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in found if not any(map(_litter, p.relative_to(path).parts)))
 
 
 def _has_pictures(path: Path) -> bool:
@@ -113,7 +127,7 @@ def _folders(path: Path) -> dict[str, list[Picture]]:
 def _by_label(path: Path) -> list[Picture]:
     made, empty = [], []
     for folder in _subfolders(path):
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        files = files_in(folder)
         made += [Picture(str(p), folder.name, str(p)) for p in files]
         empty += [] if files else [folder.name]
     if empty:
@@ -137,6 +151,8 @@ def _table(path: Path, columns: Sequence[str]) -> Iterator[Picture]:
         if image is None or label is None:
             image, label = _two_columns(path, row, columns)
         source, answer = _source(row.get(image), path.parent), row.get(label)
+        if source is None and isinstance(row.get(image), str) and row[image].strip():
+            source = str(path.parent / row[image])  # gone: named with all others that cannot be read
         if source is None or answer is None or not str(answer).strip():
             what = (
                 f"no label in {label}" if source is not None else f"no picture in {image} ({str(row.get(image))[:60]})"

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trimtab.datasets.label_items import labels_in
 from trimtab.datasets.picture_sources import Picture
 from trimtab.datasets.pictures import Pictures, near_copies, sizes
+from trimtab.errors import DataError
 
 FEW = 10  # pictures of a label: what is measured of it is mostly chance
 UNEVEN = 10  # times as many of the commonest as of the rarest
@@ -34,9 +36,18 @@ def survey(dataset: Pictures) -> dict[str, Any]:
         "near_copies": sum(n - 1 for n in groups.values()),
         "contrary": _contrary(train),
         "leakage": leakage,
-        "advice": _advice(counts, train, leakage),
+        "advice": [*_refused(dataset), *_advice(counts, train, leakage)],
         "estimated": False,
     }
+
+
+def _refused(dataset: Pictures) -> list[str]:
+    """Why no classifier would be trained on these labels."""
+    try:
+        labels_in(dataset)
+    except DataError as error:
+        return [str(error)]
+    return []
 
 
 def _leaked(train: Sequence[Picture], held_out: Sequence[Picture]) -> float:

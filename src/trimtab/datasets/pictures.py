@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.datasets.assets import cache_folder
-from trimtab.datasets.picture_sources import SKIP, SUFFIXES, Picture, find
+from trimtab.datasets.picture_sources import SKIP, SUFFIXES, Picture, files_in, find
 from trimtab.datasets.split import divide
 from trimtab.errors import DataError
 from trimtab.spec.files import write_whole
@@ -111,7 +111,7 @@ def unlabelled(given: Sequence[str], say: Say = print) -> list[Picture]:
             raise DataError(
                 f"{name} does not exist; give a picture ({', '.join(SUFFIXES)}), several, or a folder of them"
             )
-        files += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        files += files_in(path) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{', '.join(given)} holds no picture ({', '.join(SUFFIXES)})")
     looked = _looked_at([Picture(str(f), "", str(f)) for f in files], "unlabelled", say)
@@ -149,7 +149,10 @@ def _mark(picture: Picture) -> str | None:
     """Tells a file from what stood under its name before; None for what lies in memory."""
     if isinstance(picture.source, bytes):
         return None
-    found = os.stat(picture.source)
+    try:
+        found = os.stat(picture.source)
+    except OSError:  # it is looked at, and why it cannot be read is said
+        return None
     return f"{picture.source}:{found.st_size}:{found.st_mtime_ns}"
 
 

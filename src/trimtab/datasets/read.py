@@ -88,7 +88,7 @@ def _bundled(data: str, say: Callable[[str], None]) -> RawData:
 def _folder(path: Path) -> RawData:
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
-        raise DataError(f"{path} holds no {', '.join(SUFFIXES)} file")
+        raise DataError(f"{path} holds no {', '.join(SUFFIXES)} file, and no subfolders with pictures")
     rows: dict[str, Rows] = {}
     for file in files:
         named = SPLIT_NAMES.get(file.stem.split("-")[0].lower(), "train")

@@ -201,11 +201,16 @@ def task_of(text: str | None) -> tuple[str | None, str]:
 
 
 def report(
-    data: str, model: str | None, say: Say, progress: Advance | None = None, vocabulary: int | None = None
+    data: str,
+    model: str | None,
+    say: Say,
+    progress: Advance | None = None,
+    vocabulary: int | None = None,
+    pictures: bool = False,
 ) -> dict[str, Any]:
     """The data report as plain data, kept until a file changes; estimated lengths where there is no tokenizer to be
-    had."""
-    if are_pictures(data):
+    had. `pictures`: what the model takes, whatever the data look like."""
+    if pictures or are_pictures(data):
         from trimtab.datasets.picture_survey import survey as look
         from trimtab.datasets.pictures import load
 
@@ -245,10 +250,9 @@ def _about_data(
     images = source.task == "image-classification"
     if data.startswith("sketch:"):
         return _sketch(data, _first(source.config, "image_size") or 224 if images else None), None
-    survey = report(data, model, say, progress, _first(source.config, "vocab_size"))
-    if images != survey.get("pictures", False):
-        kinds = ("pictures", "texts") if images else ("texts", "pictures")
-        raise ModelError(f"{model} reads {kinds[0]}, and {data} holds {kinds[1]}; give the one that fits the other")
+    survey = report(data, model, say, progress, _first(source.config, "vocab_size"), images)
+    if survey.get("pictures") and not images:
+        raise ModelError(f"{model} reads texts, and {data} holds pictures; name a model that sees, or other data")
     if images:
         return _of_pictures(survey, _first(source.config, "image_size") or 224), survey
     every, aside = survey["examples"]["train"], set_aside(survey["examples"])

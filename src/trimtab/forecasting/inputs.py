@@ -11,6 +11,7 @@ from typing import Any
 
 from trimtab.errors import SpecError
 from trimtab.forecasting.lengths import lengths
+from trimtab.forecasting.source import sized
 from trimtab.planning.catalogue import Device, find_device
 from trimtab.planning.precision import computes_bf16
 from trimtab.spec.recipe import Recipe
@@ -38,7 +39,7 @@ def workload(
     if "data" in given:
         recipe_keys = {k: v for k, v in {**values, **own}.items() if k in Recipe.model_fields}
         rest = {k: v for k, v in {**values, **own}.items() if k not in Recipe.model_fields}
-        recipe = check(Recipe, {**given, **recipe_keys}, where, problems)
+        recipe = sized(check(Recipe, {**given, **recipe_keys}, where, problems))
         measured = lengths(recipe)
         more = {"device": device_of(device), **(measured.as_workload() if measured else {})}
         if measured:

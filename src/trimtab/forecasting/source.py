@@ -13,6 +13,7 @@ from typing import Any
 
 from trimtab.errors import ModelError, TrimtabError
 from trimtab.planning.catalogue import KnownModel, find_model, model_of_config, nearest_models
+from trimtab.spec.recipe import Recipe
 from trimtab.spec.words import ENCODERS
 
 IMAGES = (
@@ -89,6 +90,17 @@ def task_by_model(name: str, say: Any = print) -> str | None:
         return locate(name, say).task
     except TrimtabError:
         return None
+
+
+def sized(recipe: Recipe, say: Any = print) -> Recipe:
+    """With the size that a network takes pictures in, where a recipe for it gives none: the default is for texts."""
+    if recipe.task != "image-classification" or "max_length" in recipe.model_fields_set:
+        return recipe
+    try:
+        side = locate(recipe.model, say).config.get("image_size") or 224
+    except TrimtabError:
+        return recipe
+    return recipe.but(max_length=side if isinstance(side, int) else side[0])
 
 
 def _folder(name: str, path: Path) -> ModelSource:

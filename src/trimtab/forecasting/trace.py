@@ -193,7 +193,7 @@ class _quiet(warnings.catch_warnings):
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
-        logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.ERROR)
+        logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
 
 
 def trace_config(config: dict[str, Any], w: Workload) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from trimtab.planning.published_values import precedents_of
 from trimtab.planning.rules import Rule
 from trimtab.planning.setting import Setting, yours
 from trimtab.spec.recipe import OWN_LOOP, Recipe, optimizer_steps
+from trimtab.spec.yaml_file import check
 
 STEPS: tuple[Rule, ...] = (
     rules.method,
@@ -105,7 +106,9 @@ def _recipe(facts: Facts, settings: Mapping[str, Setting]) -> Recipe | None:
         return None
     values = {n: s.value for n, s in settings.items() if n in Recipe.model_fields}
     values.setdefault("task", facts.task)
-    return Recipe(model=facts.model, data=facts.data, fingerprint=facts.fingerprint, **values)
+    return check(
+        Recipe, {"model": facts.model, "data": facts.data, "fingerprint": facts.fingerprint, **values}, "the plan"
+    )
 
 
 def _forecast(

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTImageProcessorPil
 
-from trimtab.errors import ModelError
+from trimtab.errors import ModelError, SpecError
 from trimtab.spec.recipe import Recipe
 from trimtab.tasks import bundled_nets
 from trimtab.tasks import pretrained as models
@@ -45,7 +45,8 @@ class ImageBase(ClassifierBase):
     ):
         super().__init__(learning, model, processor, accelerator, labels, drawn)
         self.mean, self.spread = spread_of(processor)
-        self.side = side_of(processor)
+        self.side = self.usual = side_of(processor)
+        self._taken = set[int]()
         resample = getattr(processor, "resample", None)
         self.pixels = Pixels(BILINEAR if resample is None else int(resample))
         takes = inspect.signature(model.forward).parameters
@@ -66,8 +67,24 @@ class ImageBase(ClassifierBase):
         return self.last
 
     def begin(self, recipe: Recipe) -> None:
-        super().begin(recipe)
+        if recipe.max_length not in self._taken:
+            self._check_takes(recipe.max_length)
         self.side = recipe.max_length
+        super().begin(recipe)
+
+    @torch.no_grad()
+    def _check_takes(self, side: int) -> None:
+        """Networks halve a picture several times, or see it in patches: not every size is one that they can take."""
+        try:
+            more = {} if side == getattr(self.model.config, "image_size", None) else self.larger
+            self.model(pixel_values=torch.zeros(1, 3, side, side, dtype=self.dtype, device=self.device), **more)
+        except (RuntimeError, ValueError) as error:
+            why = str(error).strip().splitlines()[0][:120]
+            raise SpecError(
+                "max_length",
+                [f"got {side} pixels a side, which this network does not take ({why}); give {self.usual}"],
+            ) from None
+        self._taken.add(side)
 
     def train(self, on: bool) -> None:
         """The statistics of batch norms stay those of the pretrained network: taken from a few pictures they would

@@ -86,7 +86,7 @@ def _next(result: Mapping[str, Any]) -> str:
     if result["standing"] == "unconfirmed":
         return "the same command with a longer --time: three seeds confirm it"
     if needs_no_tuning(result):
-        return "more examples, or use the probe: a linear classifier on the frozen encoder's mean-pooled states"
+        return "more examples, or use the probe: a linear classifier on what the frozen model makes of each example"
     return "read the answers side by side in the report: other or more examples may be needed"
 
 
