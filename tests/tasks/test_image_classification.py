@@ -326,8 +326,8 @@ def test_another_size_is_a_setting(task, dataset, tiny_vit, pictures_folder):
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_resnet, pictures_folder):
-    recipe = written(tmp_path, tiny_resnet, pictures_folder, steps=150)
-    recipe.write_text(recipe.read_text() + "eval_steps: 0.02\ncolor_jitter: 0.2\nrandom_flip: true\n")
+    recipe = written(tmp_path, tiny_resnet, pictures_folder, steps=100)
+    recipe.write_text(recipe.read_text() + "eval_steps: 0.05\ncolor_jitter: 0.2\nrandom_flip: true\n")
     whole, cut = killed_and_gone_on(recipe, tmp_path)
     (run,) = Store(whole).runs()
     files = [Path(folder) / "runs" / run.id / "last" / "model.safetensors" for folder in (whole, cut)]

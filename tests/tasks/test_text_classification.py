@@ -293,8 +293,8 @@ def test_an_example_is_shown_under_the_number_that_its_run_gave_it(task, dataset
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_encoder, labelled_file):
-    recipe = written(tmp_path, tiny_encoder, labelled_file, steps=600)
-    recipe.write_text(recipe.read_text() + "eval_steps: 0.02\nlora_dropout: 0.1\n")
+    recipe = written(tmp_path, tiny_encoder, labelled_file, steps=250)
+    recipe.write_text(recipe.read_text() + "eval_steps: 0.04\nlora_dropout: 0.1\n")
     whole, cut = killed_and_gone_on(recipe, tmp_path)
     (run,) = Store(whole).runs()
     files = [Path(folder) / "runs" / run.id / "last" / "adapter_model.safetensors" for folder in (whole, cut)]
