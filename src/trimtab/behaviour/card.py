@@ -79,11 +79,11 @@ def task_numbers(said: Sequence[Answer], task: Task, sure: Sequence[float] = ())
     }
     if sure:
         numbers["sure"] = list(sure)
-    if not task.as_json:
-        scored = [text_scores(a.text, e.answer) for a, e in zip(said, task.examples, strict=True)]
-        numbers |= {key: [s[key] for s in scored] for key in ("bleu", "chrf", "rouge_l")}
     if task.as_json:
         numbers["format_validity"] = [float(parse_json(a.text) is not None) for a in said]
+    else:
+        scored = [text_scores(a.text, e.answer) for a, e in zip(said, task.examples, strict=True)]
+        numbers |= {key: [s[key] for s in scored] for key in ("bleu", "chrf", "rouge_l")}
     return numbers
 
 

@@ -22,6 +22,7 @@ def survey(dataset: Pictures) -> dict[str, Any]:
     counts = Counter(p.answer for p in train)
     groups = Counter(near_copies(train))
     exact = len(train) - len({p.digest for p in train})
+    contrary = _contrary(train)
     leakage = {s: _leaked(train, dataset.examples[s]) for s in ("validation", "test")}
     return {
         "pictures": True,
@@ -34,9 +35,9 @@ def survey(dataset: Pictures) -> dict[str, Any]:
         "sizes": sizes(train),
         "exact_copies": exact,
         "near_copies": sum(n - 1 for n in groups.values()),
-        "contrary": _contrary(train),
+        "contrary": contrary,
         "leakage": leakage,
-        "advice": [*_refused(dataset), *_advice(counts, train, leakage)],
+        "advice": [*_refused(dataset), *_advice(counts, train, leakage, contrary)],
         "estimated": False,
     }
 
@@ -67,7 +68,12 @@ def _contrary(train: Sequence[Picture]) -> list[list[str]]:
     return found
 
 
-def _advice(counts: Mapping[str, int], train: Sequence[Picture], leakage: Mapping[str, float]) -> list[str]:
+def _advice(
+    counts: Mapping[str, int],
+    train: Sequence[Picture],
+    leakage: Mapping[str, float],
+    contrary: Sequence[Sequence[str]],
+) -> list[str]:
     said = []
     few = [f"{label} ({n})" for label, n in counts.items() if n < FEW]
     if few:
@@ -82,7 +88,7 @@ def _advice(counts: Mapping[str, int], train: Sequence[Picture], leakage: Mappin
         f"{share:.0%} of {split} look like training pictures: what is measured there is memory; take them out of one"
         for split, share in leakage.items() if share > 0.01
     ]  # fmt: skip
-    if contrary := _contrary(train):
+    if contrary:
         said.append(
             f"{len(contrary)} pictures stand under two labels ({contrary[0][0]} and {contrary[0][2]}): mend them"
         )

@@ -76,8 +76,7 @@ class ImageBase(ClassifierBase):
     def _check_takes(self, side: int) -> None:
         """Networks halve a picture several times, or see it in patches: not every size is one that they can take."""
         try:
-            more = {} if side == getattr(self.model.config, "image_size", None) else self.larger
-            self.model(pixel_values=torch.zeros(1, 3, side, side, dtype=self.dtype, device=self.device), **more)
+            self.logits(torch.zeros(1, 3, side, side, device=self.device))
         except (RuntimeError, ValueError) as error:
             why = str(error).strip().splitlines()[0][:120]
             raise SpecError(
@@ -85,6 +84,11 @@ class ImageBase(ClassifierBase):
                 [f"got {side} pixels a side, which this network does not take ({why}); give {self.usual}"],
             ) from None
         self._taken.add(side)
+
+    def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """[rows, labels] of normalised pixels [rows, 3, side, side]."""
+        usual = pixels.shape[-1] == getattr(self.model.config, "image_size", None)
+        return self.model(pixel_values=pixels.to(self.dtype), **({} if usual else self.larger)).logits
 
     def train(self, on: bool) -> None:
         """The statistics of batch norms stay those of the pretrained network: taken from a few pictures they would

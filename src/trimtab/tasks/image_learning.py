@@ -99,8 +99,7 @@ class ImageLearning(LabelLearning):
 
     def outputs(self, base: ImageBase, batch: PixelBatch, slices: Sequence[Slice]) -> torch.Tensor:  # type: ignore[override]
         with base.router.route(slices), base.accelerator.autocast():
-            more = {} if batch.length == getattr(base.model.config, "image_size", None) else base.larger
-            return base.model(pixel_values=batch.pixels.to(base.dtype), **more).logits.float()
+            return base.logits(batch.pixels).float()
 
     def save_beside(self, base: Any, folder: Path) -> None:
         super().save_beside(base, folder)
