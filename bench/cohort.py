@@ -91,7 +91,7 @@ class Bench:
     def prefix(self, upper: float) -> dict[str, Any]:
         recipes = self.recipes(4, 4)
         whole = Cohort(self.base, recipes, self.data)
-        above = Cohort(self.base, recipes, self.data, prefix=FrozenPrefix(self.base, upper))
+        above = Cohort(self.base, recipes, self.data, kept=FrozenPrefix(self.base, upper))
         began = time.perf_counter()
         above.prefix.hidden(self.data.splits["train"], 128)  # type: ignore[union-attr]
         filling = time.perf_counter() - began

@@ -150,7 +150,7 @@ def measured(name, w, tokenizer, accelerator):
     own = [Tokens([5] * 48, [False] * 8 + [True] * 40)] * 4 if w.kl_weight else []
     data, prefix = Encoded({"train": [row] * 2, "validation": [row], "test": []}, {}), prefix_of(base, recipes, [row])
     assert (prefix is not None) == bool(w.layers_to_transform)
-    cohort = Cohort(base, recipes, data, own=own, prefix=prefix)
+    cohort = Cohort(base, recipes, data, own=own, kept=prefix)
 
     def step():
         for member, (loss, tokens) in zip(cohort.members, cohort.forward_backward(cohort.members), strict=True):

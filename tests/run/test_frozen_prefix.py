@@ -28,7 +28,7 @@ def test_training_above_a_prefix_is_training_the_upper_layers_alone(tiny_base, s
     prefix = FrozenPrefix(tiny_base, 1)
     upper = [f"model.layers.{i}.mlp.down_proj" for i in range(prefix.first, len(prefix.layers))]
     r = recipe.but(target_modules=upper)
-    with_prefix, plain = Cohort(tiny_base, [r], small_data, prefix=prefix), Cohort(tiny_base, [r], small_data)
+    with_prefix, plain = Cohort(tiny_base, [r], small_data, kept=prefix), Cohort(tiny_base, [r], small_data)
     found = []
     for cohort in (with_prefix, plain):
         (member,) = cohort.members
@@ -39,7 +39,7 @@ def test_training_above_a_prefix_is_training_the_upper_layers_alone(tiny_base, s
 
 def test_only_upper_layers_get_adapters(tiny_base, small_data, recipe):
     prefix = FrozenPrefix(tiny_base, 1)
-    (member,) = Cohort(tiny_base, [recipe], small_data, prefix=prefix).members
+    (member,) = Cohort(tiny_base, [recipe], small_data, kept=prefix).members
     assert all(prefix.is_upper(n) for n in member.adapter.A)
     assert not prefix.is_upper("model.layers.0.mlp.down_proj")
 
@@ -79,7 +79,7 @@ def test_a_whole_run_over_a_prefix_is_the_run_without(tiny_base, small_data, rec
     prefix = prefix_of(tiny_base, [upper], small_data.splits["train"], small_data.splits["validation"])
     losses = []
     for cut in (prefix, None):
-        cohort = Cohort(tiny_base, [upper], small_data, prefix=cut)
+        cohort = Cohort(tiny_base, [upper], small_data, kept=cut)
         (member,) = cohort.members
         for _ in range(4 * member.passes):
             ((loss, size),) = cohort.forward_backward([member])
@@ -96,5 +96,5 @@ def test_what_has_no_prefix(tiny_base, small_data, recipe, monkeypatch):
     assert prefix_of(tiny_base, [recipe], items) is None  # every layer is trained
     assert prefix_of(tiny_base, [upper, recipe.but(layers_to_transform=[0, 1])], items) is None
     assert prefix_of(tiny_base, [upper]) is None  # nothing to keep
-    monkeypatch.setattr(frozen_prefix, "_free", lambda _base: 1000)
+    monkeypatch.setattr(frozen_prefix, "free_memory", lambda _base: 1000)
     assert prefix_of(tiny_base, [upper], items) is None  # no room for it

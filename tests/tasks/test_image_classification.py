@@ -21,6 +21,7 @@ from trimtab.cli.main import app
 from trimtab.run.adapters import Slice
 from trimtab.run.checkpoint import export, load_adapter
 from trimtab.run.cohort import Cohort
+from trimtab.run.kept_states import body_of
 from trimtab.spec.recipe import Recipe
 from trimtab.store import Store
 from trimtab.tasks.task import find_task
@@ -347,11 +348,40 @@ def test_frozen_layers_stay_as_they_are(tmp_path, task, dataset, pictures_folder
     head = {n: v.clone() for n, v in base.head.items()}
     trained(cohort, 3)
     depths = depths_of([n for n in before if n not in head])
-    for name, p in base.model.named_parameters():
+    own = cohort.members[0].adapter.whole if frozen < 0 else {}
+    after = {n.replace(".base.", "."): p for n, p in base.model.named_parameters()} | own
+    assert after.keys() == before.keys()
+    for name, p in after.items():
         still = name in depths and (frozen < 0 or depths[name] <= frozen)
         assert torch.equal(p, before[name]) == still or (name in head) == (not still), name
-    assert not torch.equal(base.model.get_parameter("classifier.weight" if kind == "vit" else "classifier.1.weight"),
-                           head["classifier.weight" if kind == "vit" else "classifier.1.weight"])  # fmt: skip
+    weight = "classifier.weight" if kind == "vit" else "classifier.1.weight"
+    assert not torch.equal(after[weight], head[weight])
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_heads_alone_share_what_the_frozen_body_made_of_pictures(tmp_path, task, dataset, pictures_folder, kind):
+    model = tiny_network(tmp_path, kind)
+    recipes = [
+        recipe_of(model, pictures_folder, "full", frozen_layers=-1, seed=s, learning_rate=r)
+        for s, r in ((1, 1e-2), (2, 3e-2))
+    ]
+    data = task.encode(dataset, base_of(task, dataset, model).processor, recipes[0])
+    found = []
+    for keeps, groups in ((True, [recipes]), (False, [[r] for r in recipes])):
+        base = base_of(task, dataset, model, full=True)
+        kept = body_of(base, recipes, *data.splits.values()) if keeps else None
+        assert (kept is not None) == keeps
+        cohorts = [Cohort(base, some, data, kept=kept) for some in groups]
+        weights = [w for c in cohorts for w in trained(c, 3)]
+        seen = [e.losses for c in cohorts for e in c.evaluate(c.members, data.splits["validation"])]
+        found.append((weights, seen))
+    for a, b in zip(*(f[0] for f in found), strict=True):
+        for one, other in zip(a, b, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    for one, other in zip(*(f[1] for f in found), strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+    varied = [recipes[0].but(random_flip=True)]
+    assert body_of(base, varied, data.splits["train"]) is None  # no two visits are the same
 
 
 def test_more_layers_than_there_are_cannot_be_frozen(task, dataset, tiny_vit, pictures_folder):

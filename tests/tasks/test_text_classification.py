@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from typer.testing import CliRunner
 
 from tests.killed import killed_and_gone_on
 from trimtab.cli.main import app
 from trimtab.errors import DataError
 from trimtab.run.adapters import Slice
+from trimtab.run.checkpoint import load_adapter
 from trimtab.run.cohort import Cohort
 from trimtab.spec.recipe import Recipe
 from trimtab.store import Store
@@ -144,7 +146,7 @@ def test_peft_loads_an_adapter_with_its_head(tmp_path, task, dataset, tiny_encod
     from peft import PeftModel
     from transformers import AutoConfig
 
-    from trimtab.run.checkpoint import export, load_adapter
+    from trimtab.run.checkpoint import export
     from trimtab.tasks.pooled_classifier import PooledClassifier
 
     base = base_of(task, dataset, tiny_encoder)
@@ -199,7 +201,7 @@ def test_transformers_loads_a_whole_model_without_trimtab(tmp_path, task, datase
 def test_other_architectures_get_their_own_heads(tmp_path, task, dataset, labelled_file, kind):
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
-    from trimtab.run.checkpoint import export, load_adapter
+    from trimtab.run.checkpoint import export
     from trimtab.tasks.pretrained import load_tokenizer
 
     tokenizer = load_tokenizer("bundled:minilm")
@@ -275,7 +277,7 @@ def test_upper_layers_are_trained_on_kept_states(task, dataset, tiny_encoder, la
         data = task.encode(dataset, base.processor, recipe)
         prefix = prefix_of(base, [recipe], data.splits["train"], data.splits["validation"]) if keeps else None
         assert (prefix is not None) == keeps
-        cohort = Cohort(base, [recipe], data, prefix=prefix)
+        cohort = Cohort(base, [recipe], data, kept=prefix)
         (weights,) = trained(cohort)
         (evaluation,) = cohort.evaluate(cohort.members, data.splits["validation"])
         found.append((weights, evaluation.losses))
@@ -299,6 +301,26 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_encoder, labelled_
     (run,) = Store(whole).runs()
     files = [Path(folder) / "runs" / run.id / "last" / "adapter_model.safetensors" for folder in (whole, cut)]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_head_that_learns_alone_goes_on_and_peft_loads_it(tmp_path, task, dataset, tiny_encoder, labelled_file):
+    recipe = written(tmp_path, tiny_encoder, labelled_file, "full", steps=400)
+    recipe.write_text(recipe.read_text() + "eval_steps: 0.02\nfrozen_layers: -1\n")
+    whole, cut = killed_and_gone_on(recipe, tmp_path)
+    (run,) = Store(whole).runs()
+    folders = [Path(folder) / "runs" / run.id / "last" for folder in (whole, cut)]
+    files = [f / "adapter_model.safetensors" for f in folders]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    base, ids = base_of(task, dataset, tiny_encoder), torch.tensor([[5, 6, 7]])
+    text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    ours = load_adapter(folders[0], base)
+    with base.router.route([Slice(ours, 1, 3)]):
+        expected = base.model(**text).logits
+    fresh = base_of(task, dataset, tiny_encoder).model
+    theirs = PeftModel.from_pretrained(fresh, folders[0]).eval()(**text).logits
+    torch.testing.assert_close(theirs, expected)
+    assert not torch.allclose(expected, base.model(**text).logits)
+    assert trimtab("predict", run.id, "the film was good", "--out", str(whole))
 
 
 @pytest.mark.parametrize(

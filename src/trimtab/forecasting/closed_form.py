@@ -61,7 +61,9 @@ def root_parameters(shape: Shape) -> int:
 
 
 def adapter_parameters(shape: Shape, w: Workload) -> int:
-    """r·(in + out) for each target linear of each layer."""
+    """r·(in + out) for each target linear of each layer; of a head alone a row for each label."""
+    if w.head_alone:
+        return w.members * w.num_labels * (shape.hidden + 1)
     wanted = None if w.target_modules == "all-linear" else w.target_modules
     names = [wanted] if isinstance(wanted, str) else wanted
     chosen = [io for n, io in shape.linears.items() if names is None or n.rsplit(".", 1)[-1] in names or n in names]
@@ -73,7 +75,7 @@ def flops(shape: Shape, w: Workload) -> tuple[int, int]:
     """(of one optimizer step, of them those of the frozen layers below every trained one): a weight and token take two
     forward, two backward, two more where weights are trained, two where they are recomputed."""
     tokens = w.size * w.gradient_accumulation_steps * w.members
-    below = 2 * tokens * (shape.parameters - root_parameters(shape)) * w.first_trained // shape.layers
+    below = 2 * tokens * (shape.parameters - root_parameters(shape)) * w.first_trained(shape.layers) // shape.layers
     again = 2 + (0 if w.trains_adapter else 2) + (2 if w.gradient_checkpointing else 0)
     forward = 2 * tokens * shape.parameters
     return forward + (forward - below) * again // 2, below
@@ -122,7 +124,10 @@ def _logits(shape: Shape, w: Workload) -> int:
 
 
 def _activations(shape: Shape, w: Workload, size: int) -> int:
-    tokens, layers = w.size * w.members, shape.layers - w.first_trained  # below nothing is kept for a backward pass
+    tokens, layers = (
+        w.size * w.members,
+        shape.layers - w.first_trained(shape.layers),
+    )  # below nothing is kept for a backward pass
     if w.gradient_checkpointing:
         return layers * tokens * shape.hidden * size
     return layers * _one_layer(shape, w, size)

@@ -49,7 +49,7 @@ def computed_in(w: Workload) -> str:
 
 def kind_of(w: Workload) -> str:
     """Workloads whose speed is comparable."""
-    return f"{w.method} {computed_in(w)}"
+    return f"{'head' if w.head_alone else w.method} {computed_in(w)}"
 
 
 def of_a_step(flops: int, below: int, w: Workload) -> int:

@@ -112,7 +112,7 @@ def check_fits_model(w: Workload, source: ModelSource) -> None:
         problems.append(
             f"layers_to_transform {max(w.layers_to_transform)} is not in this model; it has layers 0 to {deep - 1}"
         )
-    if source.known and w.trains_adapter and source.known.linears:
+    if source.known and w.method != "full" and source.known.linears:
         linears = source.known.linears
         wanted = [w.target_modules] if isinstance(w.target_modules, str) else w.target_modules
         chosen = (
@@ -240,7 +240,7 @@ def _with_kept_states(
     (run/frozen_prefix.py): memory for time."""
     config = source.config
     width = config.get("hidden_size") or config.get("text_config", {}).get("hidden_size", 0)
-    tokens = (w.examples or 0) * (w.mean_length or w.max_length)
+    tokens = (w.examples or 0) * (1 if w.head_alone else w.mean_length or w.max_length)
     states = int(tokens * width * closed_form.BYTES[w.dtype])
     if device and states > STATES_ROOM * (device.memory - memory.used):
         return flops, memory

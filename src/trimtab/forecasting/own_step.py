@@ -143,6 +143,7 @@ def _recipe(w: Workload, seed: int) -> Recipe:
             "lora_dropout": w.lora_dropout,
             "target_modules": w.target_modules,
             "layers_to_transform": w.layers_to_transform,
+            "frozen_layers": w.frozen_layers,
             "max_length": max(8, w.max_length),
             "seed": seed,
             "per_device_train_batch_size": w.per_device_train_batch_size,
@@ -188,7 +189,10 @@ def _vectors(model: nn.Module, cohort: Cohort) -> list[Vector]:
     """Of one member: they all have the same."""
     member = cohort.members[0]
     named: Sequence[tuple[str, torch.Tensor]] = (
-        [(n, p) for n in member.adapter.A for p in (member.adapter.A[n], member.adapter.B[n])]
+        [
+            *((n, p) for n in member.adapter.A for p in (member.adapter.A[n], member.adapter.B[n])),
+            *member.adapter.whole.items(),
+        ]
         if member.adapter
         else list(model.named_parameters())
     )

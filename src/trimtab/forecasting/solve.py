@@ -106,7 +106,7 @@ def _options(w: Workload) -> list[tuple[str, dict[str, Any]]]:
                 {"per_device_train_batch_size": half, "gradient_accumulation_steps": 2 * w.gradient_accumulation_steps},
             )
         )
-    if w.method == "full":
+    if w.method == "full" and not w.head_alone:
         options.append(("LoRA instead of full", {"method": "lora"}))
     if w.trainer == "trimtab":
         return options

@@ -157,9 +157,11 @@ def _summary(shots: _Shots, w: Workload, depth: int | None, seconds: float) -> S
 
 
 def _below(shots: _Shots, w: Workload) -> dict[Place, int]:
-    """What the frozen lower layers take in a forward pass; the pull's rows pass them each time (run/anchor.py)."""
-    lower = range(w.first_trained if w.trainer == "trimtab" else 0)
-    return {p: f for p, f in shots.flops.items() if p.phase == "forward" and p.layer in lower}
+    """What the frozen lower layers take in a forward pass; the pull's rows pass them each time (run/anchor.py). Of a
+    head alone all of it: what the head itself takes is next to nothing."""
+    lower = range(w.first_trained(0) if w.trainer == "trimtab" else 0)
+    forward = {p: f for p, f in shots.flops.items() if p.phase == "forward"}
+    return {p: f for p, f in forward.items() if w.head_alone or p.layer in lower}
 
 
 def _flops(of: Mapping[Place, int], w: Workload, times: Any) -> int:

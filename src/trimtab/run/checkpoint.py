@@ -27,6 +27,7 @@ from trimtab.run.whole_modules import attach_whole, modules_of
 from trimtab.spec.files import write_whole
 
 PREFIX, WEIGHTS = "base_model.model.", "adapter_model.safetensors"  # PEFT's
+NO_TARGETS = "dummy-target-modules"  # PEFT's word for an adapter that is modules_to_save alone
 
 
 class Checkpoints:
@@ -121,7 +122,7 @@ def _export_adapter(member: Member, adapter: Adapter, base: Base, folder: Path) 
         lora_dropout=recipe.lora_dropout,
         task_type=base.learning.peft_type,
         modules_to_save=modules_of(adapter.whole, base.model) or None,
-        target_modules=sorted(adapter.A),
+        target_modules=sorted(adapter.A) or NO_TARGETS,
         base_model_name_or_path=recipe.model,
         inference_mode=True,
     ).save_pretrained(str(folder))
@@ -144,7 +145,7 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     )
     whole = whole_in(tensors)
     try:
-        targets = find_targets(base.model, names, base.outside)
+        targets = find_targets(base.model, names, base.outside) if names else {}
     except ModelError as error:
         raise ModelError(f"the adapter in {folder} is for another base model: {error}") from None
     attach(base.model, targets, base.router)

@@ -23,6 +23,7 @@ from trimtab.run.anchor import Anchor, replayed
 from trimtab.run.base import Base
 from trimtab.run.frozen_prefix import FrozenPrefix
 from trimtab.run.guards import Limits
+from trimtab.run.kept_states import KeptStates
 from trimtab.run.member import Member
 from trimtab.run.oom import in_batches, is_out_of_memory, release
 from trimtab.run.recompute import recomputing
@@ -79,11 +80,11 @@ class Cohort:
         clock: Callable[[], float] = time.monotonic,
         shares_every: int = 0,
         share_start: bool = True,
-        prefix: FrozenPrefix | None = None,
+        kept: KeptStates | None = None,
         own: Sequence[Any] = (),
     ):
-        """`own`: the base's own answers as items, where a recipe is anchored in them (run/anchor.py). `prefix`: train
-        the layers above it alone, on its kept states. `share_start`: runs that differ only in length share the steps
+        """`own`: the base's own answers as items, where a recipe is anchored in them (run/anchor.py). `kept`: train
+        what is above alone, on these states. `share_start`: runs that differ only in length share the steps
         that are the same. `shares_every` N: every Nth update is also taken example by example, to tell their
         gradients apart; 0: never. RunError where the recipes cannot share a base."""
         if any(not can_share_base(recipes[0], r) for r in recipes[1:]):
@@ -92,7 +93,7 @@ class Cohort:
                 "eval_steps, or fine-tune all weights); run them as cohorts of one"
             )
         self.base, self.data, self.mode, self.clock, self.shares_every = base, data, mode, clock, shares_every
-        self.share_start, self.prefix, self.own = share_start, prefix, own
+        self.share_start, self.kept, self.own = share_start, kept, own
         self.shrunk: Callable[[Member, str], None] = lambda _member, _text: None  # told of a smaller micro-batch
         self.anchor = Anchor(base, own) if own and any(r.pull for r in recipes) else None  # before anything moves
         self.members = [self._member(r, limits) for r in recipes]
@@ -101,15 +102,13 @@ class Cohort:
     def _member(self, recipe: Recipe, limits: Limits) -> Member:
         base, learning = self.base, self.base.learning
         adapter, fresh = None, learning.fresh(base, recipe)
-        if recipe.method == "full":
+        if recipe.whole_model:
             base.model.requires_grad_(True)
             set_parameters(base.model, fresh)
             # The whole random state belongs to the one member: dropout of the model, if it has any.
             torch.manual_seed(recipe.seed)
         else:
-            targets = find_targets(base.model, recipe.target_modules, base.outside, recipe.layers_to_transform)
-            if self.prefix:
-                targets = {n: m for n, m in targets.items() if self.prefix.is_upper(n)}
+            targets = self._targets(recipe)
             attach(base.model, targets, base.router)
             attach_whole(base.model, fresh, base.router)
             how = (recipe.r, recipe.lora_alpha, recipe.lora_dropout, recipe.seed, str(base.device))
@@ -122,6 +121,15 @@ class Cohort:
         given = self.data.splits["train"]
         train = [*given, *replayed(self.own, recipe, len(given))]
         return Member(recipe, train, groups, adapter, limits, self.clock, learning, len(given))
+
+    def _targets(self, recipe: Recipe) -> dict[str, torch.nn.Linear]:
+        """The layers that get an adapter; none where a head alone learns."""
+        if recipe.head_alone:
+            return {}
+        targets = find_targets(self.base.model, recipe.target_modules, self.base.outside, recipe.layers_to_transform)
+        if isinstance(self.kept, FrozenPrefix):
+            return {n: m for n, m in targets.items() if self.kept.is_upper(n)}
+        return targets
 
     @property
     def running(self) -> list[Member]:
@@ -246,10 +254,9 @@ class Cohort:
         ]
 
     def _outputs(self, batch: Any, slices: Sequence[Slice], items: Sequence[Any]) -> torch.Tensor:
-        if self.prefix is None:
+        if self.kept is None:
             return self.base.learning.outputs(self.base, batch, slices)
-        with self.prefix.upper(items, batch.length):
-            return self.base.learning.outputs(self.base, batch, slices)
+        return self.kept.outputs(batch, slices, items)
 
     @torch.no_grad()
     def evaluate(self, members: Sequence[Member], items: Sequence[Any], batch_size: int = 16) -> list[Evaluation]:

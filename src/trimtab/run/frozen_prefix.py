@@ -7,81 +7,51 @@ members, seeds and epochs. A screen (workers/proxy_screen.py) trains so too, wha
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
 import torch
 from torch import nn
 
 from trimtab.errors import ModelError
+from trimtab.run.adapters import Slice
 from trimtab.run.base import Base
+from trimtab.run.kept_states import KeptStates, free_memory
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.workload import STATES_ROOM
 
-CLOSE = 0.05  # of an output's spread: the two halves must compute what the whole does
-ROWS = 16  # examples in one pass through the lower layers
 
-
-class FrozenPrefix:
+class FrozenPrefix(KeptStates):
     """Layers below `first` are the prefix. ModelError where the model does not come apart there."""
 
     def __init__(self, base: Base, first: int, *known: Sequence[Any]):
-        """`known`: sets of items that will come. Each set is computed in the same passes whoever comes first, so that
-        a run that is resumed, or trained beside others, meets the same states to the last bit."""
-        self.base, self.first = base, first
+        self.first = first
         self.inner, self.stack, self.layers = _stack(base.model)
         if not 0 < first < len(self.layers):
             raise ModelError(f"a prefix ends below layer 1 to {len(self.layers) - 1}; got {first}")
-        self._kept: dict[Hashable, torch.Tensor] = {}
-        self._passes: dict[Hashable, list[Any]] = {}
-        for items in known:
-            self.expect(items)
-
-    def expect(self, items: Sequence[Any]) -> None:
-        """That these will come."""
-        new = {i.key: i for i in items if i.key not in self._passes}
-        order = sorted(new.values(), key=lambda i: (i.size, i.key))  # like lengths together: little padding
-        for start in range(0, len(order), ROWS):
-            some = order[start : start + ROWS]
-            self._passes |= {i.key: some for i in some}
+        names = {id(module): name for name, module in base.model.named_modules()}
+        super().__init__(base, names[id(self.layers[first])], *known)
 
     def is_upper(self, name: str) -> bool:
         """Whether a module of this name lies above the prefix."""
         layer = re.search(rf"\b{self.stack}\.(\d+)\.", name)
         return layer is not None and int(layer.group(1)) >= self.first
 
+    def cut(self, item: Any, states: torch.Tensor) -> torch.Tensor:
+        return states[: item.size]
+
     def hidden(self, items: Sequence[Any], length: int) -> torch.Tensor:
         """[items, length, width]: what reaches the first upper layer."""
-        self.expect(items)
-        for item in items:
-            if item.key not in self._kept:
-                self._fill(self._passes[item.key])
-        parts = [self._kept[i.key] for i in items]
+        parts = self.of(items)
         out = parts[0].new_zeros(len(items), length, parts[0].shape[1])
         for i, part in enumerate(parts):
             out[i, : len(part)] = part
         return out
 
-    @torch.no_grad()
-    def _fill(self, items: Sequence[Any]) -> None:
-        seen: list[torch.Tensor] = []
-
-        def look(_module: nn.Module, args: tuple[torch.Tensor, ...], named: dict[str, Any]) -> None:
-            seen.append(args[0] if args else named["hidden_states"])
-            raise _Enough
-
-        learning = self.base.learning
-        handle = self.layers[self.first].register_forward_pre_hook(look, with_kwargs=True)
-        try:
-            learning.outputs(self.base, learning.collate(self.base, items), [])
-        except _Enough:
-            pass
-        finally:
-            handle.remove()
-        for item, states in zip(items, seen[0], strict=True):
-            self._kept[item.key] = states[: item.size].clone()
+    def outputs(self, batch: Any, slices: Sequence[Slice], items: Sequence[Any]) -> torch.Tensor:
+        with self.upper(items, batch.length):
+            return self.base.learning.outputs(self.base, batch, slices)
 
     @contextmanager
     def upper(self, items: Sequence[Any], length: int) -> Iterator[None]:
@@ -102,21 +72,6 @@ class FrozenPrefix:
             setattr(self.inner, self.stack, self.layers)
             handle.remove()
 
-    @torch.no_grad()
-    def check(self, items: Sequence[Any]) -> None:
-        """Lower and upper half against the whole model, on real examples."""
-        learning = self.base.learning
-        batch = learning.collate(self.base, items)
-        whole = learning.outputs(self.base, batch, [])
-        with self.upper(items, batch.length):
-            halves = learning.outputs(self.base, batch, [])
-        if float((whole - halves).abs().max()) > CLOSE * float(whole.std()):
-            raise ModelError("this model's layers cannot be run from the middle; screen without --screen")
-
-    @property
-    def bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in self._kept.values())
-
 
 def first_of_upper(model: nn.Module, upper: float) -> int:
     """The first layer that is trained where the upper share of them is. ModelError where the model has no stack."""
@@ -135,7 +90,7 @@ def prefix_of(base: Base, recipes: Sequence[Recipe], *known: Sequence[Any]) -> F
     does not come apart, or the states of all these items would take more than a quarter of the free memory."""
     first, items = first_trained(recipes), [i for some in known for i in some]
     try:
-        if first < 1 or not items or sum(i.size for i in items) * _state_bytes(base) > STATES_ROOM * _free(base):
+        if first < 1 or not items or sum(i.size for i in items) * _state_bytes(base) > STATES_ROOM * free_memory(base):
             return None
         prefix = FrozenPrefix(base, first, *known)
         prefix.check(items[:4])
@@ -148,14 +103,6 @@ def _state_bytes(base: Base) -> int:
     """Of one unit of size (a token) between two layers."""
     width = int(base.model.config.hidden_size)  # type: ignore[union-attr,arg-type]
     return width * next(base.model.parameters()).element_size()
-
-
-def _free(base: Base) -> int:
-    return torch.cuda.mem_get_info()[0] if base.device.type == "cuda" else psutil.virtual_memory().available
-
-
-class _Enough(Exception):
-    """The lower layers are done."""
 
 
 def _stack(model: nn.Module) -> tuple[nn.Module, str, nn.ModuleList]:

@@ -41,6 +41,8 @@ def frozen_of(names: Sequence[str], head: Collection[str], recipe: Recipe) -> se
     """Which of them `frozen_layers` leaves untrained."""
     if not recipe.frozen_layers:
         return set()
+    if recipe.head_alone and not head:
+        raise SpecError("frozen_layers", ["got -1, which lets a head alone learn; this model has none of its own"])
     depths = depths_of([n for n in names if n not in head])
     top = max(depths.values(), default=0)
     most = top if recipe.frozen_layers < 0 else recipe.frozen_layers

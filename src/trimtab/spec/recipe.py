@@ -196,6 +196,16 @@ class Recipe(BaseModel):
         return self if self.adapter_scale == 1 else self.but(adapter_scale=1.0)
 
     @property
+    def head_alone(self) -> bool:
+        """Whether nothing but a head learns, so that runs share the frozen rest."""
+        return self.method == "full" and self.frozen_layers == -1
+
+    @property
+    def whole_model(self) -> bool:
+        """Whether it changes the model's own weights, so that no other run can share them."""
+        return self.method == "full" and not self.head_alone
+
+    @property
     def effective_batch(self) -> int:
         """Examples per optimizer step."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
@@ -300,4 +310,5 @@ def without_new_defaults(values: dict[str, Any]) -> dict[str, Any]:
 
 def can_share_base(a: Recipe, b: Recipe) -> bool:
     """Whether two recipes can be members of one cohort."""
-    return a.method == "lora" and all(getattr(a, k) == getattr(b, k) for k in SHARED_IN_COHORT)
+    alike = a.head_alone == b.head_alone and all(getattr(a, k) == getattr(b, k) for k in SHARED_IN_COHORT)
+    return alike and not a.whole_model

@@ -20,7 +20,12 @@ OPTIMIZERS = (
 
 
 STATES_ROOM = 0.25  # of the memory that is free, which kept states of frozen lower layers may take (trimtab)
-LATER = ("kl_weight", "layers_to_transform", "momentum")  # settings that older forecasts know nothing of
+LATER = (
+    "kl_weight",
+    "layers_to_transform",
+    "momentum",
+    "frozen_layers",
+)  # settings that older forecasts know nothing of
 
 
 def loop_precision(full: bool, bf16: bool) -> tuple[Literal["bfloat16", "float32"], Literal["no", "bf16"]]:
@@ -59,6 +64,7 @@ class Workload(BaseModel):
     r: int = Field(8, ge=1, le=1024)
     target_modules: str | list[str] = "all-linear"
     layers_to_transform: list[int] | None = Field(None, description="layers that get an adapter; null: all")
+    frozen_layers: Literal[0, -1] = Field(0, description="-1: full, and a head alone learns (trimtab)")
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     bnb_4bit_use_double_quant: bool = True
     prepare_model_for_kbit_training: bool = Field(False, description="float32 norms, as TRL and PEFT's examples do")
@@ -105,7 +111,9 @@ class Workload(BaseModel):
             )
         if self.method == "full" and self.layers_to_transform:
             problems.append("layers_to_transform: only an adapter has this, and method is full; leave it out")
-        if self.members > 1 and (self.method == "full" or self.trainer != "trimtab"):
+        if self.frozen_layers and (self.method != "full" or self.trainer != "trimtab"):
+            problems.append("frozen_layers -1 needs method full and trainer trimtab; leave it out")
+        if self.members > 1 and (not self.trains_adapter or self.trainer != "trimtab"):
             problems.append("members above 1 need method lora and trainer trimtab: others train one adapter at a time")
         if self.trainer == "trimtab" and (self.method == "qlora" or self.load_in_4bit):
             problems.append("trimtab's own loop does not train 4-bit bases; forecast it with trainer transformers")
@@ -129,13 +137,17 @@ class Workload(BaseModel):
         return self.method == "qlora" or self.load_in_4bit
 
     @property
-    def trains_adapter(self) -> bool:
-        return self.method != "full"
+    def head_alone(self) -> bool:
+        return self.frozen_layers == -1
 
     @property
-    def first_trained(self) -> int:
-        """The lowest layer that is trained: gradients stop there."""
-        return min(self.layers_to_transform or [0])
+    def trains_adapter(self) -> bool:
+        """Whether what is trained lies beside the model's own weights: an adapter, or a member's own head."""
+        return self.method != "full" or self.head_alone
+
+    def first_trained(self, layers: int) -> int:
+        """Of so many layers the lowest that is trained: gradients stop there."""
+        return layers if self.head_alone else min(self.layers_to_transform or [0])
 
     @property
     def effective_batch(self) -> int:
@@ -164,7 +176,7 @@ class Workload(BaseModel):
     @staticmethod
     def of_recipe(recipe: Recipe, bf16: bool, members: int = 1, **more: Any) -> Workload:
         """What trimtab's own loop does with a recipe where bfloat16 is (not) fast."""
-        dtype, autocast = loop_precision(recipe.method == "full", bf16)
+        dtype, autocast = loop_precision(recipe.whole_model, bf16)
         return Workload.model_validate(
             {
                 "model": recipe.model,
@@ -180,6 +192,7 @@ class Workload(BaseModel):
                 "r": recipe.r,
                 "target_modules": recipe.target_modules,
                 "layers_to_transform": recipe.layers_to_transform,
+                "frozen_layers": -1 if recipe.head_alone else 0,
                 "lora_dropout": recipe.lora_dropout,
                 "optim": "sgd" if recipe.optim == "sgd" else "adamw_torch",
                 "momentum": recipe.momentum,

@@ -43,7 +43,7 @@ def predict(recipe: Recipe, best: Path, given: Sequence[Any], machine: Machine, 
         raise SpecError(f"run {recipe.run_id}", [f"learned {recipe.task}, not labels; predict is for classifiers"])
     if not best.exists():
         raise RunError(f"run {recipe.run_id} has no saved weights in {best}; train it to its end first")
-    labels, full = _labels(best), recipe.method == "full"
+    labels, full = _labels(best), not (best / "adapter_config.json").exists()
     dtype, autocast = loop_precision(full, machine.in_bf16(recipe.bf16))
     model, made = str(best) if full else recipe.model, accelerator(machine.device, autocast)
     base: ClassifierBase

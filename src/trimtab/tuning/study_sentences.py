@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab.analysis import effects
 
 Rows = Sequence[Mapping[str, Any]]
+NAMED = 4  # cells that lack the same
 
 
 def sentence(
@@ -28,14 +30,21 @@ def sentence(
         shares and shares.rstrip("."),
         _told(rows, unit),
         *(_beyond(rows) if kind == "scan" else []),
-        _listed(
-            "Cannot tell yet",
-            [f"{r['cell']} ({r['against']['need']})" for r in rows if r["against"] and r["against"]["need"]],
-        ),
+        _listed("Cannot tell yet", _undecided(rows)),
         _listed("Stopped, outside the budget", [r["cell"] for r in rows if r["mean"] is None and r["breach"]]),
         _listed("Not finished", [r["cell"] for r in rows if r["mean"] is None and not r["breach"]]),
     ]
     return ". ".join(filter(None, parts)) + "."
+
+
+def _undecided(rows: Rows) -> list[str]:
+    """By what they lack; many that lack the same are counted, for nobody reads a page of names."""
+    lacking = defaultdict[str, list[str]](list)
+    for r in rows:
+        if r["against"] and r["against"]["need"]:
+            lacking[r["against"]["need"]].append(r["cell"])
+    named = lambda cells: "; ".join(cells) if len(cells) <= NAMED else f"{len(cells)} cells"  # noqa: E731
+    return [f"{named(cells)} ({need})" for need, cells in lacking.items()]
 
 
 def _listed(head: str, names: Sequence[str]) -> str:

@@ -36,8 +36,8 @@ class ModelCache:
         self._base: tuple[Key, Base] | None = None
 
     def key(self, recipe: Recipe | None = None) -> Key:
-        method, bf16 = (recipe.method, recipe.bf16) if recipe else (self.method, self.bf16)
-        return method == "full", self.machine.in_bf16(bf16)
+        full, bf16 = (recipe.whole_model, recipe.bf16) if recipe else (self.method == "full", self.bf16)
+        return full, self.machine.in_bf16(bf16)
 
     def base(self, recipe: Recipe | None = None) -> Base:
         """The base that a recipe trains on; full fine-tuning wants float32 weights of its own."""
@@ -62,7 +62,7 @@ class ModelCache:
         """A finished run: its adapter on the base, or the model that it left. RunError where it left nothing."""
         if not best.exists():
             raise RunError(f"run {recipe.run_id} has no saved weights in {best}")
-        if recipe.method == "full":
+        if not (best / "adapter_config.json").exists():
             return self.fresh(str(best), self.key(recipe), self.processor), None
         base = self.base(recipe)
         return base, load_adapter(best, base)

@@ -27,7 +27,7 @@ def losses(
     apart."""
     prefix = FrozenPrefix(base, first_of_upper(base.model, upper))
     prefix.check(data.splits["validation"][:4])
-    cohort = Cohort(base, recipes, data, share_start=False, prefix=prefix)
+    cohort = Cohort(base, recipes, data, share_start=False, kept=prefix)
     while members := [m for m in cohort.running if m.state.step < m.steps_at(share)]:
         for member, (loss, size) in zip(members, cohort.forward_backward(members), strict=True):
             if member.accumulate(loss, size):

@@ -27,8 +27,9 @@ from trimtab.planning.catalogue import Device
 from trimtab.planning.facts import Facts
 from trimtab.planning.fitting import Forecaster
 from trimtab.run.cohort import Cohort, Evaluation
-from trimtab.run.frozen_prefix import FrozenPrefix, first_trained, prefix_of
+from trimtab.run.frozen_prefix import first_trained, prefix_of
 from trimtab.run.guards import Stop
+from trimtab.run.kept_states import KeptStates, body_of
 from trimtab.run.loop import score_of, train
 from trimtab.run.machine import Machine, flops
 from trimtab.run.material import Material
@@ -71,7 +72,7 @@ class Worker:
         self.expectation = Expectation(store, machine, watcher.note)
         self.models = ModelCache(self.task, self.model, machine, watcher.note, spec.method, spec.bf16, self.dataset)
         self._encoded: dict[int, Encoded] = {}
-        self._prefixes: dict[tuple[Any, ...], FrozenPrefix | None] = {}  # of one cut: states take memory
+        self._states: dict[tuple[Any, ...], KeptStates | None] = {}  # of one cut: states take memory
 
     @cached_property
     def meter(self) -> Meter:
@@ -118,7 +119,7 @@ class Worker:
         """The quickest of three micro-batches: a busy moment must not shrink the whole study."""
         self.watcher.note("Timing a few micro-batches")
         data, own = self.encoded(recipe), self.own_answers([recipe])
-        cohort = Cohort(self.models.base(recipe), [recipe], data, prefix=self._prefix([recipe], data, own), own=own)
+        cohort = Cohort(self.models.base(recipe), [recipe], data, kept=self._kept([recipe], data, own), own=own)
         cohort.forward_backward(cohort.members)  # memory and kernels
         optimizer, paces, updates = cohort.members[0].optimizer, [], []
         optimizer.prepare()
@@ -222,7 +223,7 @@ class Worker:
         spec, own = self.spec, self.own_answers(recipes)
         cohort = Cohort(
             base, recipes, data, spec.mode, spec.limits, shares_every=spec.shares_every, share_start=spec.share_start,
-            prefix=self._prefix(recipes, data, own), own=own,
+            kept=self._kept(recipes, data, own), own=own,
         )  # fmt: skip
         for m in cohort.members:
             self.store.forget_measurements(m.id)  # of an earlier, shorter stretch of the run
@@ -236,7 +237,7 @@ class Worker:
         train(cohort, self.store.folder, name, _IntoStore(self, cohort, race), spec.save_every)
         for m in cohort.members:  # also those that had ended when an earlier process was killed
             _book(self.store, m)
-        if recipes[0].method == "full":
+        if recipes[0].whole_model:
             self.models.moved()
         self.watcher.done()
 
@@ -244,19 +245,21 @@ class Worker:
         self.watcher.note(f"{member.id}: {text}")
         self.store.log_event("memory", text, study=self.study, run=member.id, step=member.state.step)
 
-    def _prefix(self, recipes: Sequence[Recipe], data: Encoded, own: Sequence[Any]) -> FrozenPrefix | None:
-        """The lower layers that none of these trains; kept for the cohorts that come."""
-        first = first_trained(recipes)
-        if not first:
+    def _kept(self, recipes: Sequence[Recipe], data: Encoded, own: Sequence[Any]) -> KeptStates | None:
+        """What none of these trains makes of the data; kept for the cohorts that come."""
+        head_alone = recipes[0].head_alone
+        first = None if head_alone else first_trained(recipes)
+        if first == 0:
             return None
         key = (*self.models.key(recipes[0]), recipes[0].max_length, first)
-        if key not in self._prefixes:
+        if key not in self._states:
+            keep = body_of if head_alone else prefix_of
             splits = (data.splits["train"], data.splits["validation"])
-            self._prefixes = {key: prefix_of(self.models.base(recipes[0]), recipes, *splits)}
-        prefix = self._prefixes[key]
-        if prefix:
-            prefix.expect(own)
-        return prefix
+            self._states = {key: keep(self.models.base(recipes[0]), recipes, *splits)}
+        states = self._states[key]
+        if states:
+            states.expect(own)
+        return states
 
     def own_answers(self, recipes: Sequence[Recipe]) -> list[Any]:
         """What these are held to, where any of them is; asked of the untouched base."""
