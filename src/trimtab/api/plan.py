@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from trimtab.datasets.columns import with_columns
 from trimtab.errors import ForecastRefused, ModelError, SpecError, did_you_mean
 from trimtab.facts.build import Situation, build_facts, report, task_of
 from trimtab.forecasting import inputs
@@ -48,6 +49,7 @@ def plan(
         raise SpecError(
             "--method", [f'got "{method}"; allowed are {", ".join(METHODS)}{did_you_mean(method, METHODS)}']
         )
+    data, own = with_columns(data, own)
     fixed = own_settings(model, data, own, {"method": ("qlora",)}, task_of(task)[0] or task_by_model(model, say))
     if method != "auto":
         fixed.setdefault("method", method)

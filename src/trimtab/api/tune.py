@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimtab.datasets.columns import with_columns
 from trimtab.errors import SpecError, StoreError, TrimtabError
 from trimtab.forecasting.source import sized, task_by_model
 from trimtab.spec import durations
@@ -53,6 +54,7 @@ def tune(
     may take; `also`: "rank", "decay", tried after the epochs; `on`, `workers`: where runs are trained, as in
     StudyOptions. Raises SpecError with all that is wrong with what was asked, before anything is loaded.
     """
+    data, own = with_columns(data, own)
     told = task_by_model(model, watcher.note)
     settings = with_task(model, own_settings(model, data, own, task=told), told, watcher.note)
     _check(also, settings, on, workers, mode)

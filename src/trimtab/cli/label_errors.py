@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trimtab.cli.options import Json, print_json
+from trimtab.cli.options import Columns, Json, print_json
 
 SHOWN = 20
 
@@ -17,13 +17,16 @@ def label_errors(
     write: Annotated[
         str | None, typer.Option(help="A CSV to write: all suspects, with the rows of the original file.")
     ] = None,
+    columns: Columns = None,
     as_json: Json = False,
 ) -> None:
     """Examples whose label is likely wrong, to be looked at: each fifth is judged by a probe that never saw it."""
     from trimtab.api.label_errors import label_errors as look
     from trimtab.cli.show.plain import visible
+    from trimtab.datasets.columns import columns_told, with_columns
     from trimtab.spec.progress import silent
 
+    data, _ = with_columns(data, columns_told(columns))
     made = look(model, data, write=write, say=silent if as_json else typer.echo)
     if as_json:
         return print_json(made)

@@ -17,7 +17,7 @@ from trimtab.cli.folder import fetch, store, work
 from trimtab.cli.forecast import forecast
 from trimtab.cli.inside import inside
 from trimtab.cli.label_errors import label_errors
-from trimtab.cli.options import BudgetOption, Json, Out, Renamed, Settings, print_json, study_options
+from trimtab.cli.options import BudgetOption, Columns, Json, Out, Renamed, Settings, print_json, study_options
 from trimtab.cli.plan import data, plan, precedents
 from trimtab.cli.predict import predict
 from trimtab.cli.study import attribute, study_app
@@ -84,6 +84,7 @@ def tune(
     task: Annotated[
         str | None, typer.Option(help="sft, text-classification or module:Class; told by the model when left out.")
     ] = None,
+    columns: Columns = None,
     also: Annotated[str, typer.Option(help="Try after the epochs: rank, decay, or both with a comma.")] = "",
     explain: Annotated[
         bool, typer.Option("--explain", help="Print the decisions of the study that is there, with their evidence.")
@@ -96,11 +97,13 @@ def tune(
     Started again with the same arguments it continues where it was.
     """
     from trimtab.api import tune as verbs
+    from trimtab.datasets.columns import columns_told, with_columns
 
+    data, own = with_columns(data, [*(settings or []), *columns_told(columns)])
     if explain:
         return _explained(verbs.explain(model, data, options.out), as_json)
     parts = [a for a in also.split(",") if a]
-    own = [*(settings or []), *([f"task={task}"] if task else [])]
+    own = [*own, *([f"task={task}"] if task else [])]
     _tune(model, data, own, budget, time, parts, "certify" if certify else "fast", options, as_json)
 
 

@@ -23,6 +23,12 @@ Out = Annotated[Path, typer.Option(help="Folder of the store, the weights and th
 Json = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
 BudgetOption = Annotated[str | None, typer.Option(help="tight, standard, loose, or a YAML file with your limits.")]
 Settings = Annotated[list[str] | None, typer.Argument(help="Your own settings, e.g. learning_rate=1e-4 r=8.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help="Columns by name: prompt=question,answer=reply or text=…,label=…; or a template of some: prompt={title}: {body}."
+    ),
+]
 Gpu = Annotated[
     str | None, typer.Option("--gpu", "--gpus", help='24GB, "RTX 4090", 2x80GB, …; this machine when left out.')
 ]

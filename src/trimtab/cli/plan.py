@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trimtab.cli.options import Gpu, Json, print_json
+from trimtab.cli.options import Columns, Gpu, Json, print_json
 from trimtab.spec.options import DEFAULT_OUT
 
 Model = Annotated[str, typer.Argument(help="Catalogue name, hub id, local folder, GGUF file or bundled:smollm2.")]
@@ -42,6 +42,7 @@ def plan(
     gpu: Gpu = None,
     method: Annotated[str, typer.Option(help="auto, full, lora or qlora.")] = "auto",
     task: Task = None,
+    columns: Columns = None,
     risk: Annotated[
         str, typer.Option(help="tight, standard or loose: tight halves the rate and keeps passes few.")
     ] = "standard",
@@ -58,6 +59,7 @@ def plan(
     `trimtab plan Qwen/Qwen2.5-7B-Instruct my.jsonl --gpu 24GB --out plan.yaml`
     """
     from trimtab.api import plan as verbs
+    from trimtab.datasets.columns import columns_told
     from trimtab.errors import SpecError
 
     if studies != DEFAULT_OUT and not studies.exists():
@@ -72,7 +74,7 @@ def plan(
             method=method,
             task=task,
             risk=risk,
-            own=settings or [],
+            own=[*(settings or []), *columns_told(columns)],
             instant=instant,
             studies=studies,
             say=say,
@@ -126,12 +128,15 @@ def data(
     ] = None,
     gpu: Gpu = None,
     against: Annotated[str | None, typer.Option(help="Other data: how different these are from those.")] = None,
+    columns: Columns = None,
     as_json: Json = False,
 ) -> None:
     """What is in the data: copies, leakage, cut answers, labels, languages, lengths, and what each cutoff cuts and
     costs."""
     from trimtab.api import plan as verbs
+    from trimtab.datasets.columns import columns_told, with_columns
 
+    data, _ = with_columns(data, columns_told(columns))
     with _progress(as_json) as (say, progress):
         survey = verbs.data(data, model=model, gpu=gpu, against=against, say=say, progress=progress)
     if as_json:
