@@ -26,7 +26,7 @@ Settings = Annotated[list[str] | None, typer.Argument(help="Your own settings, e
 Columns = Annotated[
     str | None,
     typer.Option(
-        help='Columns by name: prompt=question,answer=reply or text=…,label=…; or several in one: "prompt={title}: {body}".'
+        help='Columns: prompt=question,answer=reply or text=…,label=…; several in one: "prompt={title}: {body}".'
     ),
 ]
 Gpu = Annotated[
