@@ -16,7 +16,7 @@ from tests.killed import killed_and_gone_on
 from trimtab.cli.main import app
 from trimtab.errors import DataError
 from trimtab.run.adapters import Slice
-from trimtab.run.checkpoint import load_adapter
+from trimtab.run.checkpoint import export, load_adapter
 from trimtab.run.cohort import Cohort
 from trimtab.spec.recipe import Recipe
 from trimtab.store import Store
@@ -146,7 +146,6 @@ def test_peft_loads_an_adapter_with_its_head(tmp_path, task, dataset, tiny_encod
     from peft import PeftModel
     from transformers import AutoConfig
 
-    from trimtab.run.checkpoint import export
     from trimtab.tasks.pooled_classifier import PooledClassifier
 
     base = base_of(task, dataset, tiny_encoder)
@@ -169,7 +168,6 @@ def test_peft_loads_an_adapter_with_its_head(tmp_path, task, dataset, tiny_encod
 
 
 def test_transformers_loads_a_whole_model_without_trimtab(tmp_path, task, dataset, tiny_encoder, labelled_file):
-    from trimtab.run.checkpoint import export
 
     base = base_of(task, dataset, tiny_encoder, full=True)
     recipe = recipe_of(tiny_encoder, labelled_file, method="full")
@@ -201,7 +199,6 @@ def test_transformers_loads_a_whole_model_without_trimtab(tmp_path, task, datase
 def test_other_architectures_get_their_own_heads(tmp_path, task, dataset, labelled_file, kind):
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
-    from trimtab.run.checkpoint import export
     from trimtab.tasks.pretrained import load_tokenizer
 
     tokenizer = load_tokenizer("bundled:minilm")
@@ -301,6 +298,47 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_encoder, labelled_
     (run,) = Store(whole).runs()
     files = [Path(folder) / "runs" / run.id / "last" / "adapter_model.safetensors" for folder in (whole, cut)]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_is_saved_is_as_sure_as_the_evaluation_that_was_kept(
+    tmp_path, task, dataset, tiny_encoder, labelled_file, method
+):
+    """The saved model's logits are divided by the temperature; the run itself goes on undivided."""
+    recipe = recipe_of(tiny_encoder, labelled_file, method=method).but(learning_rate=2e-2, max_steps=60)
+    found = []
+    for scaled in (True, False):
+        base = base_of(task, dataset, tiny_encoder, method == "full")
+        data = task.encode(dataset, base.processor, recipe)
+        cohort = Cohort(base, [recipe.but(temperature_scaling=scaled)], data)
+        (member,) = cohort.members
+        for _ in range(4):
+            ((loss, size),) = cohort.forward_backward([member])
+            if member.accumulate(loss, size):
+                member.update()
+        (evaluation,) = cohort.evaluate([member], data.splits["validation"])
+        member.state.temperature = evaluation.temperature
+        export(member, base, tmp_path / str(scaled))
+        found.append((evaluation, [p.detach().clone() for f in member.optimizer.flats for p in [f.vector]]))
+    (calm, weights), (plain, others) = found
+    assert calm.temperature != plain.temperature == 1
+    assert calm.right == plain.right
+    assert sum(calm.losses) < sum(plain.losses)
+    assert all(torch.equal(a, b) for a, b in zip(weights, others, strict=True))
+    seen = loaded(task, dataset, tiny_encoder, tmp_path / "True", method, recipe)
+    assert seen == pytest.approx(calm.losses, rel=1e-3, abs=1e-4)
+
+
+def loaded(task, dataset, model, folder, method, recipe):
+    """Validation losses of a saved run, loaded anew."""
+    base = base_of(task, dataset, str(folder) if method == "full" else model, method == "full")
+    data = task.encode(dataset, base.processor, recipe)
+    adapter = None if method == "full" else load_adapter(folder, base)
+    made = []
+    for item in data.splits["validation"]:
+        batch = task.collate(base, [item])
+        made += task.unit_losses(task.outputs(base, batch, [Slice(adapter, 1, batch.length)]), batch).tolist()
+    return made
 
 
 def test_a_head_that_learns_alone_goes_on_and_peft_loads_it(tmp_path, task, dataset, tiny_encoder, labelled_file):

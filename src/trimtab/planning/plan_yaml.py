@@ -40,6 +40,7 @@ ORDER = (
     "offload",
     "eval_steps",
     "early_stopping_patience",
+    "temperature_scaling",
     "trainer",
 )
 

@@ -94,7 +94,7 @@ def watching(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str,
     steps = optimizer_steps(facts.examples, *length)
     many = steps * chosen["effective_batch"] >= 3 * facts.examples or facts.risk == "tight"
     share = 0.1 if steps >= 1000 else 0.25
-    return {
+    settings = {
         "eval_steps": Setting(
             share,
             f"a share of all steps: every {max(1, round(share * steps)):,} of {steps:,}",
@@ -108,6 +108,14 @@ def watching(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str,
             (0, 5),
         ),
     }
+    if facts.task in ("text-classification", "image-classification") and chosen["trainer"] == "trimtab":
+        settings["temperature_scaling"] = Setting(
+            True,
+            "evaluations are compared as sure as they should be: labels are told apart better long after the plain loss"
+            " has turned, and what is saved is calibrated",
+            "Guo et al. 2017, Berta et al. 2025; bench/results/temperature.md",
+        )
+    return settings
 
 
 def elsewhere(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:

@@ -3,8 +3,8 @@ the seam."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ class Base:
         self.outside = tuple(outside)
         self.router = Router()
         self.device = accelerator.device
+        self.ends: tuple[str, ...] = ()  # weight and bias of the linear layer that gives the logits, by name
         self.say: Callable[[str], None] = lambda _: None  # told what a person should know
 
     def begin(self, recipe: Recipe) -> None:
@@ -38,6 +39,18 @@ class Base:
     def train(self, on: bool) -> None:
         """Of a model that is trained whole: dropout on or off."""
         self.model.train(on)
+
+    @contextmanager
+    def divided(self, temperature: float) -> Iterator[None]:
+        """Inside, the model's own logits are divided by it; afterwards the weights are what they were, to the bit."""
+        before = {n: self.model.get_parameter(n).detach().clone() for n in self.ends}
+        for name in self.ends:
+            self.model.get_parameter(name).data.div_(temperature)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                self.model.get_parameter(name).data.copy_(value)
 
     def kernels(self) -> AbstractContextManager[None]:
         """Which kernels the pass that is under way uses; entered again where a layer is computed again."""

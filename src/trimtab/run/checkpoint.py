@@ -91,7 +91,8 @@ def export(member: Member, base: Base, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         if member.adapter is None:
-            base.learning.save_model(base, scratch)
+            with base.divided(member.state.temperature):
+                base.learning.save_model(base, scratch)
         else:
             _export_adapter(member, member.adapter, base, scratch)
             base.learning.save_beside(base, scratch)
@@ -108,7 +109,8 @@ def export(member: Member, base: Base, folder: Path) -> None:
 
 
 def _export_adapter(member: Member, adapter: Adapter, base: Base, folder: Path) -> None:
-    tensors = {f"{PREFIX}{name}": p.detach().contiguous().cpu() for name, p in adapter.whole.items()}
+    ends = dict.fromkeys(base.ends, member.state.temperature)
+    tensors = {f"{PREFIX}{n}": (p.detach() / ends.get(n, 1.0)).contiguous().cpu() for n, p in adapter.whole.items()}
     for name in adapter.A:
         tensors[f"{PREFIX}{name}.lora_A.weight"] = adapter.A[name].detach().contiguous().cpu()
         tensors[f"{PREFIX}{name}.lora_B.weight"] = adapter.B[name].detach().contiguous().cpu()

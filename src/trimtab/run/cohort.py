@@ -54,12 +54,13 @@ class Passed:
 @dataclass(frozen=True)
 class Evaluation:
     """By item: the mean loss of its units; whether the model's first choice is right, 1 or 0; how sure it was of it,
-    0 to 1; which label that is."""
+    0 to 1; which label that is. `temperature`: what logits were divided by for it (recipe.temperature_scaling)."""
 
     losses: list[float]
     right: list[float]
     sure: list[float]
     choice: list[int]
+    temperature: float = 1.0
 
     @classmethod
     def empty(cls, rows: int) -> Evaluation:
@@ -263,22 +264,29 @@ class Cohort:
         """Each member on the same items: the dense, paired loss that decisions are made on, and how sure and right
         it was."""
         order = sorted(range(len(items)), key=lambda i: items[i].size)
-        evaluations = [Evaluation.empty(len(items)) for _ in members]
+        evaluations = []
         with ExitStack() as stack:
             self._training(members, False, stack)
-            for made, member in zip(evaluations, members, strict=True):
-                measure = partial(self._evaluate, items, member.adapter)
+            for member in members:
+                made, logs = Evaluation.empty(len(items)), dict[int, torch.Tensor]()
+                measure = partial(self._evaluate, items, member, logs)
                 for chunk, rows in in_batches(order, batch_size, measure, self.base.say):
                     for i, (loss, right, sure, choice) in zip(chunk, rows, strict=True):
                         made.losses[i], made.right[i], made.sure[i], made.choice[i] = loss, right, sure, choice
+                if logs:
+                    made = self.base.learning.tempered(items, made, [logs[i] for i in range(len(items))])
+                evaluations.append(made)
         return evaluations
 
     def _evaluate(
-        self, items: Sequence[Any], adapter: Adapter | None, chunk: Sequence[int]
+        self, items: Sequence[Any], member: Member, logs: dict[int, torch.Tensor], chunk: Sequence[int]
     ) -> list[tuple[float, float, float, int]]:
+        """`logs` takes each item's outputs where a temperature is fitted to them."""
         some, learning = [items[i] for i in chunk], self.base.learning
         batch = learning.collate(self.base, some)
-        outputs = self._outputs(batch, [Slice(adapter, batch.rows, batch.length)], some)
+        outputs = self._outputs(batch, [Slice(member.adapter, batch.rows, batch.length)], some)
+        if member.recipe.temperature_scaling and self.base.ends:
+            logs.update(zip(chunk, learning.remember(outputs).cpu(), strict=True))
         units = learning.unit_losses(outputs, batch)
         certain = learning.certainty(outputs, batch, units)
         return [(float(u.mean()), *c) for u, c in zip(units.split(batch.weights), certain, strict=True)]

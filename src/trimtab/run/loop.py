@@ -84,6 +84,7 @@ def _evaluate(cohort: Cohort, members: list[Member], share: float, folder: Path,
     """Paired validation loss of every member; keep the best weights; stop whom the hooks name."""
     judged = dict(zip(members, cohort.evaluate(members, cohort.data.splits["validation"]), strict=True))
     for member, evaluation in judged.items():
+        member.state.temperature = evaluation.temperature
         if member.book_evaluation(average(evaluation.losses), score_of(cohort, member, evaluation)):
             export(member, cohort.base, folder / "runs" / member.id / "best")
     for member, stop in hooks.evaluated(share, judged).items():

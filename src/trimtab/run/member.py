@@ -32,6 +32,7 @@ class MemberState:
     size: int = 0  # of all items passed, in the task's own unit (tokens, masked ones included)
     seconds: float = 0.0
     evaluated: int = 0  # evaluations done
+    temperature: float = 1.0  # of the last one: what is saved has its logits divided by it
     best_loss: float | None = None  # at the evaluation that is kept
     best_score: float | None = None  # what it was kept for: its loss, or (negative) the metric
     best_step: int = 0

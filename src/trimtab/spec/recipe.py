@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from trimtab.spec.words import TASKS, task_problem
+from trimtab.spec.words import CLASSIFIERS, TASKS, task_problem
 
 Metric = Literal["loss", "accuracy", "f1", "exact_match", "overlap", "bleu", "chrf", "rouge_l"]
 PICTURES_ONLY = ("random_crop", "random_flip", "color_jitter", "mixup", "cutmix")
@@ -52,6 +52,11 @@ class Recipe(BaseModel):
     )
     label_smoothing_factor: float = Field(
         0.0, ge=0, lt=1, description="share of each label's truth that is given to all labels alike (classifiers)"
+    )
+    temperature_scaling: bool = Field(
+        False,
+        description="logits are divided by the temperature that fits the validation examples before evaluations are"
+        " compared, and what is saved carries it (classifiers)",
     )
     random_crop: float = Field(
         0.0, ge=0, le=0.5, description="a picture is shifted by up to this share of its side, drawn anew each time"
@@ -153,6 +158,8 @@ class Recipe(BaseModel):
                 f'metric_for_best_model: got "{self.metric_for_best_model}"; for {self.task} allowed are'
                 f" {', '.join(allowed)}"
             )
+        if self.temperature_scaling and self.task not in CLASSIFIERS:
+            raise ValueError("temperature_scaling: only a classifier's logits are divided; leave it out")
         labels = [k for k in ("label_smoothing_factor", "class_weight") if getattr(self, k)]
         if labels and self.task == "sft":
             raise ValueError(f"{' and '.join(labels)}: only a classifier has labels; leave it out")
@@ -286,7 +293,7 @@ SHARED_IN_COHORT = (
 # What only our own loop does, of the settings that hold a run near its base.
 OWN_LOOP = (
     "kl_weight", "replay_share", "stop_at_step", "adapter_scale", "head_learning_rate", "frozen_layers",
-    *PICTURES_ONLY,
+    "temperature_scaling", *PICTURES_ONLY,
 )  # fmt: skip
 ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 
@@ -297,7 +304,7 @@ NOT_IN_OLD_STUDIES = (
     "task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step", "head_learning_rate",
     "layer_decay", "label_smoothing_factor", "random_crop", "random_flip", "color_jitter", "metric_for_best_model",
     "class_weight", "momentum", "nesterov", "mixup", "cutmix",
-    "frozen_layers",
+    "frozen_layers", "temperature_scaling",
 )  # fmt: skip
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 

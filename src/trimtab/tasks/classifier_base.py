@@ -54,6 +54,8 @@ class ClassifierBase(Base):
         self.starts: Callable[[Recipe], None] = lambda _recipe: None  # sets the head that runs of a recipe begin with
         self.head = {n: p.detach().clone() for n, p in head.items()}
         self._in_model = head  # members' copies are wrapped around these
+        last = [n for n, m in model.named_modules() if m in outside and m.out_features == len(labels)][-1:]
+        self.ends = tuple(n for n in (f"{end}.{part}" for end in last for part in ("weight", "bias")) if n in self.head)
 
     @property
     def pooled(self) -> bool:

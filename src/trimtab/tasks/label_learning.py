@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trimtab.analysis import temperature
 from trimtab.analysis.label_scores import macro_f1
 from trimtab.analysis.stats import average
 from trimtab.datasets.label_items import Labelled
@@ -96,6 +97,14 @@ class LabelLearning:
         if metric == "accuracy":
             return average(evaluation.right)
         return macro_f1(np.array(truth), np.array(evaluation.choice))
+
+    def tempered(self, items: Sequence[Any], evaluation: Any, outputs: Sequence[torch.Tensor]) -> Any:
+        """Losses are means over the labels of each item, as `unit_losses` has them of items that are not varied."""
+        logs, truth = torch.stack(list(outputs)).double().numpy(), [i.label for i in items]
+        degree = temperature.fitted(logs, truth)
+        scaled = temperature.at(logs, degree)
+        losses = (-scaled[np.arange(len(truth)), truth]).tolist()
+        return replace(evaluation, losses=losses, sure=np.exp(scaled.max(-1)).tolist(), temperature=degree)
 
     def remember(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs.log_softmax(-1)

@@ -141,6 +141,9 @@ class LanguageModelling:
     def score(self, metric: str, items: Sequence[Tokens], evaluation: Any) -> float | None:
         return None  # answers are written when a run has ended
 
+    def tempered(self, items: Sequence[Any], evaluation: Any, outputs: Sequence[torch.Tensor]) -> Any:
+        return evaluation  # a chat model's recipe cannot ask for it
+
     def remember(self, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The likeliest tokens, [tokens, KEPT] of their ids, and [tokens, KEPT + 1] ln p of those and of all others."""
         thought = outputs.log_softmax(-1)

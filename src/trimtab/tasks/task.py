@@ -99,6 +99,10 @@ class Learning(Protocol):
         """Of an evaluation, the more the better, where `metric_for_best_model` is another than the loss; None where the
         loss decides all the same."""
 
+    def tempered(self, items: Sequence[Any], evaluation: Any, outputs: Sequence[torch.Tensor]) -> Any:
+        """The evaluation at the temperature that fits these items best, where a recipe asks for temperature_scaling;
+        `outputs`: by item, as `remember` gave them. A task without labels is never asked."""
+
     def remember(self, outputs: torch.Tensor) -> Any:
         """What `distance` needs of the base's outputs for one row, small enough to be kept."""
 

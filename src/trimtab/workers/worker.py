@@ -210,7 +210,8 @@ class Worker:
         base = self.models.base(recipe)
         best = scaled.hand_over(recipe, base, self.store)
         self.meter.prepare(recipe)
-        cohort = Cohort(base, [recipe], self.encoded(recipe))
+        # what is handed over carries its temperature already
+        cohort = Cohort(base, [recipe.but(temperature_scaling=False)], self.encoded(recipe))
         member, evaluation = scaled.evaluated(best, base, cohort)
         scaled.book(recipe, evaluation, self.meter.pulse(member), self.store)
         if self.groups:
@@ -319,6 +320,8 @@ class _IntoStore:
         pulse = self.worker.meter.pulse(member) | {"right": evaluation.right, "sure": evaluation.sure}
         if (score := score_of(self.cohort, member, evaluation)) is not None:
             pulse["score"] = [score]
+        if evaluation.temperature != 1:
+            pulse["temperature"] = [evaluation.temperature]
         loss = average(evaluation.losses)
         self.worker.store.log_evaluation(
             run=member.id, step=member.state.step, share=share, loss=loss, items=evaluation.losses, pulse=pulse
