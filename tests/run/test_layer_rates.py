@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from trimtab.errors import SpecError
-from trimtab.run.layer_rates import depths_of, factors, group_of
+from trimtab.run.layer_rates import by_layer, depths_of, factors, group_of
 from trimtab.run.optim import Optimizer
 from trimtab.spec.recipe import Recipe
 from trimtab.spec.yaml_file import own_settings
@@ -94,3 +94,53 @@ def test_a_chat_model_has_no_head():
     with pytest.raises(SpecError, match="a chat model has no head of its own"):
         own_settings("m", "d", ["head_learning_rate=1e-3"])
     assert own_settings("m", "d", ["head_learning_rate=1e-3", "task=text-classification"])["head_learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "sgd"])
+def test_layers_begin_one_after_the_other_as_if_torch_were_given_them_then(optim):
+    """Until then they do not move, count in no norm, and gather no moments."""
+    torch.manual_seed(0)
+    start = [torch.randn(3, 4) for _ in range(4)]
+    ours, theirs = ([nn.Parameter(t.clone()) for t in start] for _ in range(2))
+    recipe = RECIPE.but(optim=optim, weight_decay=0.1, gradual_unfreezing=0.2, warmup_steps=0, max_grad_norm=0.5,
+                        lr_scheduler_type="constant")  # fmt: skip
+    names = ["embed.w", "layer.0.w", "layer.1.w", "head.w"]
+    group = group_of(zip(names, ours, strict=True), ["head.w"], recipe)
+    assert group.starts == [0.4, 0.2, 0.0, 0.0]
+    optimizer, begins = Optimizer(recipe, [group], 10), [4, 2, 0, 0]
+    kind = {"adamw_torch": torch.optim.AdamW, "sgd": torch.optim.SGD}[optim]
+    plain = kind([theirs[2], theirs[3]], lr=1e-2, weight_decay=0.1)
+    for step in range(8):
+        for i, at in enumerate(begins):
+            if at == step > 0:
+                plain.add_param_group({"params": [theirs[i]]})
+            gradient = torch.randn(3, 4)
+            ours[i].grad.copy_(gradient)
+            theirs[i].grad = gradient.clone() if step >= at else None
+        optimizer.rest(step)
+        optimizer.step(step, optimizer.grad_norm())
+        nn.utils.clip_grad_norm_([p for p in theirs if p.grad is not None], 0.5)
+        plain.step()
+        for p, q in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(p.data, q.data, rtol=1e-5, atol=1e-6)
+
+
+def test_all_layers_begin_at_once_unless_asked():
+    named = [("layer.0.w", nn.Parameter(torch.ones(1, 1))), ("layer.1.w", nn.Parameter(torch.ones(1, 1)))]
+    assert group_of(named, (), RECIPE).starts == ()
+
+
+def test_layers_are_told_from_the_head_down():
+    sizes = {"embed.w": 2, "layer.0.w": 3, "layer.0.b": 1, "layer.1.w": 4, "head.w": 5}
+    named = [(n, nn.Parameter(torch.ones(k, 1))) for n, k in sizes.items()]
+    recipe = RECIPE.but(
+        method="full", learning_rate=1e-3, head_learning_rate=1e-2, layer_decay=0.5, frozen_layers=0,
+        task="text-classification", gradual_unfreezing=0.25,
+    )  # fmt: skip
+    rows = by_layer(named, ["head.w"], recipe)
+    assert [(r["name"], r["start"], r["parameters"]) for r in rows] == [
+        ("head", 0.0, 5), ("layer 2", 0.0, 4), ("layer 1", 0.25, 4), ("before the layers", 0.5, 2),
+    ]  # fmt: skip
+    assert [r["rate"] for r in rows] == pytest.approx([1e-2, 1e-3, 5e-4, 2.5e-4])
+    frozen = by_layer(named, ["head.w"], recipe.but(frozen_layers=1, gradual_unfreezing=0))
+    assert [r["rate"] for r in frozen] == pytest.approx([1e-2, 1e-3, 0, 0])

@@ -17,7 +17,7 @@ from trimtab.cli.main import app
 from trimtab.errors import DataError
 from trimtab.run.adapters import Slice
 from trimtab.run.checkpoint import export, load_adapter
-from trimtab.run.cohort import Cohort
+from trimtab.run.cohort import Cohort, Piece
 from trimtab.spec.recipe import Recipe
 from trimtab.store import Store
 from trimtab.tasks.task import find_task
@@ -300,6 +300,30 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_encoder, labelled_
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_members_drop_what_their_heads_read_whoever_trains_beside(task, dataset, tiny_encoder, labelled_file):
+    recipes = [recipe_of(tiny_encoder, labelled_file, seed=s, classifier_dropout=0.5) for s in (1, 2)]
+    data = task.encode(dataset, base_of(task, dataset, tiny_encoder).processor, recipes[0])
+    together = trained(Cohort(base_of(task, dataset, tiny_encoder), recipes, data))
+    alone = [trained(Cohort(base_of(task, dataset, tiny_encoder), [r], data))[0] for r in recipes]
+    plain = trained(Cohort(base_of(task, dataset, tiny_encoder), [recipes[0].but(classifier_dropout=0.0)], data))[0]
+    for one, other in zip(alone, together, strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(alone[0][-2], plain[-2], atol=1e-4)
+
+
+@pytest.mark.parametrize("frozen", [0, -1])
+def test_a_head_reads_all_of_it_where_nothing_is_trained(task, dataset, tiny_encoder, labelled_file, frozen):
+    recipe = recipe_of(tiny_encoder, labelled_file, method="full", classifier_dropout=0.5, frozen_layers=frozen)
+    base = base_of(task, dataset, tiny_encoder, True)
+    cohort = Cohort(base, [recipe], task.encode(dataset, base.processor, recipe))
+    first, again = (cohort.evaluate(cohort.members, cohort.data.splits["validation"])[0].losses for _ in range(2))
+    assert first == again
+    piece = [Piece(cohort.members[0], cohort.data.splits["train"][:8], 8)]
+    (one,), (other,) = cohort.passes(piece), cohort.passes(piece)
+    assert float(one.loss) != float(other.loss)
+
+
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_what_is_saved_is_as_sure_as_the_evaluation_that_was_kept(
     tmp_path, task, dataset, tiny_encoder, labelled_file, method
@@ -359,6 +383,8 @@ def test_a_head_that_learns_alone_goes_on_and_peft_loads_it(tmp_path, task, data
     torch.testing.assert_close(theirs, expected)
     assert not torch.allclose(expected, base.model(**text).logits)
     assert trimtab("predict", run.id, "the film was good", "--out", str(whole))
+    (layer,) = run.result["layers"]
+    assert (layer["name"], layer["rate"], layer["start"]) == ("head", 3e-3, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from trimtab.reporting import card_parts, draw, ladder_parts, pictures
 from trimtab.reporting.glance import glance
+from trimtab.reporting.layers import layers
 from trimtab.reporting.report_data import study_report
 from trimtab.spec.durations import in_words
 from trimtab.spec.files import write_whole
@@ -48,6 +49,7 @@ def html(report: dict[str, Any]) -> str:
         curves=draw.curves,
         against=pictures.against,
         memory=draw.memory,
+        layers=layers(report["layers"]),
         **shown,
     )
     return with_contents(text)

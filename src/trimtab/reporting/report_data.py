@@ -63,6 +63,7 @@ def study_report(store: Store, study: str) -> dict[str, Any]:
         "card": card,
         "epochs": epochs(store, store.run(run)) if run else [],
         "samples": store.samples(run) if run else [],
+        "layers": store.run(run).result.get("layers", []) if run else [],
         "recipe_yaml": dump(Recipe.model_validate(recommended["recipe"])) if recommended else None,
         "memory": _memory(store, run) if run else None,
         "runs": [_run(store, r.id) for r in store.runs(study)],

@@ -36,8 +36,9 @@ class Adapter:
         seed: int,
         device: str,
         whole: Mapping[str, torch.Tensor] = MappingProxyType({}),
+        head_dropout: float = 0.0,
     ):
-        self.r, self.scale, self.dropout = r, alpha / r, dropout
+        self.r, self.scale, self.dropout, self.head_dropout = r, alpha / r, dropout, head_dropout
         self.whole = {k: nn.Parameter(v.detach().clone().float().to(device)) for k, v in whole.items()}
         self.A: dict[str, nn.Parameter] = {}
         self.B: dict[str, nn.Parameter] = {}
@@ -70,6 +71,15 @@ class Adapter:
         keep = torch.rand(x.shape[0], length, x.shape[2], generator=self.generator, device=x.device) >= self.dropout
         keep = F.pad(keep, (0, 0, 0, x.shape[1] - length))
         return x * keep / (1 - self.dropout)
+
+    def dropped_for_head(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` [rows, …, width], or [rows, channels, height, width], after dropout; one draw for a row's positions, so
+        that it does not depend on its neighbours' padding either."""
+        if not (self.training and self.head_dropout):
+            return x
+        shape = [*x.shape[:2], 1, 1] if x.dim() == 4 else [x.shape[0], *(1,) * (x.dim() - 2), x.shape[-1]]
+        keep = torch.rand(shape, generator=self.generator, device=x.device) >= self.head_dropout
+        return x * keep / (1 - self.head_dropout)
 
     def delta(self, name: str, x: torch.Tensor, length: int) -> torch.Tensor:
         """What it adds to a target's product, [rows, length, out]."""

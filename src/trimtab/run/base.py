@@ -31,6 +31,7 @@ class Base:
         self.router = Router()
         self.device = accelerator.device
         self.ends: tuple[str, ...] = ()  # weight and bias of the linear layer that gives the logits, by name
+        self.head_dropout = 0.0  # of a model that is trained whole
         self.say: Callable[[str], None] = lambda _: None  # told what a person should know
 
     def begin(self, recipe: Recipe) -> None:

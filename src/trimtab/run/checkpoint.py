@@ -151,7 +151,7 @@ def load_adapter(folder: Path, base: Base) -> Adapter:
     except ModelError as error:
         raise ModelError(f"the adapter in {folder} is for another base model: {error}") from None
     attach(base.model, targets, base.router)
-    attach_whole(base.model, whole, base.router)
+    attach_whole(base.model, whole, base.router, base.ends)
     adapter = Adapter(targets, config["r"], config["lora_alpha"], 0.0, 0, str(base.device), whole)
     for name in names:
         for side, own in (("A", adapter.A[name]), ("B", adapter.B[name])):

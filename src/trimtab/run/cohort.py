@@ -105,15 +105,16 @@ class Cohort:
         adapter, fresh = None, learning.fresh(base, recipe)
         if recipe.whole_model:
             base.model.requires_grad_(True)
+            base.head_dropout = recipe.classifier_dropout
             set_parameters(base.model, fresh)
             # The whole random state belongs to the one member: dropout of the model, if it has any.
             torch.manual_seed(recipe.seed)
         else:
             targets = self._targets(recipe)
             attach(base.model, targets, base.router)
-            attach_whole(base.model, fresh, base.router)
+            attach_whole(base.model, fresh, base.router, base.ends)
             how = (recipe.r, recipe.lora_alpha, recipe.lora_dropout, recipe.seed, str(base.device))
-            adapter = Adapter(targets, *how, fresh)
+            adapter = Adapter(targets, *how, fresh, recipe.classifier_dropout)
         groups = learning.groups(base, adapter, recipe)
         if adapter is None and recipe.frozen_layers:
             base.model.requires_grad_(False)

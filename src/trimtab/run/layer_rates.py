@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import torch
 
 from trimtab.errors import SpecError
 from trimtab.spec.recipe import Recipe
 from trimtab.tasks.task import Group
+
+Row = dict[str, Any]
 
 
 def factors(names: Sequence[str], head: Collection[str], recipe: Recipe) -> list[float]:
@@ -33,8 +36,32 @@ def group_of(named: Iterable[tuple[str, torch.nn.Parameter]], head: Collection[s
     kept = [(n, p) for n, p in reversed(once.values())]
     if frozen := frozen_of([n for n, _ in kept], head, recipe):
         kept = [(n, p) for n, p in kept if n not in frozen]
-    rates = factors([n for n, _ in kept], head, recipe)
-    return Group([p for _, p in kept], rates if any(r != 1 for r in rates) else ())
+    names = [n for n, _ in kept]
+    rates, starts = factors(names, head, recipe), starts_of(names, head, recipe)
+    return Group([p for _, p in kept], rates if any(r != 1 for r in rates) else (), starts if any(starts) else ())
+
+
+def by_layer(named: Iterable[tuple[str, torch.nn.Parameter]], head: Collection[str], recipe: Recipe) -> list[Row]:
+    """For people, from the head down: {"name", "rate" (0: not trained), "start" (share of the run), "parameters"}."""
+    sizes = {n: p.numel() for n, p in named}
+    names = list(sizes)
+    depths, frozen = depths_of([n for n in names if n not in head]), frozen_of(names, head, recipe)
+    made: dict[int, Row] = {}
+    for name, factor, start in zip(names, factors(names, head, recipe), starts_of(names, head, recipe), strict=True):
+        depth = depths.get(name, MOST)
+        called = "head" if depth == MOST else f"layer {depth}" if depth else "before the layers"
+        rate = 0.0 if name in frozen else factor * recipe.learning_rate
+        row = made.setdefault(depth, {"name": called, "rate": rate, "start": start, "parameters": 0})
+        row["parameters"] += sizes[name]
+    return [made[depth] for depth in sorted(made, reverse=True)]
+
+
+def starts_of(names: Sequence[str], head: Collection[str], recipe: Recipe) -> list[float]:
+    """The share of the run at which each begins to learn: a head and the uppermost layer at once, then one layer after
+    the other (Howard and Ruder 2018)."""
+    depths = depths_of([n for n in names if n not in head])
+    top = max(depths.values(), default=0)
+    return [0.0 if n in head else recipe.gradual_unfreezing * (top - depths[n]) for n in names]
 
 
 def frozen_of(names: Sequence[str], head: Collection[str], recipe: Recipe) -> set[str]:

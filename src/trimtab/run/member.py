@@ -155,6 +155,7 @@ class Member:
     def update(self) -> dict[str, Any]:
         """One optimizer step, or a stop with a reason and the weights left as they were. Gives the step's numbers."""
         p = self.state
+        self.optimizer.rest(p.step)
         loss, norm = p.loss, self.optimizer.grad_norm()
         stop = self.guard.before_update(p.step + 1, loss, norm, p.size)
         passes, p.micro, p.loss = p.micro, 0, 0.0

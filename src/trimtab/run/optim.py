@@ -8,7 +8,8 @@ gradient norm is one reduction, and saving is three tensors.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -39,9 +40,10 @@ MOMENTS = {
 
 class Flat:
     """float32 tensors moved into one vector; the tensors stay usable as views of it. `rates`: a factor of the rate
-    for each."""
+    for each; `start`: the share of the run at which they begin to learn."""
 
-    def __init__(self, tensors: Sequence[nn.Parameter], rates: Sequence[float] = ()):
+    def __init__(self, tensors: Sequence[nn.Parameter], rates: Sequence[float] = (), start: float = 0.0):
+        self.start = start
         self.rates = [(t.numel(), r) for t, r in zip(tensors, rates, strict=True)] if rates else []
         first = tensors[0]
         self.vector = nn.Parameter(torch.empty(sum(t.numel() for t in tensors), device=first.device, dtype=first.dtype))
@@ -79,9 +81,10 @@ class Optimizer:
         options: list[dict[str, object]] = []
         for group in groups:
             rates = dict(zip(map(id, group.parameters), group.rates, strict=bool(group.rates)))
-            for decay, some in _by_decay(recipe.weight_decay, group.parameters):
-                self.flats.append(Flat(some, [rates[id(p)] for p in some] if rates else ()))
-                options.append({"params": [self.flats[-1].vector], "weight_decay": decay})
+            for start, together in _by_start(group):
+                for decay, some in _by_decay(recipe.weight_decay, together):
+                    self.flats.append(Flat(some, [rates[id(p)] for p in some] if rates else (), start))
+                    options.append({"params": [self.flats[-1].vector], "weight_decay": decay})
         self.inner = _build(recipe, options)
 
     def prepare(self) -> None:
@@ -103,6 +106,15 @@ class Optimizer:
         biggest = max((f.vector.data for f in self.flats), key=torch.Tensor.numel)
         return [*before, *(torch.empty_like(biggest) for _ in range(1 if biggest.is_cuda else 2))]
 
+    def resting(self, step: int) -> list[Flat]:
+        """What does not learn yet in this step."""
+        return [flat for flat in self.flats if step < round(flat.start * self.total_steps)]
+
+    def rest(self, step: int) -> None:
+        """Their gradients count for nothing, the norm included."""
+        for flat in self.resting(step):
+            flat.grad.zero_()
+
     def grad_norm(self) -> float:
         """Over all groups, before clipping."""
         return math.sqrt(sum(float(f.grad.norm()) ** 2 for f in self.flats))
@@ -117,7 +129,8 @@ class Optimizer:
         for group in self.inner.param_groups:
             group["lr"] = rate
         before = [(flat, flat.vector.data.clone()) for flat in self.flats if flat.rates]
-        self.inner.step()
+        with _without_gradients(self.resting(step)):
+            self.inner.step()
         for flat, start in before:
             flat.slow_down(start)
         self.clear()
@@ -153,6 +166,26 @@ class Optimizer:
                 self.inner.state[flat.vector] = {
                     n.rsplit(".", 1)[0]: tensors[n].clone().to(device if tensors[n].dim() else "cpu") for n in names
                 }
+
+
+@contextmanager
+def _without_gradients(flats: Sequence[Flat]) -> Iterator[None]:
+    """Inside, torch passes these over: no decay, no moments, no step counted."""
+    kept = [flat.grad for flat in flats]
+    for flat in flats:
+        flat.vector.grad = None
+    yield
+    for flat, grad in zip(flats, kept, strict=True):
+        flat.vector.grad = grad
+
+
+def _by_start(group: Group) -> list[tuple[float, list[nn.Parameter]]]:
+    """In the order in which they begin."""
+    starts = group.starts or (0.0,) * len(group.parameters)
+    return [
+        (at, [p for p, start in zip(group.parameters, starts, strict=True) if start == at])
+        for at in sorted(set(starts))
+    ]
 
 
 def _by_decay(decay: float, parameters: Sequence[nn.Parameter]) -> list[tuple[float, list[nn.Parameter]]]:

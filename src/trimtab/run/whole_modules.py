@@ -4,7 +4,7 @@ modules_to_save. Takes a model and adapters, gives a model whose rows go through
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -14,11 +14,12 @@ from trimtab.run.adapters import Adapter, Router, not_in_rows
 
 
 class RoutedWhole(nn.Module):
-    """A module of the base; rows of a member that has parameters of its own for it go through those."""
+    """A module of the base; rows of a member that has parameters of its own for it go through those. `ends`: whether
+    it gives the logits."""
 
-    def __init__(self, base: nn.Module, name: str, router: Router):
+    def __init__(self, base: nn.Module, name: str, router: Router, ends: bool = False):
         super().__init__()
-        self.base, self.name, self.router = base, name, router
+        self.base, self.name, self.router, self.ends = base, name, router, ends
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         slices = self.router.slices
@@ -32,6 +33,8 @@ class RoutedWhole(nn.Module):
         return torch.cat([self._of(s.adapter, some) for s, some in zip(slices, rows, strict=True)])
 
     def _of(self, adapter: Adapter | None, x: torch.Tensor) -> torch.Tensor:
+        if adapter and self.ends:
+            x = adapter.dropped_for_head(x)
         own = {k: v.to(x.dtype) for k, v in self._own(adapter).items()} if adapter else {}
         return functional_call(self.base, own, (x,)) if own else self.base(x)
 
@@ -48,13 +51,17 @@ def modules_of(names: Collection[str], model: nn.Module) -> list[str]:
     return sorted({".".join(p[: 2 if p[0] == inside else 1]) for p in parts})
 
 
-def attach_whole(model: nn.Module, whole: Mapping[str, torch.Tensor], router: Router) -> None:
+def attach_whole(model: nn.Module, whole: Mapping[str, torch.Tensor], router: Router, ends: Sequence[str] = ()) -> None:
     """Wrap the modules that hold these parameters once; members' copies come and go through the router."""
     for name in modules_of(whole, model):
         parent, _, leaf = name.rpartition(".")
         owner = model.get_submodule(parent)
         if not isinstance(getattr(owner, leaf), RoutedWhole):
-            setattr(owner, leaf, RoutedWhole(getattr(owner, leaf), name, router))
+            setattr(
+                owner,
+                leaf,
+                RoutedWhole(getattr(owner, leaf), name, router, any(e.startswith(f"{name}.") for e in ends)),
+            )
 
 
 def set_parameters(model: nn.Module, values: Mapping[str, torch.Tensor]) -> None:

@@ -42,6 +42,11 @@ class Recipe(BaseModel):
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="each layer learns at the rate of the layer above it times this, as in ELECTRA"
     )
+    gradual_unfreezing: float = Field(
+        0.0, ge=0, le=1,
+        description="share of the run after which the next lower layer begins to learn, from the uppermost down, as in"
+        " ULMFiT; 0: all at once",
+    )  # fmt: skip
     class_weight: Literal["balanced"] | None = Field(
         None, description="balanced: each label's losses count n / (labels × examples of it) times, as in scikit-learn"
     )
@@ -52,6 +57,9 @@ class Recipe(BaseModel):
     )
     label_smoothing_factor: float = Field(
         0.0, ge=0, lt=1, description="share of each label's truth that is given to all labels alike (classifiers)"
+    )
+    classifier_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of what a classifier's head reads that is left out, drawn anew each time"
     )
     temperature_scaling: bool = Field(
         False,
@@ -158,8 +166,9 @@ class Recipe(BaseModel):
                 f'metric_for_best_model: got "{self.metric_for_best_model}"; for {self.task} allowed are'
                 f" {', '.join(allowed)}"
             )
-        if self.temperature_scaling and self.task not in CLASSIFIERS:
-            raise ValueError("temperature_scaling: only a classifier's logits are divided; leave it out")
+        heads = [k for k in ("temperature_scaling", "classifier_dropout") if getattr(self, k)]
+        if heads and self.task not in CLASSIFIERS:
+            raise ValueError(f"{' and '.join(heads)}: only a classifier has such a head; leave it out")
         labels = [k for k in ("label_smoothing_factor", "class_weight") if getattr(self, k)]
         if labels and self.task == "sft":
             raise ValueError(f"{' and '.join(labels)}: only a classifier has labels; leave it out")
@@ -211,6 +220,11 @@ class Recipe(BaseModel):
     def whole_model(self) -> bool:
         """Whether it changes the model's own weights, so that no other run can share them."""
         return self.method == "full" and not self.head_alone
+
+    @property
+    def layered(self) -> bool:
+        """Whether some parameters learn at another rate, or later, than others, or not at all."""
+        return bool(self.head_learning_rate or self.layer_decay != 1 or self.frozen_layers or self.gradual_unfreezing)
 
     @property
     def effective_batch(self) -> int:
@@ -293,7 +307,7 @@ SHARED_IN_COHORT = (
 # What only our own loop does, of the settings that hold a run near its base.
 OWN_LOOP = (
     "kl_weight", "replay_share", "stop_at_step", "adapter_scale", "head_learning_rate", "frozen_layers",
-    "temperature_scaling", *PICTURES_ONLY,
+    "temperature_scaling", "classifier_dropout", "gradual_unfreezing", *PICTURES_ONLY,
 )  # fmt: skip
 ADAPTER_ONLY = ("layers_to_transform", "adapter_scale")
 
@@ -304,7 +318,7 @@ NOT_IN_OLD_STUDIES = (
     "task", "layers_to_transform", "kl_weight", "replay_share", "adapter_scale", "stop_at_step", "head_learning_rate",
     "layer_decay", "label_smoothing_factor", "random_crop", "random_flip", "color_jitter", "metric_for_best_model",
     "class_weight", "momentum", "nesterov", "mixup", "cutmix",
-    "frozen_layers", "temperature_scaling",
+    "frozen_layers", "temperature_scaling", "classifier_dropout", "gradual_unfreezing",
 )  # fmt: skip
 ADDED_LATER = ("gradient_checkpointing", *NOT_IN_OLD_STUDIES)
 

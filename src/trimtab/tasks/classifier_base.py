@@ -56,6 +56,12 @@ class ClassifierBase(Base):
         self._in_model = head  # members' copies are wrapped around these
         last = [n for n, m in model.named_modules() if m in outside and m.out_features == len(labels)][-1:]
         self.ends = tuple(n for n in (f"{end}.{part}" for end in last for part in ("weight", "bias")) if n in self.head)
+        if last:
+            model.get_submodule(last[0]).register_forward_pre_hook(self._drop)
+
+    def _drop(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Of a model that is trained whole; members that have adapters draw their own."""
+        return (nn.functional.dropout(inputs[0], self.head_dropout, self.model.training), *inputs[1:])
 
     @property
     def pooled(self) -> bool:

@@ -67,10 +67,12 @@ class Batch(Protocol):
 @dataclass(frozen=True)
 class Group:
     """Parameters that lie together in memory; the rate of each is the recipe's times its factor in `rates`
-    (layer-wise rates, a head's own: run/layer_rates.py), () where all are 1."""
+    (layer-wise rates, a head's own: run/layer_rates.py), () where all are 1. `starts`: the share of the run at which
+    each begins to learn, () where all begin at once."""
 
     parameters: Sequence[torch.nn.Parameter]
     rates: Sequence[float] = ()
+    starts: Sequence[float] = ()
 
 
 class Learning(Protocol):

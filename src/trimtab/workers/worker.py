@@ -30,6 +30,7 @@ from trimtab.run.cohort import Cohort, Evaluation
 from trimtab.run.frozen_prefix import first_trained, prefix_of
 from trimtab.run.guards import Stop
 from trimtab.run.kept_states import KeptStates, body_of
+from trimtab.run.layer_rates import by_layer
 from trimtab.run.loop import score_of, train
 from trimtab.run.machine import Machine, flops
 from trimtab.run.material import Material
@@ -233,6 +234,9 @@ class Worker:
             )
             if self.groups:
                 self.store.update_run(m.id, result={"groups": self.groups})
+            if m.recipe.layered:
+                trained = m.adapter.named_parameters() if m.adapter else base.model.named_parameters()
+                self.store.update_run(m.id, result={"layers": by_layer(trained, getattr(base, "head", ()), m.recipe)})
         cohort.shrunk = self._shrunk
         self.watcher.cohort(recipes, {m.id: m.last_step for m in cohort.members})
         train(cohort, self.store.folder, name, _IntoStore(self, cohort, race), spec.save_every)
