@@ -79,10 +79,22 @@ def test_a_share_that_is_handed_over_is_that_share(study):
     assert whole[1.0] == pytest.approx(scales[0.5], rel=1e-4)
 
 
-def test_inside_needs_a_limit_that_its_card_judges(study):
+def test_inside_needs_a_limit_that_its_card_judges(study, tmp_path):
     out, result = study
+    budget = tmp_path / "soft.yaml"
+    budget.write_text("limits: {label_brier: {max: 0.02, hard: false}}\n")
     with pytest.raises(SpecError, match="no hard limit on what a card of text-classification judges"):
-        trimtab.inside(result["run"], out=out)
+        trimtab.inside(result["run"], budget=budget, out=out)
+
+
+def test_a_run_that_is_inside_the_preset_needs_no_remedy(study):
+    out, result = study
+    rows = {r["number"]: r for r in trimtab.card(result["run"], out=out)["rows"]}
+    assert rows["label_brier"]["hard"]
+    assert rows["label_brier"]["verdict"] == "PASS"
+    before = len(Store(out).runs())
+    shown("inside", result["run"], "--out", out)
+    assert len(Store(out).runs()) == before
 
 
 def test_other_verbs(study):
