@@ -44,7 +44,8 @@ def main() -> None:
     for model, data in SETS:
         name = data.removeprefix("bundled:")
         if asked.only in (None, name):
-            kept(f"{name}-tune", lambda m=model, d=data, n=name: tuned(m, d, asked.out / n, asked.time))  # type: ignore[misc]
+            place = asked.out / f"{name}-{asked.time}"
+            kept(f"{name}-tune-{asked.time}", lambda m=model, d=data, p=place: tuned(m, d, p, asked.time))  # type: ignore[misc]
             for seed in range(1, asked.seeds + 1):
                 kept(f"{name}-plain-{seed}", lambda m=model, d=data, s=seed: plain(m, d, s, asked.out))  # type: ignore[misc]
     (RESULTS.parent / "classify.md").write_text("\n".join(page()) + "\n", encoding="utf-8")
@@ -84,15 +85,17 @@ def page() -> list[str]:
         f"`bench/classify.py`, {date.today()}: accuracy on test examples, differences in points, 95 % intervals."
         " The script: transformers' Trainer as it comes (rate 5e-5, batch 8, three epochs), or a plain PyTorch loop"
         " (AdamW at 1e-3, ten epochs, crop and flip).", "",
-        "| set | frozen probe | the study | gain over the probe | seconds | the script | seconds | study − script |",
+        "| set, time allowed | frozen probe | the study | gain over the probe | seconds | the script | seconds"
+        " | study − script |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for _, data in SETS:
         name = data.removeprefix("bundled:")
         plains = [json.loads(f.read_text()) for f in sorted(RESULTS.glob(f"{name}-plain-*.json"))]
-        file = RESULTS / f"{name}-tune.json"
-        if file.exists() and plains:
-            lines.append(_row(name, json.loads(file.read_text()), plains))
+        studies = [json.loads(f.read_text()) for f in RESULTS.glob(f"{name}-tune-*.json")]
+        for study in sorted(studies, key=lambda s: parse(s["allowed"])):
+            if plains:
+                lines.append(_row(f"{name}, {study['allowed']}", study, plains))
     return lines
 
 

@@ -54,7 +54,7 @@ def main() -> None:
         for run in RUNS:
             if (run["data"], seed) not in known:
                 rows.append({"data": run["data"], "seed": seed, "looks": looked_at(recipe_of(run, seed))})
-                file.write_text(json.dumps({"date": str(date.today()), "rows": rows}, indent=1) + "\n")
+                file.write_text(json.dumps({"date": str(date.today()), "rows": rows}) + "\n")
                 print(run["data"], seed, flush=True)
     (asked.out / "temperature.md").write_text("\n".join(page(rows)) + "\n")
 
@@ -113,13 +113,13 @@ def logits(cohort: Cohort, member: Member, split: str) -> tuple[np.ndarray, np.n
 
 
 def page(rows: list[dict[str, Any]]) -> list[str]:
-    seeds = len({r["seed"] for r in rows})
     lines = [
         "# Which evaluation of a classifier is kept", "",
-        f"`bench/temperature.py`, {date.today()}: {seeds} seeds, three epochs, six looks; on test examples: share"
+        f"`bench/temperature.py`, {date.today()}: three epochs, six looks; on test examples: share"
         " right, and loss of what is saved in nats. Accuracy against the first rule in points, 95 % interval over seeds"
         " and items.", "",
-        "| set | kept by | right | against keeping by loss | loss | temperature |", "|---|---|---|---|---|---|",
+        "| set | seeds | kept by | right | against keeping by loss | loss | temperature |",
+        "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for data in dict.fromkeys(r["data"] for r in rows):
         some = [r["looks"] for r in rows if r["data"] == data]
@@ -142,7 +142,7 @@ def _row(data: str, rule: str, kept: list[dict[str, Any]], plain: list[dict[str,
     )  # fmt: skip
     degree = f"{mean(k['temperature'] for k in kept):.2f}" if by_temperature else "1"
     right = mean(mean(map(float, k["test_right"])) for k in kept)
-    return f"| {data.removeprefix('bundled:')} | {rule} | {right:.1%} | {told} | {loss:.3f} | {degree} |"
+    return f"| {data.removeprefix('bundled:')} | {len(kept)} | {rule} | {right:.1%} | {told} | {loss:.3f} | {degree} |"
 
 
 if __name__ == "__main__":

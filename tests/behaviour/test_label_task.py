@@ -65,7 +65,8 @@ def test_one_lost_label_fails_though_the_others_gained():
     judged = judge({"raw": compare(base, tuned, task), "classifier": True, "level": "card"}, preset("standard"))
     rows = {r["number"]: r for r in judged["rows"]}
     assert (rows["class-bad"]["value"], rows["class-good"]["value"]) == (-1.0, 0.5)
-    assert (rows["label_worst_class"]["verdict"], judged["verdict"]) == ("FAIL", "SOFT FAIL")
+    assert (rows["label_worst_class"]["verdict"], judged["verdict"]) == ("FAIL", "FAIL")
+    assert rows["label_brier"]["verdict"] == "FAIL"  # the hard one
     assert rows["label_confident_wrong"]["verdict"] == "FAIL"  # 95 % sure of half of them
     assert rows["label_f1"]["tuned"] == pytest.approx(1 / 3)
     assert rows["label_ece"]["tuned"] == pytest.approx(0.45)

@@ -23,7 +23,7 @@ from trimtab.store import Store
 def test_what_is_refused_in_one_sentence(tmp_path, monkeypatch, trimtab, args, said):  # noqa: F811
     Store(tmp_path / "out").add_run(RUN)
     monkeypatch.chdir(tmp_path)
-    off = "".join(f"  {k}: {{hard: false}}\n" for k in ("kl_generic", "degeneration", "refusal"))
+    off = "".join(f"  {k}: {{hard: false}}\n" for k in ("kl_generic", "degeneration", "refusal", "label_brier"))
     (tmp_path / "soft.yaml").write_text(f"limits:\n{off}")
     code, _, error = trimtab("inside", *args, "--out", "out")
     assert code == 2

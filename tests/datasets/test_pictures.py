@@ -275,6 +275,18 @@ def test_what_can_be_asked_without_labels(folder, tmp_path):
         pictures.unlabelled([str(tmp_path / "x.png")])
 
 
+def test_a_table_may_name_pictures_without_labels(folder, tmp_path):
+    files = sorted(folder.rglob("*.png"))[:3]
+    table = tmp_path / "t.csv"
+    table.write_text("id,photo\n" + "".join(f"{i},{f}\n" for i, f in enumerate(files)), encoding="utf-8")
+    assert [p.name for p in pictures.unlabelled([f"{table}#photo"])] == [str(f) for f in files]
+    with pytest.raises(DataError, match="has the columns id, photo; say which holds pictures"):
+        pictures.unlabelled([str(table)])
+    table.write_text("image\nnowhere.png\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"row 1 has no picture in image \(nowhere.png\)"):
+        pictures.unlabelled([str(table)])
+
+
 def test_a_file_that_changed_is_looked_at_again(folder):
     before = pictures.load(str(folder)).examples
     noise(5, size=(20, 16)).save(folder / "above" / "0.png")

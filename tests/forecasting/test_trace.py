@@ -123,6 +123,22 @@ def test_classifiers_and_images():
     assert trace(net, images.but(attn_implementation="eager"), "image-classification").whole
 
 
+def test_a_head_alone_is_forecast_as_its_rows_over_a_body_that_is_passed_once():
+    bert = AutoConfig.for_model(
+        "bert", hidden_size=64, num_hidden_layers=8, num_attention_heads=4, intermediate_size=128, vocab_size=512
+    )
+    own = {"trainer": "trimtab", "method": "full", "gradient_checkpointing": False, "optim": "adamw_torch",
+           "autocast": "no", "dtype": "float32", "num_labels": 3, "padded": True}  # fmt: skip
+    every, alone, two = (
+        trace(bert, work(**own, **more), "text-classification")
+        for more in ({}, {"frozen_layers": -1}, {"frozen_layers": -1, "members": 2})
+    )
+    assert (alone.trainable, two.trainable) == (3 * 65, 3 * 65)
+    assert alone.allocated < every.allocated / 2
+    assert every.below == 0
+    assert alone.below > 0.9 * alone.flops
+
+
 def test_code_that_cannot_be_traced_is_refused_with_its_reason():
     with pytest.raises(ForecastRefused, match="could not be traced"):
         trace(config(vocab_size=-1), work(), "sft")

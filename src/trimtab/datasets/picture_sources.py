@@ -162,6 +162,24 @@ def _table(path: Path, columns: Sequence[str]) -> Iterator[Picture]:
         yield Picture(source, answer.strip(), source if isinstance(source, str) else f"{path.name} row {i}")
 
 
+def in_table(path: Path, column: str) -> Iterator[Picture]:
+    """Pictures that a table names, whatever else is in it; `column`: theirs, "" for a usual name."""
+    for i, row in enumerate(_rows(path), 1):
+        image = column if column in row else None if column else _column(row, IMAGE_COLUMNS)
+        if image is None:
+            raise DataError(
+                f"{path} has the columns {', '.join(row)}; say which holds pictures: {path}#IMAGE"
+                + did_you_mean(column, [*row])
+            )
+        value = row.get(image)
+        source = _source(value, path.parent)
+        if source is None:
+            raise DataError(
+                f"{path}, row {i} has no picture in {image} ({str(value)[:60]}); paths are read from {path.parent}"
+            )
+        yield Picture(source, "", source if isinstance(source, str) else f"{path.name} row {i}")
+
+
 def _two_columns(path: Path, row: dict[str, Any], columns: Sequence[str]) -> tuple[str, str]:
     if columns and (len(columns) != 2 or any(c not in row for c in columns)):
         raise DataError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.datasets.assets import cache_folder
-from trimtab.datasets.picture_sources import SKIP, SUFFIXES, Picture, files_in, find
+from trimtab.datasets.picture_sources import SKIP, SUFFIXES, TABLES, Picture, files_in, find, in_table
 from trimtab.datasets.split import divide
 from trimtab.errors import DataError
 from trimtab.spec.files import write_whole
@@ -103,21 +103,27 @@ def _split_off(parts: dict[str, list[Picture]], missing: str, seed: int) -> dict
 
 
 def unlabelled(given: Sequence[str], say: Say = print) -> list[Picture]:
-    """Files, or all pictures in a folder, to be told what they are. DataError with those that cannot be read."""
-    files: list[Path] = []
+    """Files, all pictures in a folder, or those that a table names (table.csv#IMAGE), to be told what they are.
+    DataError with those that cannot be read."""
+    found: list[Picture] = []
     for name in given:
-        path = Path(name).expanduser()
+        place, _, column = (name, "", "") if Path(name).expanduser().exists() else name.partition("#")
+        path = Path(place).expanduser()
         if not path.exists():
             raise DataError(
-                f"{name} does not exist; give a picture ({', '.join(SUFFIXES)}), several, or a folder of them"
+                f"{place} does not exist; give a picture ({', '.join(SUFFIXES)}), several, a folder of them, or a table"
+                f" of paths ({', '.join(TABLES)})"
             )
-        files += files_in(path) if path.is_dir() else [path]
-    if not files:
+        if path.suffix.lower() in TABLES and path.is_file():
+            found += in_table(path, column.partition(",")[0].strip())
+        else:
+            found += [Picture(str(f), "", str(f)) for f in (files_in(path) if path.is_dir() else [path])]
+    if not found:
         raise DataError(f"{', '.join(given)} holds no picture ({', '.join(SUFFIXES)})")
-    looked = _looked_at([Picture(str(f), "", str(f)) for f in files], "unlabelled", say)
+    looked = _looked_at(found, "unlabelled", say)
     if broken := [f"{p.name} ({why})" for p, why in looked if why]:
         raise DataError(
-            f"{len(broken)} of {len(files)} pictures cannot be read: {'; '.join(broken[:5])}; take them out"
+            f"{len(broken)} of {len(found)} pictures cannot be read: {'; '.join(broken[:5])}; take them out"
         )
     return [p for p, _ in looked]
 

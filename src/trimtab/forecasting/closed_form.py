@@ -124,10 +124,8 @@ def _logits(shape: Shape, w: Workload) -> int:
 
 
 def _activations(shape: Shape, w: Workload, size: int) -> int:
-    tokens, layers = (
-        w.size * w.members,
-        shape.layers - w.first_trained(shape.layers),
-    )  # below nothing is kept for a backward pass
+    tokens = w.size * w.members
+    layers = shape.layers - w.first_trained(shape.layers)  # below nothing is kept for a backward pass
     if w.gradient_checkpointing:
         return layers * tokens * shape.hidden * size
     return layers * _one_layer(shape, w, size)

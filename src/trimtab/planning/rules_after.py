@@ -111,8 +111,8 @@ def watching(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str,
     if facts.task in ("text-classification", "image-classification") and chosen["trainer"] == "trimtab":
         settings["temperature_scaling"] = Setting(
             True,
-            "evaluations are compared as sure as they should be: labels are told apart better long after the plain loss"
-            " has turned, and what is saved is calibrated",
+            "evaluations are compared as sure as they should be, and what is saved is calibrated: on unseen examples"
+            " the loss fell by 13 and 16 % on two of four sets, and stayed within 1 % on the others",
             "Guo et al. 2017, Berta et al. 2025; bench/results/temperature.md",
         )
     return settings
