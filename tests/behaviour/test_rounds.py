@@ -86,6 +86,7 @@ def test_with_a_time_what_has_to_be_asked_comes_first_and_the_rest_as_far_as_it_
     assert found["missing"]["token_time"] == "the time was over: --whole measures it"
 
 
+@pytest.mark.slow  # its neighbours ask in the same order
 def test_what_is_limited_by_nothing_is_asked_last_where_there_is_time(ask, monkeypatch):
     monkeypatch.setattr(rounds.Asked, "expected", lambda *_: 0.0)
     monkeypatch.setattr(cards, "speeds", lambda *_: {})

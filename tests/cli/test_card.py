@@ -180,6 +180,7 @@ def test_gradient_shares_also_by_their_old_name(trained):
     assert found["updates"] == found["told_apart"] == 12
 
 
+@pytest.mark.slow  # classifiers' adapters are scaled in the quick tests
 def test_an_adapter_at_other_scales(trained):
     out, run = trained
     code, text, error = trimtab("adapter-scale", run, "--out", out)

@@ -291,6 +291,7 @@ def test_an_example_is_shown_under_the_number_that_its_run_gave_it(task, dataset
     assert shown == {i: [train[i].prompt[-1]["content"], train[i].answer] for i in (0, 5, len(train) - 1)}
 
 
+@pytest.mark.slow  # a head alone, pictures and the toy task are killed in the quick tests
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, tiny_encoder, labelled_file):
     recipe = written(tmp_path, tiny_encoder, labelled_file, steps=250)
     recipe.write_text(recipe.read_text() + "eval_steps: 0.04\nlora_dropout: 0.1\n")
