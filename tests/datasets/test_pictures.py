@@ -13,7 +13,7 @@ from PIL import Image
 from trimtab.datasets import picture_look, pictures
 from trimtab.datasets.label_items import labels_in
 from trimtab.datasets.picture_items import table_lines, table_of
-from trimtab.datasets.picture_sources import CHANGES, Picture, are_pictures, find
+from trimtab.datasets.picture_sources import CHANGES, Picture, are_pictures, find, place_of
 from trimtab.datasets.picture_survey import survey
 from trimtab.errors import DataError
 
@@ -273,6 +273,12 @@ def test_what_can_be_asked_without_labels(folder, tmp_path):
     (tmp_path / "x.png").write_bytes(b"no")
     with pytest.raises(DataError, match=r"1 of 1 pictures cannot be read: .*not a picture"):
         pictures.unlabelled([str(tmp_path / "x.png")])
+
+
+def test_a_mark_may_be_in_a_folders_own_name(tmp_path):
+    (tmp_path / "pictures#1").mkdir()
+    assert place_of(str(tmp_path / "pictures#1")) == (tmp_path / "pictures#1", "")
+    assert place_of(str(tmp_path / "t.csv#photo,kind")) == (tmp_path / "t.csv", "photo")
 
 
 def test_a_table_may_name_pictures_without_labels(folder, tmp_path):

@@ -67,11 +67,11 @@ def predict(
 def _what(recipe: Recipe, given: Sequence[str], say: Say) -> tuple[Sequence[Any], Sequence[str], Path | None]:
     """(what the run is asked, as a person would recognise it, the file or folder that it came from)."""
     if recipe.task == "image-classification":
-        from trimtab.datasets.picture_sources import TABLES
+        from trimtab.datasets.picture_sources import TABLES, place_of
         from trimtab.datasets.pictures import unlabelled
 
         pictures = unlabelled(given, say)
-        place = Path(given[0].partition("#")[0]).expanduser()
+        place, _ = place_of(given[0])
         many = len(given) == 1 and (place.is_dir() or place.suffix.lower() in TABLES)
         return pictures, [p.name for p in pictures], place if many else None
     file = _file_of(given)

@@ -162,6 +162,12 @@ def _table(path: Path, columns: Sequence[str]) -> Iterator[Picture]:
         yield Picture(source, answer.strip(), source if isinstance(source, str) else f"{path.name} row {i}")
 
 
+def place_of(name: str) -> tuple[Path, str]:
+    """(the picture, folder or table, the column that is named behind it or ""); a mark may be in a file's own name."""
+    place, _, column = (name, "", "") if Path(name).expanduser().exists() else name.partition("#")
+    return Path(place).expanduser(), column.partition(",")[0].strip()
+
+
 def in_table(path: Path, column: str) -> Iterator[Picture]:
     """Pictures that a table names, whatever else is in it; `column`: theirs, "" for a usual name."""
     for i, row in enumerate(_rows(path), 1):

@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from trimtab.datasets.assets import cache_folder
-from trimtab.datasets.picture_sources import SKIP, SUFFIXES, TABLES, Picture, files_in, find, in_table
+from trimtab.datasets.picture_sources import SKIP, SUFFIXES, TABLES, Picture, files_in, find, in_table, place_of
 from trimtab.datasets.split import divide
 from trimtab.errors import DataError
 from trimtab.spec.files import write_whole
@@ -107,15 +106,14 @@ def unlabelled(given: Sequence[str], say: Say = print) -> list[Picture]:
     DataError with those that cannot be read."""
     found: list[Picture] = []
     for name in given:
-        place, _, column = (name, "", "") if Path(name).expanduser().exists() else name.partition("#")
-        path = Path(place).expanduser()
+        path, column = place_of(name)
         if not path.exists():
             raise DataError(
-                f"{place} does not exist; give a picture ({', '.join(SUFFIXES)}), several, a folder of them, or a table"
+                f"{path} does not exist; give a picture ({', '.join(SUFFIXES)}), several, a folder of them, or a table"
                 f" of paths ({', '.join(TABLES)})"
             )
         if path.suffix.lower() in TABLES and path.is_file():
-            found += in_table(path, column.partition(",")[0].strip())
+            found += in_table(path, column)
         else:
             found += [Picture(str(f), "", str(f)) for f in (files_in(path) if path.is_dir() else [path])]
     if not found:

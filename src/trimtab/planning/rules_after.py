@@ -14,18 +14,13 @@ from trimtab.planning.rule_table import table
 from trimtab.planning.rules import Chosen
 from trimtab.planning.setting import Setting
 from trimtab.spec.recipe import optimizer_steps
+from trimtab.spec.words import CLASSIFIERS
 
 
 def schedule(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str, Setting]:
     """8. Decay and warm-up."""
     warm, near = table()["warmup_ratio"], precedents_of(facts, chosen)
-    key = (
-        "llm"
-        if facts.task not in ("text-classification", "image-classification")
-        else "cls_lt_5k"
-        if facts.examples < 5000
-        else "cls"
-    )
+    key = "llm" if facts.task not in CLASSIFIERS else "cls_lt_5k" if facts.examples < 5000 else "cls"
     return {
         "lr_scheduler_type": Setting(
             table()["scheduler"],
@@ -108,7 +103,7 @@ def watching(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str,
             (0, 5),
         ),
     }
-    if facts.task in ("text-classification", "image-classification") and chosen["trainer"] == "trimtab":
+    if facts.task in CLASSIFIERS and chosen["trainer"] == "trimtab":
         settings["temperature_scaling"] = Setting(
             True,
             "evaluations are compared as sure as they should be, and what is saved is calibrated: on unseen examples"
@@ -134,7 +129,7 @@ def elsewhere(facts: Facts, chosen: Chosen, _ask: Forecaster | None) -> dict[str
             "practice: on below 50 % with many examples",
         )
     }
-    if facts.task in ("text-classification", "image-classification") and chosen["method"] == "full":
+    if facts.task in CLASSIFIERS and chosen["method"] == "full":
         settings["layer_decay"] = Setting(
             1.0,
             "layers near the input may learn slower: ELECTRA 0.8, BEiT 0.65 to 0.9, ConvNeXt 0.7 to 0.8; off otherwise",

@@ -20,12 +20,8 @@ OPTIMIZERS = (
 
 
 STATES_ROOM = 0.25  # of the memory that is free, which kept states of frozen lower layers may take (trimtab)
-LATER = (
-    "kl_weight",
-    "layers_to_transform",
-    "momentum",
-    "frozen_layers",
-)  # settings that older forecasts know nothing of
+# Settings that older forecasts know nothing of.
+LATER = ("kl_weight", "layers_to_transform", "momentum", "frozen_layers")
 
 
 def loop_precision(full: bool, bf16: bool) -> tuple[Literal["bfloat16", "float32"], Literal["no", "bf16"]]:
